@@ -1,0 +1,60 @@
+# Two commands matter: `make demo` sets everything up and shows the main job, `make test` sets everything up and tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
+EDITABLE := --config-settings editable_mode=strict
+
+.PHONY: demo test lint format types unit bench docs data train clean
+
+demo: $(VENV)/.runtime
+	$(BIN)/crosslens demo
+
+test: $(VENV)/.dev lint types unit
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy -p crosslens
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m tests.bench
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m tests.reference
+
+# The demo's pictures and model are in the repository; these two make them again (Node.js and, for training, hours).
+data: $(VENV)/.dev
+	$(BIN)/python -m crosslens.demo.build --test-out tests/data
+
+train: $(VENV)/.dev
+	$(BIN)/python -m crosslens.demo.train --out build/demo-checkpoint
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "crosslens needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+# A strict editable install links every module, so a new file needs a new install: hence the list of sources.
+SOURCES := $(shell find plugin ingest queries -name '*.py' -o -name '*.java' -o -name '*.html' -not -path '*/data/*')
+
+$(VENV)/.runtime: pyproject.toml $(VENV)/bin/uv $(SOURCES)
+	$(UV) $(EDITABLE) -e '.[node]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/bin/uv $(SOURCES)
+	$(UV) $(EDITABLE) -e '.[dev]'
+	@touch $@
