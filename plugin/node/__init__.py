@@ -1,0 +1,5 @@
+"""A real Elasticsearch node on this machine, from Maven Central's jars: no Docker, no installation."""
+
+from crosslens.node.process import DEFAULT_VERSION, Node, NodeStatus, running_url
+
+__all__ = ["DEFAULT_VERSION", "Node", "NodeStatus", "running_url"]

@@ -1,0 +1,128 @@
+"""Assembling a runnable Elasticsearch home from the jars that Elastic publishes to Maven Central."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import platformdirs
+
+from crosslens.errors import NodeError
+from crosslens.node.java import Java, compiled_release
+
+_JAVA_SOURCES = Path(__file__).parent / "java"
+# Raised when what `assemble` builds changes, so that homes built by older releases are not reused.
+_LAYOUT = 1
+_TRANSPORT = "transport-netty4"
+_ROOT_DESCRIPTOR = """\
+name=crosslens-root
+description=GET / for clients that ask it first
+version={version}
+elasticsearch.version={version}
+java.version={java}
+classname=org.crosslens.node.RootPlugin
+"""
+
+
+def cache_folder() -> Path:
+    """Where assembled homes are kept; CROSSLENS_CACHE overrides the platform's cache folder."""
+    return Path(os.environ.get("CROSSLENS_CACHE") or platformdirs.user_cache_path("crosslens"))
+
+
+def assemble(version: str, java: Java) -> Path:
+    """The home of Elasticsearch ``version``: assembled on the first call, which needs the Maven registry.
+
+    Several processes may call it at once. Raises `NodeError` when the jars can't be had or don't compile with ours.
+    """
+    if not re.fullmatch(r"\d+\.\d+\.\d+", version):
+        raise NodeError(f"{version!r} is not an Elasticsearch version; give three numbers, as in 9.5.3")
+    home = cache_folder() / f"elasticsearch-{version}-{_LAYOUT}"
+    if home.is_dir():
+        return home
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(home.parent / f"{home.name}.lock"):
+        if home.is_dir():
+            return home
+        with tempfile.TemporaryDirectory(dir=home.parent, prefix="assembling-") as tmp:
+            _build(Path(tmp), version, java)
+            Path(tmp).chmod(0o755)
+            Path(tmp).rename(home)
+            # TemporaryDirectory removes the path it made; after the rename there is nothing there.
+            Path(tmp).mkdir()
+    return home
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _build(home: Path, version: str, java: Java) -> None:
+    lib, transport = home / "lib", home / "modules" / _TRANSPORT
+    for folder in (lib / "entitlement-bridge", transport, home / "plugins", home / "config"):
+        folder.mkdir(parents=True)
+    for jar in _resolve(
+        f"org.elasticsearch:elasticsearch:{version}+org.elasticsearch.plugin:{_TRANSPORT}:{version}", version
+    ):
+        of_transport = jar.name.startswith(("netty-", "elasticsearch-ssl-config", _TRANSPORT))
+        shutil.copy2(jar, transport if of_transport else lib)
+    for jar in _resolve(f"org.elasticsearch:elasticsearch-entitlement-bridge:{version}", version):
+        shutil.copy2(jar, lib / "entitlement-bridge")
+    inside = f"META-INF/es-plugins/{_TRANSPORT}/"
+    with zipfile.ZipFile(transport / f"{_TRANSPORT}-{version}.jar") as archive:
+        for name in archive.namelist():
+            if name.startswith(inside) and not name.endswith("/"):
+                (transport / name.removeprefix(inside)).write_bytes(archive.read(name))
+    agent_manifest = "Agent-Class: EntitlementAgent\nCan-Retransform-Classes: true\nCan-Redefine-Classes: true\n"
+    _compile(java, version, home, ["agent"], lib / "entitlement-agent" / "agent.jar", agent_manifest)
+    _compile(java, version, home, ["console"], lib / "tools" / "ansi-console" / "console.jar")
+    _compile(java, version, home, ["launch"], home / "launch.jar")
+    root = home / "modules" / "crosslens-root"
+    major = int(version.split(".")[0])
+    _compile(java, version, home, ["root", f"root{major}"], root / "root.jar")
+    (root / "plugin-descriptor.properties").write_text(
+        _ROOT_DESCRIPTOR.format(version=version, java=compiled_release(version))
+    )
+
+
+def _resolve(endpoint: str, version: str) -> list[Path]:
+    try:
+        import jgo
+    except ImportError as error:
+        raise NodeError("the embedded node needs the extra 'node': pip install 'crosslens[node]'") from error
+    try:
+        folder = Path(jgo.build(endpoint).path)
+    except Exception as error:
+        raise NodeError(
+            f"Elasticsearch {version} could not be downloaded from Maven Central ({type(error).__name__}: {error}). "
+            "The first start needs the network; check it, the version, and any proxy settings, then start again."
+        ) from error
+    return sorted(folder.glob("*/*.jar"))
+
+
+def _compile(java: Java, version: str, home: Path, sources: list[str], jar: Path, manifest: str = "") -> None:
+    jar.parent.mkdir(parents=True, exist_ok=True)
+    files = [file for name in sources for file in sorted((_JAVA_SOURCES / name).glob("*.java"))]
+    if not files:
+        raise NodeError(f"this release of crosslens has no sources for Elasticsearch {version}: {sources}")
+    with tempfile.TemporaryDirectory() as classes:
+        command = [str(java.javac), "-proc:none", "-nowarn", "--release", str(compiled_release(version)), "-d", classes]
+        done = subprocess.run(
+            [*command, "-cp", f"{home / 'lib'}/*", *map(str, files)], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise NodeError(f"{java.javac} could not compile {jar.name} for {version}:\n{done.stderr.strip()}")
+        with zipfile.ZipFile(jar, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("META-INF/MANIFEST.MF", f"Manifest-Version: 1.0\n{manifest}\n")
+            for file in sorted(Path(classes).rglob("*.class")):
+                archive.write(file, file.relative_to(classes))

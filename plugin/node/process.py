@@ -1,0 +1,411 @@
+"""Starting, finding and stopping the embedded node's process."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import platformdirs
+
+from crosslens.errors import NodeError
+from crosslens.node.home import assemble
+from crosslens.node.java import find_java
+
+DEFAULT_VERSION = "9.5.3"
+DEFAULT_PORT = 9200
+_START_TIMEOUT_S = 180
+_STOP_TIMEOUT_S = 60
+_LOG4J = """\
+status = error
+appender.file.type = RollingFile
+appender.file.name = file
+appender.file.fileName = ${sys:es.logs.base_path}/node.log
+appender.file.filePattern = ${sys:es.logs.base_path}/node-%i.log.gz
+appender.file.layout.type = PatternLayout
+appender.file.layout.pattern = [%d{ISO8601}][%-5p][%-25c{1.}] %marker%m%n
+appender.file.policies.type = Policies
+appender.file.policies.size.type = SizeBasedTriggeringPolicy
+appender.file.policies.size.size = 16MB
+appender.file.strategy.type = DefaultRolloverStrategy
+appender.file.strategy.max = 3
+rootLogger.level = info
+rootLogger.appenderRef.file.ref = file
+"""
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """A node as last started: ``url`` to reach it, ``data`` the folder it keeps, ``running`` now or not."""
+
+    running: bool
+    url: str
+    version: str
+    pid: int
+    data: str
+
+    def as_dict(self) -> dict[str, object]:
+        """The fields by name, for JSON."""
+        return asdict(self)
+
+
+def default_folder() -> Path:
+    """The node's folder when none is named; CROSSLENS_NODE overrides the platform's data folder."""
+    return Path(os.environ.get("CROSSLENS_NODE") or platformdirs.user_data_path("crosslens") / "node")
+
+
+class Node:
+    """A real single-node Elasticsearch on loopback, with its own folder for data, logs and settings.
+
+    As a context manager it starts the node and stops it at the end; a node that was running before is left running.
+
+        with Node() as node:
+            Elasticsearch(node.url)
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        version: str | None = None,
+        port: int | None = None,
+        heap: str = "1g",
+        java: Path | None = None,
+    ):
+        """``version`` None keeps the folder's version (`DEFAULT_VERSION` for a new one); ``port`` None takes 9200 or,
+        where that is busy, a free one; ``heap`` is Java's heap, as in 512m or 2g."""
+        self.folder = (folder or default_folder()).expanduser().resolve()
+        self._version, self._port, self._heap, self._java = version, port, heap, java
+        self._started_here = False
+
+    @property
+    def url(self) -> str:
+        """The address of the running node. Raises `NodeError` when it isn't running."""
+        status = self.status()
+        if status is None or not status.running:
+            raise NodeError(f"no node is running in {self.folder}; start it with: crosslens node start")
+        return status.url
+
+    @property
+    def log(self) -> Path:
+        """The server's own log file."""
+        return self.folder / "logs" / "node.log"
+
+    def status(self) -> NodeStatus | None:
+        """What the folder's node is doing, or None when none was ever started there."""
+        recorded = self._recorded()
+        if recorded is None:
+            return None
+        return replace(recorded, running=self._find_process(recorded.pid) is not None)
+
+    def start(self) -> NodeStatus:
+        """Starts the node and returns when it answers.
+
+        Raises `NodeError` when it already runs, for no or too old Java, no network on the first start, a taken port,
+        too little memory, an older version than the data's, or a server that exits (with the end of its log).
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._lock():
+            running = self._find_process(None)
+            if running is not None:
+                recorded = self._recorded()
+                where = f" at {recorded.url}" if recorded else ""
+                raise NodeError(
+                    f"a node already runs in {self.folder}{where} (process {running}); "
+                    "stop it with: crosslens node stop, or give another --folder"
+                )
+            version = self._choose_version()
+            heap = _bytes(self._heap)
+            _check_memory(heap)
+            port = self._choose_port()
+            java = find_java(version, self._java)
+            home = assemble(version, java)
+            return self._launch(home, java.java, version, port)
+
+    def stop(self) -> bool:
+        """Stops the node and returns True, or False when none was running. Data and settings stay."""
+        pid = self._find_process(None)
+        if pid is None:
+            return False
+        import psutil
+
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(_STOP_TIMEOUT_S)
+            except psutil.TimeoutExpired:
+                process.kill()
+                process.wait(_STOP_TIMEOUT_S)
+        return True
+
+    def __enter__(self) -> Self:
+        status = self.status()
+        if status is None or not status.running:
+            self.start()
+            self._started_here = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._started_here:
+            self.stop()
+            self._started_here = False
+
+    def _launch(self, home: Path, java: Path, version: str, port: int) -> NodeStatus:
+        config, logs, tmp = self.folder / "config", self.folder / "logs", self.folder / "tmp"
+        shutil.rmtree(tmp, ignore_errors=True)
+        for folder in (config, logs, tmp, self.folder / "data"):
+            folder.mkdir(exist_ok=True)
+        (config / "log4j2.properties").write_text(_LOG4J)
+        settings = config / "elasticsearch.yml"
+        if not settings.exists():
+            settings.write_text("# Your own settings for the crosslens node; addresses and folders are set at start.\n")
+        arguments = _launch_arguments(java, home, self.folder, port)
+        # The server stops when its standard input closes, so it inherits the writing end of its own pipe.
+        reader, writer = os.pipe()
+        try:
+            os.write(writer, arguments)
+            with (logs / "console.log").open("wb") as console:
+                process = subprocess.Popen(
+                    _command(java, home, self.folder, version, self._heap),
+                    stdin=reader,
+                    stdout=console,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=(writer,),
+                    env={**os.environ, "LIBFFI_TMPDIR": str(tmp)},
+                    cwd=self.folder,
+                    start_new_session=True,
+                )
+        finally:
+            os.close(reader)
+            os.close(writer)
+        status = NodeStatus(True, f"http://127.0.0.1:{port}", version, process.pid, str(self.folder))
+        temporary = self.folder / "node.json.new"
+        temporary.write_text(json.dumps(status.as_dict(), indent=2))
+        temporary.replace(self.folder / "node.json")
+        try:
+            self._wait(process, status)
+        except BaseException:
+            process.terminate()
+            process.wait(_STOP_TIMEOUT_S)
+            raise
+        return status
+
+    def _wait(self, process: subprocess.Popen[bytes], status: NodeStatus) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise NodeError(
+                    f"Elasticsearch {status.version} exited with {process.returncode} while starting:\n{self._why()}"
+                )
+            try:
+                with urllib.request.urlopen(f"{status.url}/_cluster/health?wait_for_status=yellow&timeout=5s") as reply:
+                    if not json.load(reply)["timed_out"]:
+                        return
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.2)
+        raise NodeError(f"Elasticsearch did not answer within {_START_TIMEOUT_S} s; its log: {self.log}")
+
+    def _why(self) -> str:
+        """The lines that tell why the server exited: those of its log with errors, else the end of its console."""
+        lines: list[str] = []
+        for path in (self.log, self.folder / "logs" / "console.log"):
+            if path.exists():
+                lines += path.read_text(errors="replace").splitlines()[-200:]
+        telling = [line for line in lines if re.search(r"ERROR|FATAL|Exception|error", line)]
+        return "\n".join((telling or lines)[-8:]) or f"it wrote no log; see {self.folder / 'logs'}"
+
+    def _recorded(self) -> NodeStatus | None:
+        path = self.folder / "node.json"
+        if not path.exists():
+            return None
+        try:
+            return NodeStatus(**json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise NodeError(f"{path} is damaged ({error}); delete it and start the node again") from error
+
+    def _find_process(self, hint: int | None) -> int | None:
+        """The process that runs on this folder, found by its command line: a record may be stale or missing."""
+        try:
+            import psutil
+        except ImportError as error:
+            raise NodeError("the embedded node needs the extra 'node': pip install 'crosslens[node]'") from error
+
+        mark = _config_option(self.folder)
+        processes = psutil.process_iter(["cmdline"])
+        if hint is not None and psutil.pid_exists(hint):
+            with contextlib.suppress(psutil.Error):
+                if mark in psutil.Process(hint).cmdline():
+                    return hint
+        for process in processes:
+            if mark in (process.info["cmdline"] or ()) and process.is_running():
+                with contextlib.suppress(psutil.Error):
+                    if process.status() != psutil.STATUS_ZOMBIE:
+                        return int(process.pid)
+        return None
+
+    def _choose_version(self) -> str:
+        recorded = self._recorded()
+        if recorded is None:
+            return self._version or DEFAULT_VERSION
+        version = self._version or recorded.version
+        if _numbers(version) < _numbers(recorded.version):
+            raise NodeError(
+                f"the data in {self.folder} belongs to Elasticsearch {recorded.version} and can't be opened by the "
+                f"older {version}; leave --version out, or give another --folder"
+            )
+        return version
+
+    def _choose_port(self) -> int:
+        if self._port is not None:
+            if not _is_free(self._port):
+                raise NodeError(f"port {self._port} is taken by another program; give another --port, or none")
+            return self._port
+        recorded = self._recorded()
+        last = int(recorded.url.rsplit(":", 1)[1]) if recorded else DEFAULT_PORT
+        for port in (last, DEFAULT_PORT):
+            if _is_free(port):
+                return port
+        return _free_port()
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        with (self.folder / "start.lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise NodeError(f"another start is under way in {self.folder}; wait for it to finish") from error
+            yield
+
+
+def running_url(folder: Path | None = None) -> str | None:
+    """The address of the node running in ``folder`` (the default folder for None), or None."""
+    node = Node(folder)
+    if not (node.folder / "node.json").exists():
+        return None
+    status = node.status()
+    return status.url if status is not None and status.running else None
+
+
+def _config_option(folder: Path) -> str:
+    return f"-Des.path.conf={folder / 'config'}"
+
+
+def _launch_arguments(java: Path, home: Path, folder: Path, port: int) -> bytes:
+    settings = {
+        "path.home": home,
+        "path.data": folder / "data",
+        "path.logs": folder / "logs",
+        "cluster.name": "crosslens",
+        "node.name": "crosslens",
+        "network.host": "127.0.0.1",
+        "http.port": port,
+        "transport.port": _free_port(),
+        "discovery.type": "single-node",
+        # A laptop's disk is often fuller than the thresholds made for servers, which would block every index.
+        "cluster.routing.allocation.disk.threshold_enabled": "false",
+    }
+    done = subprocess.run(
+        [
+            java,
+            "-XX:TieredStopAtLevel=1",
+            "-cp",
+            f"{home / 'launch.jar'}:{home / 'lib'}/*",
+            "LaunchArguments",
+            folder / "config",
+            folder / "logs",
+            *(f"{key}={value}" for key, value in settings.items()),
+        ],
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        raise NodeError(f"the node's settings could not be written:\n{done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
+
+
+def _command(java: Path, home: Path, folder: Path, version: str, heap: str) -> list[str]:
+    bridge = home / "lib" / "entitlement-bridge" / f"elasticsearch-entitlement-bridge-{version}.jar"
+    tmp = folder / "tmp"
+    return [
+        str(java),
+        f"-Xms{heap}",
+        f"-Xmx{heap}",
+        "-XX:+UseG1GC",
+        f"-Djava.io.tmpdir={tmp}",
+        f"-Des.path.home={home}",
+        _config_option(folder),
+        "-Des.distribution.type=tar",
+        "-Des.networkaddress.cache.ttl=60",
+        "-Djava.awt.headless=true",
+        "-Dfile.encoding=UTF-8",
+        "-Dio.netty.noUnsafe=true",
+        "-Dlog4j2.disable.jmx=true",
+        "-Djdk.attach.allowAttachSelf=true",
+        f"-XX:ErrorFile={folder / 'logs' / 'hs_err_pid%p.log'}",
+        "--add-modules=jdk.net,jdk.incubator.vector,jdk.management.agent,ALL-MODULE-PATH",
+        "--add-opens=org.apache.lucene.core/org.apache.lucene.codecs.lucene99=org.elasticsearch.server",
+        "--enable-native-access=org.elasticsearch.nativeaccess,org.apache.lucene.core",
+        f"--patch-module=java.base={bridge}",
+        "--add-exports=java.base/org.elasticsearch.entitlement.bridge="
+        "org.elasticsearch.entitlement,java.logging,java.net.http,java.naming,jdk.net",
+        "-p",
+        str(home / "lib"),
+        "-m",
+        "org.elasticsearch.server/org.elasticsearch.bootstrap.Elasticsearch",
+    ]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version))
+
+
+def _bytes(heap: str) -> int:
+    match = re.fullmatch(r"(\d+)([mMgG])", heap)
+    if not match:
+        raise NodeError(f"{heap!r} is not a heap size; give a number with m or g, as in 512m or 2g")
+    return int(match[1]) << (20 if match[2] in "mM" else 30)
+
+
+def _check_memory(heap: int) -> None:
+    import psutil
+
+    available = psutil.virtual_memory().available
+    # Besides its heap the server maps index files and keeps buffers: half the heap again is its usual need.
+    if available < heap * 1.5:
+        raise NodeError(
+            f"too little memory: a heap of {heap >> 20} MB needs about {heap * 3 >> 21} MB free and "
+            f"{available >> 20} MB are; close something, or give a smaller --heap such as 512m"
+        )
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
