@@ -1,0 +1,1 @@
+"""Hybrid search: keyword and vector legs, their fusion, and showing the result."""

@@ -1,0 +1,59 @@
+"""The legs of a hybrid search as plain Elasticsearch request bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from crosslens.errors import QueryError
+
+Kind = Literal["keyword", "knn"]
+# Elasticsearch's own limit of num_candidates.
+_MAX_CANDIDATES = 10_000
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One search of the ``_msearch``: its name, its request, and how its ``_score`` reads.
+
+    ``floor`` is the least raw score possible: 0 for BM25, -1 for a cosine.
+    """
+
+    name: str
+    kind: Kind
+    request: dict[str, Any]
+    floor: float
+
+    def raw(self, score: float) -> float:
+        """The leg's own scale: BM25 as it is; the cosine behind Elasticsearch's ``_score`` = (1 + cosine) / 2."""
+        return score if self.kind == "keyword" else 2.0 * score - 1.0
+
+
+def keyword_leg(text: str, fields: Sequence[str], *, window: int, filters: Sequence[dict[str, Any]]) -> Leg:
+    """BM25 over ``fields``, each document by its best field; any of the words may match."""
+    if not fields:
+        raise QueryError("the index has no text field to search by keyword; leave the keyword leg out")
+    query: dict[str, Any] = {
+        "multi_match": {"query": text, "fields": list(fields), "type": "best_fields", "operator": "or"}
+    }
+    if filters:
+        query = {"bool": {"must": [query], "filter": list(filters)}}
+    return Leg("keyword", "keyword", _request(window, {"query": query}), 0.0)
+
+
+def knn_leg(name: str, field: str, vector: Sequence[float], *, window: int, filters: Sequence[dict[str, Any]]) -> Leg:
+    """The ``window`` nearest documents by the cosine of ``field`` and ``vector``, filtered before they are counted."""
+    knn: dict[str, Any] = {
+        "field": field,
+        "query_vector": list(vector),
+        "k": window,
+        "num_candidates": min(max(2 * window, 200), _MAX_CANDIDATES),
+    }
+    if filters:
+        knn["filter"] = list(filters)
+    return Leg(name, "knn", _request(window, {"knn": knn}), -1.0)
+
+
+def _request(window: int, body: dict[str, Any]) -> dict[str, Any]:
+    return {**body, "size": window, "_source": False, "track_total_hits": False}

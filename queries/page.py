@@ -1,0 +1,86 @@
+"""Search results as one HTML page that holds its pictures, so that it can be sent and kept."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from crosslens.errors import ImageError
+from crosslens.ingest import contract
+from crosslens.ingest.contract import VectorField
+from crosslens.ingest.images import open_image
+from crosslens.ingest.sources import ImageRoot, read_image
+from crosslens.queries.hybrid import Hit, SearchResult
+from crosslens.queries.table import title_of
+
+_THUMBNAIL = 192
+# Distinguishable with the common colour-vision deficiencies (Okabe and Ito's palette).
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+
+
+def write_page(
+    path: Path,
+    results: Sequence[tuple[str, SearchResult]],
+    image_fields: Sequence[VectorField],
+    root: ImageRoot,
+    *,
+    query: Path | None = None,
+    heading: str = "Search results",
+    intro: str = "",
+) -> None:
+    """Writes a page with a section for each (title, result). Pictures come from the sources of ``image_fields``.
+
+    A picture that can't be read is left blank, with the reason as its text. ``query`` is shown at the top.
+    """
+    legs = list(dict.fromkeys(leg for _, result in results for leg in result.legs))
+    colours = {leg: _COLOURS[i % len(_COLOURS)] for i, leg in enumerate(legs)}
+    page = _template().render(
+        heading=heading,
+        intro=intro,
+        colours=colours,
+        query=_thumbnail(query.read_bytes()) if query else None,
+        sections=[
+            {"title": title, "hits": [_hit(hit, image_fields, root) for hit in result.hits]}
+            for title, result in results
+        ],
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+
+
+def _hit(hit: Hit, image_fields: Sequence[VectorField], root: ImageRoot) -> dict[str, Any]:
+    picture, why = None, "no picture"
+    for field in image_fields:
+        reference = contract.source_image(hit.source, field.sources)
+        if reference is None:
+            continue
+        try:
+            picture = _thumbnail(read_image(reference, root))
+            break
+        except ImageError as error:
+            why = str(error)
+    parts = [
+        {"leg": leg, "raw": part.raw, "weighted": part.weighted, "width": f"{part.weighted * 100:.1f}%"}
+        for leg, part in hit.parts.items()
+    ]
+    return {"title": title_of(hit), "id": hit.id, "score": hit.score, "picture": picture, "why": why, "parts": parts}
+
+
+def _thumbnail(data: bytes) -> str:
+    picture = open_image(data, target=_THUMBNAIL)
+    picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=82)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _template() -> Any:
+    environment = Environment(
+        loader=PackageLoader("crosslens.queries", "templates"), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template("page.html")

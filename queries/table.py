@@ -1,0 +1,94 @@
+"""Search results as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from crosslens.queries.fusion import Part
+from crosslens.queries.hybrid import Hit, SearchResult
+
+LEG_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
+_BAR = 20
+_TITLE = 48
+# Names that catalogues and archives commonly give to the one field a person recognises a document by.
+_TITLE_FIELDS = ("title", "name", "headline", "label", "caption", "subject", "product_name")
+
+
+def result_table(result: SearchResult, title: str) -> Table:
+    """Rank, document, total with a bar of each leg's share, and each leg's raw and weighted score."""
+    table = Table(title=title, title_justify="left", show_lines=False)
+    table.add_column("#", justify="right", style="dim")
+    table.add_column("document", overflow="ellipsis", no_wrap=True, max_width=_TITLE)
+    table.add_column("score", justify="right")
+    table.add_column("made of", no_wrap=True, min_width=_BAR)
+    for i, leg in enumerate(result.legs):
+        table.add_column(Text(leg, style=_colour(i)), justify="right")
+    for rank, hit in enumerate(result.hits, 1):
+        table.add_row(
+            str(rank),
+            Text(title_of(hit)),
+            f"{hit.score:.3f}",
+            _bar(hit.parts),
+            *(_part(hit.parts[leg]) for leg in result.legs),
+        )
+    return table
+
+
+def side_by_side(columns: Mapping[str, SearchResult], title: str, rows: int) -> Table:
+    """The first ``rows`` documents of several searches next to each other."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("#", justify="right", style="dim")
+    for name in columns:
+        table.add_column(name, overflow="ellipsis", no_wrap=True)
+    for i in range(rows):
+        cells = []
+        for result in columns.values():
+            hit = result.hits[i] if i < len(result.hits) else None
+            cells.append(Text(f"{hit.score:.2f}  {title_of(hit)}") if hit else Text("-", style="dim"))
+        table.add_row(str(i + 1), *cells)
+    return table
+
+
+def title_of(hit: Hit) -> str:
+    """What a person recognises the document by: a title-like field, else its first short text, else its id."""
+    for name in _TITLE_FIELDS:
+        value = _first_string(hit.source.get(name))
+        if value:
+            return value
+    for value in hit.source.values():
+        text = _first_string(value)
+        if text and len(text) <= 200:
+            return text
+    return hit.id
+
+
+def _first_string(value: Any) -> str | None:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = value[0] if value else None
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def _bar(parts: Mapping[str, Part]) -> Text:
+    text = Text()
+    # Whole cells by rounding the running sum, so that the bar's length is the total's and not a sum of roundings.
+    drawn, total = 0, 0.0
+    for i, part in enumerate(parts.values()):
+        total += part.weighted
+        upto = round(total * _BAR)
+        text.append("█" * (upto - drawn), style=_colour(i))
+        drawn = upto
+    return text
+
+
+def _part(part: Part) -> Text:
+    if part.raw is None:
+        return Text("-", style="dim")
+    return Text.assemble(f"{part.weighted:.3f}", (f"  ({part.raw:.2f})", "dim"))
+
+
+def _colour(i: int) -> str:
+    return LEG_COLOURS[i % len(LEG_COLOURS)]
