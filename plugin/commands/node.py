@@ -1,0 +1,85 @@
+"""crosslens node: the embedded Elasticsearch."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from crosslens.commands.options import FOLDER, note, out, print_json
+from crosslens.errors import NodeError
+from crosslens.node import DEFAULT_VERSION, Node
+
+_folder = click.option("--folder", type=FOLDER, help="The node's folder. Default: the user's data folder.")
+
+
+@click.group()
+def node() -> None:
+    """Runs a real Elasticsearch on this machine, from Maven Central's jars."""
+
+
+@node.command()
+@_folder
+@click.option(
+    "--version", help=f"Elasticsearch version. Default: the folder's, {DEFAULT_VERSION} for a new one.", metavar="V"
+)
+@click.option("--port", type=click.IntRange(1, 65535), help="HTTP port. Default: 9200, or a free one when busy.")
+@click.option("--heap", default="1g", show_default=True, help="Java heap, as in 512m or 2g.")
+@click.option("--java", type=FOLDER, help="Java home to use. Default: the first one found that is new enough.")
+@click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
+def start(
+    folder: Path | None, version: str | None, port: int | None, heap: str, java: Path | None, as_json: bool
+) -> None:
+    """Starts the node and returns when it answers. Data from earlier starts is there again."""
+    with note.status("starting Elasticsearch (the first start downloads about 60 MB)"):
+        status = Node(folder, version=version, port=port, heap=heap, java=java).start()
+    if as_json:
+        print_json(status.as_dict())
+    else:
+        out.print(f"Elasticsearch {status.version} answers at {status.url}", highlight=False)
+        out.print(f"data: {status.data}", highlight=False, soft_wrap=True)
+
+
+@node.command()
+@_folder
+def stop(folder: Path | None) -> None:
+    """Stops the node; its data stays."""
+    stopped = Node(folder).stop()
+    out.print("stopped" if stopped else "no node was running")
+
+
+@node.command()
+@_folder
+@click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
+def status(folder: Path | None, as_json: bool) -> None:
+    """Tells whether the node runs, and where."""
+    found = Node(folder).status()
+    if as_json:
+        print_json(found.as_dict() if found else {"running": False})
+    elif found is None:
+        out.print("no node was ever started here; start one with: crosslens node start")
+    else:
+        state = f"runs at {found.url} (process {found.pid})" if found.running else "is stopped"
+        out.print(f"Elasticsearch {found.version} {state}", highlight=False)
+        out.print(f"data: {found.data}", highlight=False, soft_wrap=True)
+
+
+@node.command()
+@_folder
+@click.option("-n", "--lines", type=click.IntRange(1), default=50, show_default=True, help="How many last lines.")
+@click.option("-f", "--follow", is_flag=True, help="Go on printing what is added; end with Ctrl-C.")
+def logs(folder: Path | None, lines: int, follow: bool) -> None:
+    """Prints the end of the server's log."""
+    path = Node(folder).log
+    if not path.exists():
+        raise NodeError(f"there is no log yet at {path}; start the node first: crosslens node start")
+    with path.open(encoding="utf-8", errors="replace") as handle:
+        for line in handle.readlines()[-lines:]:
+            click.echo(line, nl=False)
+        while follow:
+            line = handle.readline()
+            if line:
+                click.echo(line, nl=False)
+            else:
+                time.sleep(0.2)

@@ -1,0 +1,101 @@
+"""crosslens search: one hybrid search, as a table, JSON or a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from crosslens.client import connect
+from crosslens.commands.options import (
+    FILE,
+    FOLDER,
+    connection,
+    connection_options,
+    note,
+    out,
+    parse_json,
+    parse_weights,
+    print_json,
+)
+from crosslens.errors import QueryError
+from crosslens.ingest import contract
+from crosslens.ingest.encoder import Encoder
+from crosslens.ingest.sources import ImageRoot
+from crosslens.ingest.write import read_mappings
+from crosslens.models import find
+from crosslens.queries.hybrid import DEFAULT_WINDOW, HybridSearcher
+
+
+@click.command()
+@click.argument("index")
+@click.argument("text", required=False)
+@click.option("--image", type=FILE, help="Search by this picture, alone or with the text.")
+@click.option("--filter", "filter_json", metavar="JSON", help="Elasticsearch query that every result meets.")
+@click.option("--weights", metavar="LEG=W,...", help="Weights by leg, as in keyword=1,photo_vector=2; 1 if not given.")
+@click.option("--field", "fields", multiple=True, metavar="FIELD", help="Vector field to search. Default: all.")
+@click.option("--size", type=click.IntRange(1), default=10, show_default=True, help="How many results.")
+@click.option(
+    "--window", type=click.IntRange(1, 10_000), default=DEFAULT_WINDOW, show_default=True, help="Results of each leg."
+)
+@click.option("--model", type=FOLDER, envvar="CROSSLENS_MODEL", help="Model folder. Default: the index's, if known.")
+@click.option("--image-root", type=FOLDER, help="Folder that the documents' image paths start in, for --html.")
+@click.option("--html", type=FILE, help="Write a page with the pictures.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@connection_options
+def search(
+    index: str,
+    text: str | None,
+    image: Path | None,
+    filter_json: str | None,
+    weights: str | None,
+    fields: tuple[str, ...],
+    size: int,
+    window: int,
+    model: Path | None,
+    image_root: Path | None,
+    html: Path | None,
+    as_json: bool,
+    **where: Any,
+) -> None:
+    """Searches INDEX by TEXT, by a picture, or by both; keyword and vector scores are blended and shown."""
+    filters = parse_json(filter_json, "--filter")
+    if filters is not None and not isinstance(filters, dict | list):
+        raise click.BadParameter("must be a JSON object or a list of them", param_hint="--filter")
+    chosen = parse_weights(weights)
+    client = connect(connection(**where))
+    recorded = {f.field: f for m in read_mappings(client, index).values() for f in contract.vector_fields(m).values()}
+    if not recorded:
+        raise QueryError(
+            f"index {index!r} has no vectors yet; make them with: crosslens add {index} --model FOLDER ..."
+        )
+    any_field = recorded.get(fields[0]) if fields else None
+    used = any_field or next(iter(recorded.values()))
+    encoder = Encoder(model or find(used.fingerprint, used.model))
+    searcher = HybridSearcher(client, index, encoder, fields=fields or None, window=window)
+    result = searcher.search(text, image=image, filter=filters, weights=chosen, size=size)
+    if html is not None:
+        from crosslens.queries.page import write_page
+
+        fields_by_modality = [f for f in searcher.fields.values() if f.modality == "image"]
+        write_page(html, [(_title(text, image), result)], fields_by_modality, ImageRoot.of(image_root), query=image)
+        note.print(f"wrote {html}", highlight=False, soft_wrap=True)
+    if as_json:
+        print_json(result.as_dict())
+        return
+    from crosslens.queries.table import result_table
+
+    out.print(result_table(result, _title(text, image)))
+    if not result.hits:
+        out.print("nothing was found")
+    out.print(
+        f"{result.found} documents in the window; {result.encode_ms:.0f} ms encoding, {result.search_ms:.0f} ms search",
+        style="dim",
+        highlight=False,
+    )
+
+
+def _title(text: str | None, image: Path | None) -> str:
+    parts = [repr(text)] if text else []
+    return " + ".join([*parts, image.name] if image else parts) or "search"
