@@ -1,0 +1,1 @@
+"""The demo: a real catalogue of pictures, a small model trained for it, and a guided first search."""

@@ -1,0 +1,164 @@
+"""The guided demo: an ordinary text-only index of real pictures gains cross-modal hybrid search.
+
+The pictures are of a vendor whose drawings the model never saw in training.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from elasticsearch import Elasticsearch, helpers
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.rule import Rule
+
+from crosslens.demo.build import DATA
+from crosslens.errors import MappingError
+from crosslens.ingest.contract import Target
+from crosslens.ingest.encoder import Encoder
+from crosslens.ingest.sources import ImageRoot
+from crosslens.ingest.write import AddReport, Options, add_vectors
+from crosslens.models import DEMO_MODEL, remember
+from crosslens.queries.hybrid import HybridSearcher, SearchResult
+from crosslens.queries.page import write_page
+from crosslens.queries.table import result_table, side_by_side
+
+INDEX = "crosslens-demo"
+TEXT_VECTOR, IMAGE_VECTOR = "name_vector", "image_vector"
+QUERIES = ("penguin", "a red umbrella", "running shoe")
+PICTURES = ("penguin", "bicycle")
+_ROWS = 6
+_MARK = "crosslens_demo"
+
+
+def run(client: Elasticsearch, html: Path) -> None:
+    """Runs the demo against the cluster of ``client`` and writes a page with its pictures to ``html``."""
+    console = Console()
+    items = load_items()
+    _step(console, 1, f"an ordinary index: {len(items)} items with a name, keywords, a category and a picture's path")
+    create_index(client, items)
+    wordless = sum(1 for item in items if item["name"].startswith("Item "))
+    console.print(f"Of {wordless} items nobody wrote more than a stock number; their pictures say what they are.")
+
+    _step(console, 2, "keyword search, as the index has it")
+    first = QUERIES[0]
+    matches = _keyword_names(client, first)
+    console.print(f"[bold]{first}[/bold] finds {len(matches)} items by keyword: {', '.join(matches) or 'none'}")
+
+    encoder = Encoder(DEMO_MODEL)
+    remember(DEMO_MODEL, encoder.fingerprint)
+    _step(console, 3, f"crosslens add: vectors of every text and picture ({encoder.name}, {encoder.dims} dims)")
+    report = add(client, encoder, console)
+    total = sum(report.written.values())
+    console.print(f"{total} vectors in {report.seconds:.1f} s; a second run would find nothing to do.")
+
+    searcher = HybridSearcher(client, INDEX, encoder)
+    sections: list[tuple[str, SearchResult]] = []
+    _step(console, 4, "words find pictures: the same query by keyword, by vector, and hybrid")
+    for text in QUERIES:
+        compared = compare(searcher, text)
+        console.print(side_by_side(compared, f'"{text}"', _ROWS))
+        sections += [(f'"{text}", {name}', result) for name, result in compared.items()]
+    _step(console, 5, "why a result ranks where it does")
+    console.print(result_table(searcher.search(QUERIES[0], size=_ROWS), f'"{QUERIES[0]}", hybrid'))
+
+    _step(console, 6, "pictures find pictures, and words (the query pictures are another vendor's drawings)")
+    pictures = HybridSearcher(client, INDEX, encoder, fields=[IMAGE_VECTOR])
+    words = HybridSearcher(client, INDEX, encoder, fields=[TEXT_VECTOR])
+    for name in PICTURES:
+        path = DATA / "queries" / f"{name}.png"
+        found = {
+            "image -> image": pictures.search(image=path, size=_ROWS),
+            "image -> text": words.search(image=path, size=_ROWS),
+        }
+        console.print(side_by_side(found, path.name, _ROWS))
+        sections += [(f"{path.name}, {kind}", result) for kind, result in found.items()]
+
+    image_fields = [field for field in searcher.fields.values() if field.modality == "image"]
+    write_page(
+        html,
+        sections,
+        image_fields,
+        ImageRoot.of(DATA),
+        heading="crosslens demo",
+        intro=f"{len(items)} emoji of a vendor whose drawings the model never saw. Items named by a stock number have "
+        "no words at all: only their picture can be found. The bar shows each leg's share of the score.",
+    )
+    _step(console, 7, "what to type next")
+    root, picture = shlex.quote(str(DATA)), shlex.quote(str(DATA / "queries" / "guitar.png"))
+    for command in (
+        f'crosslens search {INDEX} "musical instrument"',
+        f"crosslens search {INDEX} --image {picture} --html found.html --image-root {root}",
+        f'crosslens search {INDEX} "fruit" --weights keyword=2,{IMAGE_VECTOR}=1,{TEXT_VECTOR}=0.5',
+        "crosslens node stop",
+    ):
+        console.print(f"  {command}", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"The pictures of all these results: {html}", highlight=False, soft_wrap=True)
+
+
+def load_items() -> list[dict[str, Any]]:
+    """The demo's catalogue."""
+    return [json.loads(line) for line in (DATA / "catalogue.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def create_index(client: Elasticsearch, items: list[dict[str, Any]], index: str = INDEX) -> None:
+    """Makes the index anew, as a shop would have it: texts, a category, a picture's path, and no vectors.
+
+    Raises `MappingError` when an index of that name exists that the demo didn't make.
+    """
+    if client.indices.exists(index=index):
+        meta = next(iter(client.indices.get_mapping(index=index).values()))["mappings"].get("_meta") or {}
+        if not meta.get(_MARK):
+            raise MappingError(f"an index named {index!r} exists that the demo didn't make; it is left alone")
+        client.indices.delete(index=index)
+    client.indices.create(
+        index=index,
+        mappings={
+            "_meta": {_MARK: True},
+            "properties": {
+                "name": {"type": "text"},
+                "keywords": {"type": "text"},
+                "sku": {"type": "keyword"},
+                "category": {"type": "keyword"},
+                "image": {"type": "keyword"},
+            },
+        },
+        settings={"number_of_replicas": 0},
+    )
+    actions = ({"_index": index, "_id": i["id"], **{k: v for k, v in i.items() if k != "id"}} for i in items)
+    helpers.bulk(client, actions, refresh=True)
+
+
+def add(client: Elasticsearch, encoder: Encoder, console: Console, index: str = INDEX) -> AddReport:
+    """What ``crosslens add`` does, with its progress on ``console``."""
+    targets = [Target(TEXT_VECTOR, "text", ("name", "keywords")), Target(IMAGE_VECTOR, "image", ("image",))]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("encoding", total=None)
+
+        def show(report: AddReport) -> None:
+            bar.update(task, total=report.todo, completed=report.documents)
+
+        return add_vectors(client, index, encoder, targets, Options(image_root=DATA), progress=show)
+
+
+def compare(searcher: HybridSearcher, text: str) -> dict[str, SearchResult]:
+    """The same text by keyword alone, by vectors alone, and by all legs."""
+    return {
+        "keyword": searcher.search(text, size=_ROWS, legs=["keyword"]),
+        "vector": searcher.search(text, size=_ROWS, legs=[TEXT_VECTOR, IMAGE_VECTOR]),
+        "hybrid": searcher.search(text, size=_ROWS),
+    }
+
+
+def _keyword_names(client: Elasticsearch, text: str) -> list[str]:
+    found = client.search(index=INDEX, query={"multi_match": {"query": text, "fields": ["name", "keywords"]}}, size=20)
+    return [hit["_source"]["name"] for hit in found["hits"]["hits"]]
+
+
+def _step(console: Console, number: int, title: str) -> None:
+    console.print()
+    console.print(Rule(f"{number}. {title}", align="left", style="dim"))
