@@ -1,0 +1,265 @@
+"""Small checkpoints with random weights, of the real classes, saved as transformers saves them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    AlignConfig,
+    AlignModel,
+    ChineseCLIPConfig,
+    ChineseCLIPModel,
+    CLIPConfig,
+    CLIPModel,
+    DistilBertConfig,
+    DistilBertModel,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Siglip2Config,
+    Siglip2Model,
+    SiglipConfig,
+    SiglipModel,
+)
+
+from crosslens.demo.train import train_tokenizer
+
+CORPUS = [
+    "a photo of a cat and a dog",
+    "blue running shoes, size forty two",
+    "two spaces and a new line in a very long description of a thing that goes on",
+    "naïve café überraschung красный ботинок",
+    "東京の写真",
+    "all capitals and numbers 1234567890 it's per litre they're sold out sale shop smiling face word",
+]
+_OPENAI = {
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711],
+    "rescale_factor": 1 / 255,
+    "do_rescale": True,
+    "do_normalize": True,
+    "do_resize": True,
+}
+_HALF = {**_OPENAI, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+_TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+_VISION = {**_TOWER, "image_size": 32, "patch_size": 8}
+
+
+def clip(folder: Path, *, legacy_eos: bool = False, seed: int = 0) -> Path:
+    """``legacy_eos``: eos_token_id 2 in the config, as OpenAI's checkpoints have, which pools by argmax of the ids."""
+    torch.manual_seed(seed)
+    tokenizer = train_tokenizer(CORPUS)
+    end = tokenizer.token_to_id("<|endoftext|>")
+    text = {
+        **_TOWER,
+        "vocab_size": tokenizer.get_vocab_size(),
+        "max_position_embeddings": 77,
+        "bos_token_id": tokenizer.token_to_id("<|startoftext|>"),
+        "eos_token_id": 2 if legacy_eos else end,
+        "pad_token_id": end,
+    }
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<|startoftext|>",
+        eos_token="<|endoftext|>",
+        unk_token="<|endoftext|>",
+        pad_token="<|endoftext|>",
+        model_max_length=77,
+    )
+    model = CLIPModel(CLIPConfig(projection_dim=24, text_config=text, vision_config=_VISION))
+    processor = {
+        "image_processor_type": "CLIPImageProcessor",
+        **_OPENAI,
+        "size": {"shortest_edge": 32},
+        "do_center_crop": True,
+        "crop_size": {"height": 32, "width": 32},
+        "resample": 3,
+    }
+    return _save(folder, model, fast, processor)
+
+
+def siglip(folder: Path) -> Path:
+    torch.manual_seed(1)
+    folder.mkdir(parents=True)
+    pieces = _sentencepiece(folder)
+    text = {**_TOWER, "vocab_size": pieces, "max_position_embeddings": 64, "pad_token_id": 1, "projection_size": 32}
+    model = SiglipModel(SiglipConfig(text_config=text, vision_config=_VISION))
+    settings = {"tokenizer_class": "SiglipTokenizer", "model_max_length": 64, "pad_token": "</s>", "eos_token": "</s>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "unk_token": "<unk>"}))
+    processor = {"image_processor_type": "SiglipImageProcessor", **_HALF, "resample": 3}
+    return _save(folder, model, None, {**processor, "size": {"height": 32, "width": 32}})
+
+
+def siglip2(folder: Path) -> Path:
+    torch.manual_seed(2)
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace(" ", "▁")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", *(f"<0x{i:02X}>" for i in range(256))]
+    tokenizer.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=600, special_tokens=special))
+    end = tokenizer.token_to_id("<eos>")
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", end)])
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", model_max_length=64
+    )
+    text = {**_TOWER, "vocab_size": tokenizer.get_vocab_size(), "max_position_embeddings": 64, "projection_size": 32}
+    vision = {**_TOWER, "patch_size": 8, "num_patches": 16}
+    model = Siglip2Model(Siglip2Config(text_config=text, vision_config=vision))
+    processor = {"image_processor_type": "Siglip2ImageProcessor", **_HALF, "patch_size": 8, "max_num_patches": 16}
+    return _save(folder, model, fast, {**processor, "resample": 2})
+
+
+def chinese_clip(folder: Path) -> Path:
+    torch.manual_seed(3)
+    fast = _wordpiece(52)
+    text = {**_TOWER, "vocab_size": len(fast), "max_position_embeddings": 512}
+    model = ChineseCLIPModel(ChineseCLIPConfig(projection_dim=24, text_config=text, vision_config=_VISION))
+    processor = {"image_processor_type": "ChineseCLIPImageProcessor", **_OPENAI, "resample": 3}
+    size = {"height": 32, "width": 32}
+    return _save(folder, model, fast, {**processor, "size": size, "do_center_crop": True, "crop_size": size})
+
+
+def align(folder: Path) -> Path:
+    torch.manual_seed(4)
+    fast = _wordpiece(64)
+    text = {**_TOWER, "vocab_size": len(fast), "max_position_embeddings": 64}
+    vision = {
+        "image_size": 64,
+        "width_coefficient": 0.2,
+        "depth_coefficient": 0.3,
+        "hidden_dim": 48,
+        "num_hidden_layers": 10,
+        "depthwise_padding": [],
+    }
+    model = AlignModel(AlignConfig(projection_dim=48, text_config=text, vision_config=vision))
+    processor = {
+        "image_processor_type": "EfficientNetImageProcessor",
+        **_HALF,
+        "rescale_factor": 1 / 127.5,
+        "rescale_offset": True,
+        "do_normalize": False,
+        "include_top": False,
+        "size": {"height": 68, "width": 68},
+        "do_center_crop": True,
+        "crop_size": {"height": 64, "width": 64},
+        "resample": 2,
+    }
+    return _save(folder, model, fast, processor)
+
+
+def multilingual(folder: Path, dims: int = 24) -> Path:
+    """A text tower in sentence-transformers' layout: DistilBERT, mean pooling, a dense layer onto CLIP's space."""
+    torch.manual_seed(5)
+    fast = _wordpiece(128)
+    model = DistilBertModel(
+        DistilBertConfig(
+            vocab_size=len(fast), dim=32, hidden_dim=64, n_layers=2, n_heads=2, max_position_embeddings=128
+        )
+    )
+    transformer = folder / "0_Transformer"
+    _save(transformer, model, fast, None)
+    (transformer / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 128}))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling/config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
+    (folder / "2_Dense").mkdir()
+    dense = {
+        "in_features": 32,
+        "out_features": dims,
+        "bias": False,
+        "activation_function": "torch.nn.modules.linear.Identity",
+    }
+    (folder / "2_Dense/config.json").write_text(json.dumps(dense))
+    save_file({"linear.weight": torch.randn(dims, 32)}, folder / "2_Dense/model.safetensors")
+    kinds = [("", "0_Transformer", "Transformer"), ("", "1_Pooling", "Pooling"), ("", "2_Dense", "Dense")]
+    (folder / "modules.json").write_text(
+        json.dumps([{"path": path, "type": f"sentence_transformers.models.{kind}"} for _, path, kind in kinds])
+    )
+    return folder
+
+
+def vit_b_32(folder: Path) -> Path:
+    """CLIP ViT-B/32 at full size with random weights: for parity and speed, not for meaning."""
+    torch.manual_seed(6)
+    small = train_tokenizer(CORPUS)
+    end = small.token_to_id("<|endoftext|>")
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=small,
+        bos_token="<|startoftext|>",
+        eos_token="<|endoftext|>",
+        unk_token="<|endoftext|>",
+        pad_token="<|endoftext|>",
+        model_max_length=77,
+    )
+    model = CLIPModel(CLIPConfig(text_config={"eos_token_id": end, "bos_token_id": end - 1, "pad_token_id": end}))
+    processor = {
+        "image_processor_type": "CLIPImageProcessor",
+        **_OPENAI,
+        "size": {"shortest_edge": 224},
+        "do_center_crop": True,
+        "crop_size": {"height": 224, "width": 224},
+        "resample": 3,
+    }
+    return _save(folder, model, fast, processor)
+
+
+def _save(
+    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast | None, processor: dict[str, object] | None
+) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    with torch.no_grad():
+        # Fresh models start with zero biases and tiny weights, whose vectors hardly depend on the input.
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+            elif parameter.ndim == 2:
+                parameter.mul_(2.0)
+    model.eval().save_pretrained(folder)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
+    if processor is not None:
+        (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return folder
+
+
+def _wordpiece(length: int) -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer.train_from_iterator(CORPUS, trainers.WordPieceTrainer(vocab_size=400, special_tokens=special))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[(t, tokenizer.token_to_id(t)) for t in ("[CLS]", "[SEP]")]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=length,
+    )
+
+
+def _sentencepiece(folder: Path) -> int:
+    import sentencepiece
+
+    corpus = folder / "corpus.txt"
+    corpus.write_text("\n".join(line.lower() for line in CORPUS))
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(corpus),
+        model_prefix=str(folder / "spiece"),
+        vocab_size=150,
+        hard_vocab_limit=False,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        minloglevel=2,
+    )
+    corpus.unlink()
+    loaded = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
+    return int(loaded.get_piece_size())
