@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -64,14 +65,12 @@ class Encoder:
         """Names the exact encoders: equal fingerprints mean comparable vectors."""
         return self.folder.fingerprint
 
-    @property
+    @cached_property
     def dims(self) -> int:
         """The length of every vector."""
-        session = self._session(self.folder.text_model)
-        shape = _output(session, _TEXT_OUTPUTS, self.folder.text_model).shape
-        if isinstance(shape[-1], int):
-            return shape[-1]
-        return int(self.encode_texts(["a"]).shape[1])
+        if self.folder.dims is not None:
+            return self.folder.dims
+        return int(self._run_texts([self._tokenizer.encode("a").ids]).shape[1])
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text takes, cut to the model's limit; what a run costs grows with it."""

@@ -33,7 +33,8 @@ class TextSettings:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A folder with both encoders. ``fingerprint`` changes whenever a file that shapes the vectors does."""
+    """A folder with both encoders. ``fingerprint`` changes whenever a file that shapes the vectors does; ``dims`` is
+    None where no manifest tells it."""
 
     path: Path
     name: str
@@ -42,6 +43,7 @@ class ModelFolder:
     vision_model: Path
     text: TextSettings
     preprocessor: dict[str, Any]
+    dims: int | None = None
 
 
 def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -> ModelFolder:
@@ -77,6 +79,7 @@ def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -
         vision_model=vision_model,
         text=_text_settings(path, config, manifest),
         preprocessor=preprocessor,
+        dims=manifest.get("dims"),
     )
 
 

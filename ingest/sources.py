@@ -22,11 +22,11 @@ class ImageRoot:
     confined: bool
 
     @classmethod
-    def of(cls, folder: Path | None) -> ImageRoot:
+    def of(cls, folder: Path | str | None) -> ImageRoot:
         """The folder given, and only it; or, for None, the working directory, with absolute paths allowed."""
         if folder is None:
             return cls(Path.cwd(), confined=False)
-        return cls(folder.expanduser().resolve(), confined=True)
+        return cls(Path(folder).expanduser().resolve(), confined=True)
 
     def locate(self, reference: str) -> Path:
         """The file that ``reference`` (a path or file:// URL) names.

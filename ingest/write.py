@@ -74,7 +74,7 @@ class Options:
     """How a run goes. ``image_root`` as in `ImageRoot.of`; ``retry_failed`` takes up documents that failed before;
     ``workers`` threads open images; ``dry_run`` only counts."""
 
-    image_root: Path | None = None
+    image_root: Path | str | None = None
     retry_failed: bool = False
     workers: int = 0
     dry_run: bool = False
@@ -241,6 +241,7 @@ class _Run:
                     self._report.reread += len(changed)
                     self._encode_all(self._read_again(changed), pool, writer)
                 else:
+                    writer.wait()
                     for update in self._changed:
                         reason = f"it changed {_ROUNDS} times while it was encoded; run again to take it up"
                         self._report.failures.append(Failure(update.index, update.id, None, reason))
@@ -248,6 +249,7 @@ class _Run:
             self._report.interrupted = True
         finally:
             writer.close()
+        writer.check()
         self._client.indices.refresh(index=self._index)
 
     def _encode_all(self, documents: Iterator[_Document], pool: ThreadPoolExecutor, writer: _Writer) -> None:
@@ -411,14 +413,14 @@ class _Writer:
         self._thread.start()
 
     def put(self, updates: list[Update]) -> None:
-        self._raise()
+        self.check()
         if updates:
             self._queue.put(updates)
 
     def wait(self) -> None:
         """Returns when everything put so far is written."""
         self._queue.join()
-        self._raise()
+        self.check()
 
     def close(self) -> None:
         self._queue.put(None)
@@ -435,7 +437,8 @@ class _Writer:
                 self._queue.task_done()
         self._queue.task_done()
 
-    def _raise(self) -> None:
+    def check(self) -> None:
+        """Raises what went wrong on the thread, once."""
         if self._error is not None:
             error, self._error = self._error, None
             raise error

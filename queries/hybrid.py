@@ -158,7 +158,11 @@ class HybridSearcher:
         searches: list[dict[str, Any]] = []
         for leg in legs:
             searches += [{"index": self._index}, leg.request]
-        results = self._client.msearch(searches=searches)["responses"]
+        try:
+            results = self._client.msearch(searches=searches)["responses"]
+        except ApiError as error:
+            body = error.body if isinstance(error.body, dict) else {}
+            raise QueryError(f"Elasticsearch refused the search: {_reason(body.get('error') or {})}") from error
         raw: list[dict[_Key, float]] = []
         for leg, result in zip(legs, results, strict=True):
             if "error" in result:
@@ -233,6 +237,9 @@ def _expand_weights(weights: Mapping[str, float], legs: Sequence[str]) -> dict[s
     return {**expanded, **{name: weight for name, weight in weights.items() if name in legs}}
 
 
-def _reason(error: Mapping[str, Any]) -> str:
+def _reason(error: Any) -> str:
+    """The first cause in the server's description of an error."""
+    if not isinstance(error, Mapping):
+        return str(error)
     causes = error.get("root_cause") or [error]
     return str(causes[0].get("reason") or error.get("reason") or error)

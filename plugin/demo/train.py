@@ -12,6 +12,7 @@ each other (supervised contrastive loss, Khosla et al. 2020, arXiv:2004.11362, e
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import re
@@ -308,9 +309,9 @@ def evaluate(
 
 
 def save(model: CLIPModel, tokenizer: Tokenizer, out: Path) -> None:
-    """A folder that transformers' CLIPModel, CLIPImageProcessor and tokenizers load."""
+    """A folder that transformers' CLIPModel, CLIPImageProcessor and tokenizers load; weights in half precision."""
     out.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(out)
+    copy.deepcopy(model).half().save_pretrained(out)
     tokenizer.save(str(out / "tokenizer.json"))
     (out / "tokenizer_config.json").write_text(
         json.dumps(

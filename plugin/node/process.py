@@ -91,6 +91,7 @@ class Node:
         self.folder = (folder or default_folder()).expanduser().resolve()
         self._version, self._port, self._heap, self._java = version, port, heap, java
         self._started_here = False
+        self._log_start = 0
 
     @property
     def url(self) -> str:
@@ -110,7 +111,7 @@ class Node:
         recorded = self._recorded()
         if recorded is None:
             return None
-        return replace(recorded, running=self._find_process(recorded.pid) is not None)
+        return replace(recorded, running=self._find_process() is not None)
 
     def start(self) -> NodeStatus:
         """Starts the node and returns when it answers.
@@ -120,7 +121,7 @@ class Node:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._lock():
-            running = self._find_process(None)
+            running = self._find_process()
             if running is not None:
                 recorded = self._recorded()
                 where = f" at {recorded.url}" if recorded else ""
@@ -138,7 +139,7 @@ class Node:
 
     def stop(self) -> bool:
         """Stops the node and returns True, or False when none was running. Data and settings stay."""
-        pid = self._find_process(None)
+        pid = self._find_process()
         if pid is None:
             return False
         import psutil
@@ -177,6 +178,8 @@ class Node:
         if not settings.exists():
             settings.write_text("# Your own settings for the crosslens node; addresses and folders are set at start.\n")
         arguments = _launch_arguments(java, home, self.folder, port)
+        # The log goes on from earlier starts, whose errors are not this one's.
+        self._log_start = self.log.stat().st_size if self.log.exists() else 0
         # The server stops when its standard input closes, so it inherits the writing end of its own pipe.
         reader, writer = os.pipe()
         try:
@@ -225,9 +228,9 @@ class Node:
     def _why(self) -> str:
         """The lines that tell why the server exited: those of its log with errors, else the end of its console."""
         lines: list[str] = []
-        for path in (self.log, self.folder / "logs" / "console.log"):
+        for path, start in ((self.log, self._log_start), (self.folder / "logs" / "console.log", 0)):
             if path.exists():
-                lines += path.read_text(errors="replace").splitlines()[-200:]
+                lines += path.read_bytes()[start:].decode(errors="replace").splitlines()[-200:]
         telling = [line for line in lines if re.search(r"ERROR|FATAL|Exception|error", line)]
         return "\n".join((telling or lines)[-8:]) or f"it wrote no log; see {self.folder / 'logs'}"
 
@@ -240,7 +243,7 @@ class Node:
         except (ValueError, TypeError) as error:
             raise NodeError(f"{path} is damaged ({error}); delete it and start the node again") from error
 
-    def _find_process(self, hint: int | None) -> int | None:
+    def _find_process(self) -> int | None:
         """The process that runs on this folder, found by its command line: a record may be stale or missing."""
         try:
             import psutil
@@ -248,16 +251,9 @@ class Node:
             raise NodeError("the embedded node needs the extra 'node': pip install 'crosslens[node]'") from error
 
         mark = _config_option(self.folder)
-        processes = psutil.process_iter(["cmdline"])
-        if hint is not None and psutil.pid_exists(hint):
-            with contextlib.suppress(psutil.Error):
-                if mark in psutil.Process(hint).cmdline():
-                    return hint
-        for process in processes:
-            if mark in (process.info["cmdline"] or ()) and process.is_running():
-                with contextlib.suppress(psutil.Error):
-                    if process.status() != psutil.STATUS_ZOMBIE:
-                        return int(process.pid)
+        for process in psutil.process_iter(["cmdline"]):
+            if mark in (process.info["cmdline"] or ()):
+                return int(process.pid)
         return None
 
     def _choose_version(self) -> str:
