@@ -1,0 +1,115 @@
+"""Fixtures that tests share: real nodes of both versions, and small exported models."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from elasticsearch import Elasticsearch, helpers
+from PIL import Image
+
+from crosslens.client import Connection, connect
+from crosslens.errors import NodeError
+from crosslens.ingest.encoder import Encoder
+from crosslens.node import Node
+from crosslens.node.home import assemble
+from crosslens.node.java import find_java
+
+VERSIONS = ("9.5.3", "8.19.21")
+DATA = Path(__file__).parent / "data"
+# Nothing that tests do may touch, or depend on, what the user running them has.
+for _name in [n for n in os.environ if n.startswith(("ELASTIC", "ES_", "CROSSLENS_"))]:
+    if _name != "CROSSLENS_CACHE":
+        del os.environ[_name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
+    root = tmp_path_factory.mktemp("user")
+    os.environ["CROSSLENS_NODE"] = str(root / "node")
+    os.environ["CROSSLENS_DATA"] = str(root / "data")
+
+
+def require_node(version: str) -> None:
+    """Skips where the node can't be set up: no Java, or no way to its jars."""
+    try:
+        assemble(version, find_java(version))
+    except NodeError as error:
+        pytest.skip(f"no Elasticsearch {version}: {error}")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running node and a client of it."""
+
+    node: Node
+    client: Elasticsearch
+    version: str
+
+    def new_index(self, mappings: dict[str, object], documents: list[dict[str, object]], shards: int = 3) -> str:
+        """An index of its own name; documents take their place in the list as id."""
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        settings = {"number_of_shards": shards, "number_of_replicas": 0}
+        self.client.indices.create(index=name, mappings=mappings, settings=settings)
+        actions = ({"_index": name, "_id": str(i), **document} for i, document in enumerate(documents))
+        helpers.bulk(self.client, actions, refresh=True)
+        return name
+
+    def source(self, index: str, id: str) -> dict[str, object]:
+        """A document with its vectors, which newer servers leave out unless asked."""
+        query = {"ids": {"values": [id]}}
+        body = {"query": query, "_source": {"exclude_vectors": False} if self.version >= "9.2" else True}
+        hits = self.client.search(index=index, body=body)["hits"]["hits"]
+        assert len(hits) == 1, f"{id} is not in {index}"
+        return dict(hits[0]["_source"])
+
+
+@pytest.fixture(scope="session", params=VERSIONS)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    version = str(request.param)
+    require_node(version)
+    node = Node(tmp_path_factory.mktemp(f"node-{version}"), version=version, heap="512m")
+    node.start()
+    try:
+        yield Server(node, connect(Connection(url=node.url)), version)
+    finally:
+        node.stop()
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of exported small CLIPs: ``small`` and, of the same dims, ``other``."""
+    pytest.importorskip("transformers", reason="the extra 'export' is not installed")
+    from crosslens.ingest.export import export
+    from tests import checkpoints
+
+    root = tmp_path_factory.mktemp("models")
+    for name, seed in (("small", 0), ("other", 7)):
+        export(str(checkpoints.clip(root / f"{name}-checkpoint", seed=seed)), root / name)
+    return root
+
+
+@pytest.fixture(scope="session")
+def encoder(models: Path) -> Encoder:
+    return Encoder(models / "small", batch_size=8)
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 60 small pictures, 0.png to 59.png, each of its own colours."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(3)
+    for i in range(60):
+        base = rng.integers(0, 255, (4, 4, 3), dtype=np.uint8)
+        Image.fromarray(base).resize((40 + i, 50), Image.Resampling.BICUBIC).save(folder / f"{i}.png")
+    return folder
+
+
+def read_lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

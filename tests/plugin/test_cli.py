@@ -1,0 +1,166 @@
+"""The command line: what users type, what they read, and how it exits."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from crosslens.cli import cli
+from tests.conftest import Server
+
+MAPPINGS: dict[str, Any] = {"properties": {"title": {"type": "text"}, "photo": {"type": "keyword"}}}
+
+
+def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    import os
+
+    command = [sys.executable, "-m", "crosslens.cli", *arguments]
+    environment = {**os.environ, "COLUMNS": "120", **(env or {})}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def commands(group: click.Group = cli, prefix: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
+    found: list[tuple[tuple[str, ...], click.Command]] = []
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        found.append(((*prefix, name), command))
+        if isinstance(command, click.Group):
+            found += commands(command, (*prefix, name))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "command"), commands(), ids=lambda value: " ".join(value) if type(value) is tuple else ""
+)
+def test_every_command_and_option_has_help(path: tuple[str, ...], command: click.Command) -> None:
+    assert command.help, path
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, (path, parameter.name)
+
+
+def test_the_lazy_list_is_the_commands_own_first_sentence() -> None:
+    assert set(cli.list_commands(click.Context(cli))) == {"add", "demo", "export", "node", "search"}
+
+
+def test_starting_up_loads_no_heavy_library() -> None:
+    script = "import sys, crosslens.cli; print([m for m in ('torch', 'onnxruntime', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["add", "shop", "--model", "/nowhere"], "name the fields to encode"),
+        (["add", "shop", "--text", "title"], "--model"),
+        (
+            ["add", "shop", "--text", "title", "--into", "a", "--into", "b", "--model", "/x"],
+            "2 names given with --into",
+        ),
+        (["search", "shop", "x", "--filter", "{"], "not JSON"),
+        (["search", "shop", "x", "--filter", "3"], "must be a JSON object"),
+        (["search", "shop", "x", "--weights", "keyword"], "is not NAME=NUMBER"),
+        (["search", "shop", "x", "--url", "localhost:9200"], "must start with http"),
+        (["search", "shop", "x", "--url", "http://127.0.0.1:9"], "no Elasticsearch answers at http://127.0.0.1:9"),
+        (["search", "shop", "x", "--url", "http://127.0.0.1:9", "--user", "u"], "needs a password"),
+        (["node", "start", "--heap", "lots"], "not a heap size"),
+        (["nonsense"], "No such command"),
+    ],
+)
+def test_wrong_usage_and_no_connection_exit_with_2_and_one_sentence(arguments: list[str], says: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert says in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+
+
+def test_secrets_are_never_printed() -> None:
+    secrets = {"ELASTICSEARCH_API_KEY": "s3cr3t-key", "ELASTICSEARCH_URL": "http://me:s3cr3t-password@127.0.0.1:9"}
+    done = run("search", "shop", "x", env=secrets)
+    assert done.returncode == 2
+    assert "s3cr3t" not in done.stdout + done.stderr
+    assert "http://127.0.0.1:9" in done.stderr
+    from crosslens.client import Connection
+
+    assert "s3cr3t" not in repr(Connection(api_key="s3cr3t", user="u", password="s3cr3t"))
+
+
+@pytest.mark.node
+def test_add_and_search_from_the_command_line(server: Server, models: Path, pictures: Path, tmp_path: Path) -> None:
+    documents = [{"title": f"blue shoe {i}", "photo": f"{i}.png"} for i in range(10)]
+    index = server.new_index(MAPPINGS, [*documents, {"title": "hat", "photo": "gone.png"}])
+    where = {"ELASTICSEARCH_URL": server.node.url}
+    fields = ["--text", "title", "--image", "photo", "--into", "words"]
+    what = ["add", index, *fields, "--model", str(models / "small"), "--image-root", str(pictures)]
+    counted = run(*what, "--dry-run", env=where)
+    assert (counted.returncode, "11 documents" in counted.stdout) == (0, True)
+    first = run(*what, env=where)
+    assert first.returncode == 1
+    assert f"failed: {index}/10: gone.png: no such file" in first.stdout
+    assert "--retry-failed" in first.stdout
+    second = run(*what, "--json", env=where)
+    assert second.returncode == 0
+    report = json.loads(second.stdout)
+    assert (report["todo"], report["failed_earlier"]) == (0, {"photo_vector": 1})
+    assert set(report["fields"]) == {"words", "photo_vector"}
+    # The model isn't named: the first command remembered where it lies.
+    page = tmp_path / "found.html"
+    more = ["--html", str(page), "--image-root", str(pictures), "--size", "3"]
+    found = run("search", index, "blue shoe 3", "--image", str(pictures / "3.png"), *more, env=where)
+    assert found.returncode == 0, found.stderr
+    assert "blue shoe 3" in found.stdout
+    assert page.read_text().count("data:image/webp") == 4
+    as_json = run("search", index, "shoe", "--weights", "keyword=2,words=0", "--json", "--url", server.node.url)
+    hits = json.loads(as_json.stdout)["hits"]
+    assert hits[0]["parts"]["words"]["weighted"] == 0
+    assert hits[0]["score"] >= hits[-1]["score"]
+    filtered = run("search", index, "shoe", "--filter", '{"term": {"photo": "4.png"}}', "--json", env=where)
+    assert [hit["id"] for hit in json.loads(filtered.stdout)["hits"]] == ["4"]
+
+
+@pytest.mark.node
+def test_a_search_with_another_model_is_refused(server: Server, models: Path) -> None:
+    index = server.new_index(MAPPINGS, [{"title": "shoe"}])
+    where = {"ELASTICSEARCH_URL": server.node.url}
+    run("add", index, "--text", "title", "--model", str(models / "small"), env=where)
+    done = run("search", index, "shoe", "--model", str(models / "other"), env=where)
+    assert done.returncode == 2
+    assert "small-checkpoint" in done.stderr
+    assert "other-checkpoint" in done.stderr
+
+
+@pytest.mark.node
+def test_a_missing_index_exits_with_2(server: Server, models: Path) -> None:
+    model = str(models / "small")
+    done = run("add", "absent", "--text", "title", "--model", model, "--url", server.node.url)
+    assert (done.returncode, "no index" in done.stderr) == (2, True)
+
+
+@pytest.mark.node
+def test_node_status_tells_when_nothing_was_started(tmp_path: Path) -> None:
+    done = run("node", "status", "--folder", str(tmp_path / "none"), "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"running": False})
+    assert run("node", "logs", "--folder", str(tmp_path / "none")).returncode == 2
+    assert "no node was running" in run("node", "stop", "--folder", str(tmp_path / "none")).stdout
+
+
+@pytest.mark.export
+def test_export_prints_the_proof(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="the extra 'export' is not installed")
+    from tests import checkpoints
+
+    folder = checkpoints.clip(tmp_path / "c")
+    done = run("export", str(folder), str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert "cosine with PyTorch on golden texts: least 1.000000" in done.stdout
+    again = run("export", str(folder), str(tmp_path / "out"))
+    assert (again.returncode, "exists already" in again.stderr) == (2, True)

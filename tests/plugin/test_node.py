@@ -1,0 +1,232 @@
+"""The embedded node: starting, refusing to, stopping, and surviving."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from crosslens.client import Connection, connect, server_version
+from crosslens.errors import NodeError
+from crosslens.node import Node
+from crosslens.node import java as java_module
+from crosslens.node.home import assemble
+from crosslens.node.java import find_java, required_release
+from tests.conftest import VERSIONS, require_node
+
+pytestmark = pytest.mark.node
+
+
+@pytest.fixture(params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> str:
+    require_node(request.param)
+    return str(request.param)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "node"
+    Node(tmp_path / "node").stop()
+
+
+def fake_java(folder: Path, release: str, compiler: bool = True) -> Path:
+    """A Java home whose only skill is to tell its version."""
+    (folder / "bin").mkdir(parents=True)
+    for name in ("java", *(["javac"] if compiler else [])):
+        program = folder / "bin" / name
+        program.write_text(f"#!/bin/sh\necho 'openjdk version \"{release}\"' >&2\n")
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return folder
+
+
+def test_it_starts_answers_every_client_keeps_its_data_and_stops(version: str, folder: Path) -> None:
+    with Node(folder, version=version, heap="512m") as node:
+        client = connect(Connection(url=node.url))
+        assert server_version(client) == tuple(map(int, version.split(".")))
+        assert node.url.startswith("http://127.0.0.1:")
+        client.index(index="kept", id="1", document={"a": 1}, refresh=True)
+        status = node.status()
+        assert status is not None
+        assert status.running
+        pid = status.pid
+        assert "started" in node.log.read_text()
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    with Node(folder, heap="512m") as node:
+        assert connect(Connection(url=node.url)).get(index="kept", id="1")["_source"] == {"a": 1}
+
+
+def test_a_second_start_a_kill_and_a_restart_on_one_folder(version: str, folder: Path) -> None:
+    node = Node(folder, version=version, heap="512m")
+    status = node.start()
+    with pytest.raises(NodeError, match=f"already runs in {folder} at {status.url}"):
+        Node(folder, version=version).start()
+    client = connect(Connection(url=node.url))
+    client.index(index="kept", id="1", document={"a": 1})
+    os.kill(status.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while (found := node.status()) is not None and found.running and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert found is not None
+    assert not found.running
+    with pytest.raises(NodeError, match="no node is running"):
+        _ = node.url
+    assert node.stop() is False
+    node.start()
+    assert connect(Connection(url=node.url)).get(index="kept", id="1")["_source"] == {"a": 1}
+    assert node.stop() is True
+
+
+def test_the_node_survives_the_killing_of_the_command_that_started_it(folder: Path) -> None:
+    require_node(VERSIONS[0])
+    command = [sys.executable, "-m", "crosslens.cli", "node", "start", "--folder", str(folder), "--heap", "512m"]
+    starter = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (folder / "node.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    starter.kill()
+    starter.wait()
+    node = Node(folder)
+    while time.monotonic() < deadline:
+        try:
+            client = connect(Connection(url=node.url))
+            break
+        except Exception:  # noqa: BLE001 - not up yet
+            time.sleep(0.3)
+    assert client.info()["tagline"] == "You Know, for Search"
+    assert node.stop() is True
+
+
+def test_a_busy_default_port_gives_a_free_one_and_a_busy_explicit_port_is_refused(folder: Path) -> None:
+    require_node(VERSIONS[0])
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(NodeError, match=f"port {port} is taken"):
+            Node(folder, port=port).start()
+        folder.mkdir(exist_ok=True)
+        record = {"running": False, "url": f"http://127.0.0.1:{port}", "version": VERSIONS[0], "pid": 1, "data": "x"}
+        (folder / "node.json").write_text(json.dumps(record))
+        with Node(folder, heap="512m") as node:
+            assert not node.url.endswith(f":{port}")
+
+
+def test_an_older_version_than_the_datas_is_refused(folder: Path) -> None:
+    folder.mkdir()
+    record = {"running": False, "url": "http://127.0.0.1:9200", "version": "9.5.3", "pid": 1, "data": "x"}
+    (folder / "node.json").write_text(json.dumps(record))
+    with pytest.raises(NodeError, match=r"belongs to Elasticsearch 9\.5\.3 and can't be opened by the older 8\.19\.21"):
+        Node(folder, version="8.19.21").start()
+
+
+def test_a_setting_the_server_refuses_is_shown_from_its_log(folder: Path) -> None:
+    require_node(VERSIONS[0])
+    (folder / "config").mkdir(parents=True)
+    (folder / "config/elasticsearch.yml").write_text("no.such.setting: 1\n")
+    with pytest.raises(NodeError, match=r"no\.such\.setting"):
+        Node(folder, heap="512m").start()
+    status = Node(folder).status()
+    assert status is None or not status.running
+
+
+@pytest.mark.parametrize("heap", ["lots", "1t", "-1g"])
+def test_senseless_heaps_are_refused(folder: Path, heap: str) -> None:
+    with pytest.raises(NodeError, match="not a heap size"):
+        Node(folder, heap=heap).start()
+
+
+def test_too_little_memory_is_said_before_anything_starts(folder: Path) -> None:
+    with pytest.raises(NodeError, match="too little memory: a heap of 9216000 MB"):
+        Node(folder, heap="9000g").start()
+
+
+def test_senseless_versions_are_refused(folder: Path) -> None:
+    with pytest.raises(NodeError, match="is not an Elasticsearch version"):
+        Node(folder, version="9.x.y", java=find_java("9.5.3").home).start()
+
+
+def test_java_is_taken_from_java_home_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = fake_java(tmp_path / "jdk", "25.0.1")
+    monkeypatch.setenv("JAVA_HOME", str(home))
+    assert find_java("9.5.3").home == home
+    assert find_java("9.5.3").release == 25
+
+
+def test_a_java_that_is_too_old_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(fake_java(tmp_path / "old", "17.0.9")))
+    monkeypatch.setattr(java_module, "_INSTALLED", (tmp_path / "jvm",))
+    new = fake_java(tmp_path / "jvm/new", "21.0.2")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_java("9.5.3").home == new
+
+
+def test_no_usable_java_says_what_was_found_and_what_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(fake_java(tmp_path / "old", "1.8.0_402")))
+    monkeypatch.setattr(java_module, "_INSTALLED", (tmp_path / "jvm",))
+    fake_java(tmp_path / "jvm/jre", "21.0.2", compiler=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(java_module, "_fetch", lambda _: None)
+    with pytest.raises(NodeError) as caught:
+        find_java("9.5.3")
+    message = str(caught.value)
+    assert "release 21 or newer" in message
+    assert "old (Java 8)" in message
+    assert "jre (Java 21, without the compiler)" in message
+
+
+def test_an_explicit_java_is_taken_or_refused_never_replaced(tmp_path: Path) -> None:
+    old = fake_java(tmp_path / "old", "17.0.9")
+    with pytest.raises(NodeError, match=r"is Java 17, but Elasticsearch 9\.5\.3 needs .* 21 or newer"):
+        find_java("9.5.3", old)
+    with pytest.raises(NodeError, match="is no working Java"):
+        find_java("9.5.3", tmp_path / "nothing")
+
+
+def test_each_version_asks_for_its_java(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert (required_release("9.5.3"), required_release("8.19.21")) == (21, 17)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert (required_release("9.5.3"), required_release("8.19.21")) == (21, 21)
+
+
+def test_the_first_start_without_a_network_says_so(tmp_path: Path) -> None:
+    require_node(VERSIONS[0])
+    script = (
+        "from crosslens.node.home import assemble\n"
+        "from crosslens.node.java import find_java\n"
+        "from crosslens.errors import NodeError\n"
+        "try:\n"
+        "    assemble('9.5.3', find_java('9.5.3'))\n"
+        "except NodeError as error:\n"
+        "    print(error)\n"
+    )
+    proxy = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    env = {**os.environ, **proxy, "HOME": str(tmp_path), "CROSSLENS_CACHE": str(tmp_path / "cache"), "NO_PROXY": ""}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
+    assert "could not be downloaded from Maven Central" in done.stdout
+    assert "needs the network" in done.stdout
+    assert [p.name for p in (tmp_path / "cache").iterdir()] == ["elasticsearch-9.5.3-1.lock"]
+
+
+def test_an_assembled_home_is_whole(version: str) -> None:
+    home = assemble(version, find_java(version))
+    for part in (
+        f"lib/elasticsearch-{version}.jar",
+        f"lib/entitlement-bridge/elasticsearch-entitlement-bridge-{version}.jar",
+        "lib/entitlement-agent/agent.jar",
+        "lib/tools/ansi-console/console.jar",
+        "modules/transport-netty4/plugin-descriptor.properties",
+        "modules/crosslens-root/root.jar",
+        "launch.jar",
+    ):
+        assert (home / part).exists(), part

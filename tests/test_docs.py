@@ -1,0 +1,62 @@
+"""The documentation says what the code does."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import crosslens
+from crosslens import errors
+from tests.reference import README, with_reference
+
+ROOT = README.parent
+
+
+def test_the_reference_is_the_commands_own_help() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert with_reference(text) == text, "run: make docs"
+
+
+def test_every_make_target_named_in_the_documentation_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for name in ("README.md", "CONTRIBUTING.md"):
+        named = set(re.findall(r"`?make ([a-z]+)", (ROOT / name).read_text(encoding="utf-8")))
+        assert named - {"it", "them", "the", "vectors", "a"} <= targets, name
+
+
+def test_the_changelog_has_the_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert re.search(rf"^## {re.escape(version)}", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+
+def test_links_in_the_documentation_lead_somewhere() -> None:
+    for name in ("README.md", "CONTRIBUTING.md"):
+        for link in re.findall(r"\]\((?!https?:|#)([^)]+)\)", (ROOT / name).read_text(encoding="utf-8")):
+            assert (ROOT / link).exists(), f"{name}: {link}"
+
+
+def test_every_public_name_can_be_imported_and_is_documented() -> None:
+    for name in crosslens.__all__:
+        assert getattr(crosslens, name).__doc__, name
+
+
+def test_every_error_has_an_exit_code_and_a_reason_to_exist() -> None:
+    for error in vars(errors).values():
+        if isinstance(error, type) and issubclass(error, errors.CrosslensError):
+            assert error.exit_code == 2
+            assert error.__doc__
+
+
+def test_nothing_of_this_machine_is_in_the_repository() -> None:
+    # Text files only; the pattern is split so that this file doesn't hold it.
+    private = re.compile("/(?:" + "work|tmp/w|root" + ")/[a-z]")
+    for folder in ("plugin", "ingest", "queries", "tests", "docker"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in (".py", ".md", ".java", ".json", ".jsonl", ".yaml", ".html", ".toml") and path.is_file():
+                assert not private.search(path.read_text(encoding="utf-8")), path
+
+
+def test_the_repository_stays_small() -> None:
+    kept = [p for f in ("plugin", "ingest", "queries", "tests", "docker") for p in Path(ROOT / f).rglob("*")]
+    assert sum(p.stat().st_size for p in kept if p.is_file() and "__pycache__" not in p.parts) < 40e6
