@@ -37,7 +37,7 @@ data: $(VENV)/.dev
 	$(BIN)/python -m crosslens.demo.build --test-out tests/data
 
 train: $(VENV)/.dev
-	$(BIN)/python -m crosslens.demo.train --out build/demo-checkpoint
+	$(BIN)/python -m crosslens.demo.train --out build/crosslens-emoji
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
