@@ -51,7 +51,10 @@ def load_checkpoint(
     Raises `ExportError` when the checkpoint is of no known family, has no safetensors, or can't be fetched.
     """
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+    from transformers.utils import logging
 
+    # The caller tells of its progress; bars of loading weights would break into it.
+    logging.disable_progress_bar()
     folder = _local_folder(checkpoint, revision, trust_remote_code)
     image_folder = _local_folder(image_tower, None, trust_remote_code) if image_tower else folder
     config = read_json(image_folder / "config.json")

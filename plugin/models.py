@@ -11,7 +11,7 @@ import platformdirs
 from crosslens.errors import ModelError
 from crosslens.ingest.model import open_model
 
-DEMO_MODEL = Path(__file__).parent / "demo" / "data" / "model"
+DEMO_MODEL = Path(__file__).resolve().parent / "demo" / "data" / "model"
 
 
 def remember(folder: Path, fingerprint: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -12,21 +13,21 @@ from crosslens.queries.fusion import Part
 from crosslens.queries.hybrid import Hit, SearchResult
 
 LEG_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
-_BAR = 20
-_TITLE = 48
+_BAR = 12
 # Names that catalogues and archives commonly give to the one field a person recognises a document by.
 _TITLE_FIELDS = ("title", "name", "headline", "label", "caption", "subject", "product_name")
 
 
 def result_table(result: SearchResult, title: str) -> Table:
     """Rank, document, total with a bar of each leg's share, and each leg's raw and weighted score."""
-    table = Table(title=title, title_justify="left", show_lines=False)
-    table.add_column("#", justify="right", style="dim")
-    table.add_column("document", overflow="ellipsis", no_wrap=True, max_width=_TITLE)
-    table.add_column("score", justify="right")
+    # Only the document's column gives way where the terminal is narrow: numbers cut short would mislead.
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("#", justify="right", style="dim", no_wrap=True)
+    table.add_column("document", overflow="fold")
+    table.add_column("score", justify="right", no_wrap=True)
     table.add_column("made of", no_wrap=True, min_width=_BAR)
     for i, leg in enumerate(result.legs):
-        table.add_column(Text(leg, style=_colour(i)), justify="right")
+        table.add_column(Text(leg, style=_colour(i)), justify="right", no_wrap=True)
     for rank, hit in enumerate(result.hits, 1):
         table.add_row(
             str(rank),
@@ -38,17 +39,20 @@ def result_table(result: SearchResult, title: str) -> Table:
     return table
 
 
-def side_by_side(columns: Mapping[str, SearchResult], title: str, rows: int) -> Table:
-    """The first ``rows`` documents of several searches next to each other."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("#", justify="right", style="dim")
+def side_by_side(
+    columns: Mapping[str, SearchResult], title: str, rows: int, *, label: Callable[[Hit], str] | None = None
+) -> Table:
+    """The first ``rows`` documents of several searches next to each other, called by ``label`` (None: `title_of`)."""
+    label = label or title_of
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("#", justify="right", style="dim", no_wrap=True)
     for name in columns:
         table.add_column(name, overflow="ellipsis", no_wrap=True)
     for i in range(rows):
         cells = []
         for result in columns.values():
             hit = result.hits[i] if i < len(result.hits) else None
-            cells.append(Text(f"{hit.score:.2f}  {title_of(hit)}") if hit else Text("-", style="dim"))
+            cells.append(Text(f"{hit.score:.2f}  {label(hit)}") if hit else Text("-", style="dim"))
         table.add_row(str(i + 1), *cells)
     return table
 
@@ -87,7 +91,7 @@ def _bar(parts: Mapping[str, Part]) -> Text:
 def _part(part: Part) -> Text:
     if part.raw is None:
         return Text("-", style="dim")
-    return Text.assemble(f"{part.weighted:.3f}", (f"  ({part.raw:.2f})", "dim"))
+    return Text.assemble(f"{part.weighted:.2f}", (f" ({part.raw:.2f})", "dim"))
 
 
 def _colour(i: int) -> str:

@@ -16,7 +16,8 @@ from PIL import Image
 
 from crosslens.demo import vendors
 
-DATA = Path(__file__).parent / "data"
+# Resolved, since an editable install may link each file, and images must lie below the folder in truth.
+DATA = Path(__file__).resolve().parent / "data"
 _SIDE = 128
 _QUERY_SIDE = 96
 _TEST_SIDE = 64

@@ -16,20 +16,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.rule import Rule
 
 from crosslens.demo.build import DATA
-from crosslens.errors import MappingError
+from crosslens.errors import ImageError, MappingError
 from crosslens.ingest.contract import Target
 from crosslens.ingest.encoder import Encoder
 from crosslens.ingest.sources import ImageRoot
 from crosslens.ingest.write import AddReport, Options, add_vectors
 from crosslens.models import DEMO_MODEL, remember
-from crosslens.queries.hybrid import HybridSearcher, SearchResult
+from crosslens.queries.hybrid import Hit, HybridSearcher, SearchResult
 from crosslens.queries.page import write_page
-from crosslens.queries.table import result_table, side_by_side
+from crosslens.queries.table import result_table, side_by_side, title_of
 
 INDEX = "crosslens-demo"
 TEXT_VECTOR, IMAGE_VECTOR = "name_vector", "image_vector"
-QUERIES = ("penguin", "a red umbrella", "running shoe")
-PICTURES = ("penguin", "bicycle")
+QUERIES = ("penguin", "musical instrument", "running shoe")
+PICTURES = ("guitar", "bicycle")
 _ROWS = 6
 _MARK = "crosslens_demo"
 
@@ -41,7 +41,7 @@ def run(client: Elasticsearch, html: Path) -> None:
     _step(console, 1, f"an ordinary index: {len(items)} items with a name, keywords, a category and a picture's path")
     create_index(client, items)
     wordless = sum(1 for item in items if item["name"].startswith("Item "))
-    console.print(f"Of {wordless} items nobody wrote more than a stock number; their pictures say what they are.")
+    console.print(f"Of {wordless} items nobody wrote more than a stock number; only their pictures tell what they are.")
 
     _step(console, 2, "keyword search, as the index has it")
     first = QUERIES[0]
@@ -53,28 +53,30 @@ def run(client: Elasticsearch, html: Path) -> None:
     _step(console, 3, f"crosslens add: vectors of every text and picture ({encoder.name}, {encoder.dims} dims)")
     report = add(client, encoder, console)
     total = sum(report.written.values())
+    if report.failures:
+        raise ImageError(f"{len(report.failures)} of the demo's pictures failed: {report.failures[0].reason}")
     console.print(f"{total} vectors in {report.seconds:.1f} s; a second run would find nothing to do.")
 
-    searcher = HybridSearcher(client, INDEX, encoder)
+    # Words already meet the items' texts in the keyword leg; the vectors of pictures bring what has no words.
+    searcher = HybridSearcher(client, INDEX, encoder, fields=[IMAGE_VECTOR])
     sections: list[tuple[str, SearchResult]] = []
     _step(console, 4, "words find pictures: the same query by keyword, by vector, and hybrid")
     for text in QUERIES:
         compared = compare(searcher, text)
-        console.print(side_by_side(compared, f'"{text}"', _ROWS))
+        console.print(side_by_side(compared, f'"{text}"', _ROWS, label=_label))
         sections += [(f'"{text}", {name}', result) for name, result in compared.items()]
     _step(console, 5, "why a result ranks where it does")
-    console.print(result_table(searcher.search(QUERIES[0], size=_ROWS), f'"{QUERIES[0]}", hybrid'))
+    console.print(result_table(searcher.search(QUERIES[-1], size=_ROWS), f'"{QUERIES[-1]}", hybrid'))
 
     _step(console, 6, "pictures find pictures, and words (the query pictures are another vendor's drawings)")
-    pictures = HybridSearcher(client, INDEX, encoder, fields=[IMAGE_VECTOR])
     words = HybridSearcher(client, INDEX, encoder, fields=[TEXT_VECTOR])
     for name in PICTURES:
         path = DATA / "queries" / f"{name}.png"
         found = {
-            "image -> image": pictures.search(image=path, size=_ROWS),
+            "image -> image": searcher.search(image=path, size=_ROWS),
             "image -> text": words.search(image=path, size=_ROWS),
         }
-        console.print(side_by_side(found, path.name, _ROWS))
+        console.print(side_by_side(found, path.name, _ROWS, label=_label))
         sections += [(f"{path.name}, {kind}", result) for kind, result in found.items()]
 
     image_fields = [field for field in searcher.fields.values() if field.modality == "image"]
@@ -90,9 +92,9 @@ def run(client: Elasticsearch, html: Path) -> None:
     _step(console, 7, "what to type next")
     root, picture = shlex.quote(str(DATA)), shlex.quote(str(DATA / "queries" / "guitar.png"))
     for command in (
-        f'crosslens search {INDEX} "musical instrument"',
+        f'crosslens search {INDEX} "mushroom" --field {IMAGE_VECTOR}',
         f"crosslens search {INDEX} --image {picture} --html found.html --image-root {root}",
-        f'crosslens search {INDEX} "fruit" --weights keyword=2,{IMAGE_VECTOR}=1,{TEXT_VECTOR}=0.5',
+        f'crosslens search {INDEX} "red fruit" --weights keyword=2,{IMAGE_VECTOR}=1,{TEXT_VECTOR}=0',
         "crosslens node stop",
     ):
         console.print(f"  {command}", highlight=False, soft_wrap=True, markup=False)
@@ -146,10 +148,10 @@ def add(client: Elasticsearch, encoder: Encoder, console: Console, index: str = 
 
 
 def compare(searcher: HybridSearcher, text: str) -> dict[str, SearchResult]:
-    """The same text by keyword alone, by vectors alone, and by all legs."""
+    """The same text by keyword alone, by the pictures' vectors alone, and by both."""
     return {
         "keyword": searcher.search(text, size=_ROWS, legs=["keyword"]),
-        "vector": searcher.search(text, size=_ROWS, legs=[TEXT_VECTOR, IMAGE_VECTOR]),
+        "vector": searcher.search(text, size=_ROWS, legs=[IMAGE_VECTOR]),
         "hybrid": searcher.search(text, size=_ROWS),
     }
 
@@ -157,6 +159,12 @@ def compare(searcher: HybridSearcher, text: str) -> dict[str, SearchResult]:
 def _keyword_names(client: Elasticsearch, text: str) -> list[str]:
     found = client.search(index=INDEX, query={"multi_match": {"query": text, "fields": ["name", "keywords"]}}, size=20)
     return [hit["_source"]["name"] for hit in found["hits"]["hits"]]
+
+
+def _label(hit: Hit) -> str:
+    """The item's title with the character that its picture draws, for a terminal that can't show the picture."""
+    character = "".join(chr(int(code, 16)) for code in hit.id.split("-"))
+    return f"{title_of(hit)} {character}"
 
 
 def _step(console: Console, number: int, title: str) -> None:

@@ -38,10 +38,15 @@ def text_of(renderable: object, width: int = 110) -> str:
 def test_the_table_shows_rank_document_total_and_the_parts_of_each_leg() -> None:
     shown = text_of(result_table(result(hit("1", title="Blue shoe"), hit("2")), "'shoe'"))
     row = next(line for line in shown.splitlines() if "Blue shoe" in line)
-    assert re.search(r"1 │ Blue shoe\s+│ 0\.450 │ █{9}", row)
-    assert "0.450  (0.31)" in row
-    assert " - " in row
-    assert re.search(r"2 │ 2 ", shown)
+    assert re.search(r"1 +Blue shoe +0\.450 +█{5} +- +0\.45 \(0\.31\)", row)
+    assert re.search(r"2 +2 +0\.450", shown)
+
+
+def test_a_narrow_terminal_breaks_titles_and_never_numbers() -> None:
+    shown = text_of(result_table(result(hit("1", title="Blue running shoes for long distances")), "q"), width=60)
+    assert "0.450" in shown
+    assert "0.45 (0.31)" in shown
+    assert "photo_vector" in shown
 
 
 def test_markup_in_a_document_is_shown_as_it_is() -> None:
