@@ -20,7 +20,7 @@ from crosslens.node.java import Java, compiled_release
 
 _JAVA_SOURCES = Path(__file__).parent / "java"
 # Raised when what `assemble` builds changes, so that homes built by older releases are not reused.
-_LAYOUT = 1
+_LAYOUT = 2
 _TRANSPORT = "transport-netty4"
 _ROOT_DESCRIPTOR = """\
 name=crosslens-root
