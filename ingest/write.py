@@ -8,6 +8,7 @@ Nothing is remembered outside the index: a run that is stopped at any point is c
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import queue
 import threading
@@ -146,9 +147,7 @@ def read_mappings(client: Elasticsearch, index: str) -> dict[str, dict[str, Any]
     try:
         found = client.indices.get_mapping(index=index, expand_wildcards="open")
     except NotFoundError as error:
-        known = sorted(n for n in client.indices.get_alias(index="*", expand_wildcards="open") if n[0] != ".")
-        listing = f"; the cluster has {', '.join(known[:20])}" if known else "; the cluster has no index"
-        raise MappingError(f"no index, alias or data stream is named {index!r}{listing}") from error
+        raise MappingError(f"no index, alias or data stream is named {index!r}; {_present(client, index)}") from error
     if not found:
         raise MappingError(f"no index matches {index!r}")
     mappings = {name: entry["mappings"] for name, entry in found.items()}
@@ -156,6 +155,15 @@ def read_mappings(client: Elasticsearch, index: str) -> dict[str, dict[str, Any]
         if (mapping.get("_source") or {}).get("enabled") is False:
             raise MappingError(f"index {name!r} keeps no _source, so its documents can't be read or updated")
     return mappings
+
+
+def _present(client: Elasticsearch, wanted: str) -> str:
+    """What the cluster has instead of an index that isn't there: names like it, else the first ones."""
+    known = sorted(n for n in client.indices.get_alias(index="*", expand_wildcards="open") if not n.startswith("."))
+    if not known:
+        return "the cluster has no index"
+    alike = difflib.get_close_matches(wanted, known)
+    return f"did you mean {' or '.join(alike)}?" if alike else f"the cluster has {', '.join(known[:20])}"
 
 
 def _agree_fields(

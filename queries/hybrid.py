@@ -155,39 +155,44 @@ class HybridSearcher:
         return vectors
 
     def _run(self, legs: Sequence[Leg]) -> list[dict[_Key, float]]:
-        searches: list[dict[str, Any]] = []
-        for leg in legs:
-            searches += [{"index": self._index}, leg.request]
-        try:
-            results = self._client.msearch(searches=searches)["responses"]
-        except ApiError as error:
-            body = error.body if isinstance(error.body, dict) else {}
-            raise QueryError(f"Elasticsearch refused the search: {_reason(body.get('error') or {})}") from error
-        raw: list[dict[_Key, float]] = []
-        for leg, result in zip(legs, results, strict=True):
-            if "error" in result:
-                raise QueryError(f"Elasticsearch refused the {leg.name} leg: {_reason(result['error'])}")
-            if result["_shards"]["failed"]:
-                raise QueryError(f"{result['_shards']['failed']} shards failed in the {leg.name} leg; try again")
-            raw.append({(h["_index"], h["_id"]): leg.raw(h["_score"]) for h in result["hits"]["hits"]})
-        return raw
+        results = self._msearch([(self._index, leg.request) for leg in legs], [leg.name for leg in legs])
+        return [
+            {(hit["_index"], hit["_id"]): leg.raw(hit["_score"]) for hit in hits}
+            for leg, hits in zip(legs, results, strict=True)
+        ]
 
     def _sources(self, keys: Sequence[_Key], source: Sequence[str] | bool) -> dict[_Key, dict[str, Any]]:
         """The documents of the results, vectors and crosslens's own state left out."""
         if not keys or source is False:
             return {}
-        hidden = [contract.STATE, *self._recorded]
-        indices = sorted({index for index, _ in keys})
+        wanted: dict[str, list[str]] = {}
+        for index, id in keys:
+            wanted.setdefault(index, []).append(id)
+        filtered = {
+            "includes": ["*"] if source is True else list(source),
+            "excludes": [contract.STATE, *self._recorded],
+        }
+        searches = [
+            (index, {"query": {"ids": {"values": ids}}, "size": len(ids), "_source": filtered})
+            for index, ids in wanted.items()
+        ]
+        results = self._msearch(searches, [f"results in {index}" for index in wanted])
+        return {(h["_index"], h["_id"]): h.get("_source") or {} for hits in results for h in hits}
+
+    def _msearch(self, searches: Sequence[tuple[str, dict[str, Any]]], names: Sequence[str]) -> list[list[Any]]:
+        """The hits of several searches, each of an index and a body, in one request."""
+        lines = [line for index, body in searches for line in ({"index": index}, body)]
         try:
-            found = self._client.search(
-                index=",".join(indices),
-                query={"ids": {"values": sorted({id for _, id in keys})}},
-                size=len(keys) * len(indices),
-                source={"includes": ["*"] if source is True else list(source), "excludes": hidden},
-            )["hits"]["hits"]
+            responses = self._client.msearch(searches=lines)["responses"]
         except ApiError as error:
-            raise QueryError(f"the documents of the results could not be read: {error}") from error
-        return {(h["_index"], h["_id"]): h.get("_source") or {} for h in found}
+            body = error.body if isinstance(error.body, dict) else {}
+            raise QueryError(f"Elasticsearch refused the search: {_reason(body.get('error') or {})}") from error
+        for name, response in zip(names, responses, strict=True):
+            if "error" in response:
+                raise QueryError(f"Elasticsearch refused the search ({name}): {_reason(response['error'])}")
+            if response["_shards"]["failed"]:
+                raise QueryError(f"{response['_shards']['failed']} shards failed in the search ({name}); try again")
+        return [response["hits"]["hits"] for response in responses]
 
     def _refresh(self) -> None:
         """Reads what the index holds now: its vector fields, their model, and its text fields."""

@@ -61,24 +61,8 @@ def clip(folder: Path, *, legacy_eos: bool = False, seed: int = 0) -> Path:
         "eos_token_id": 2 if legacy_eos else end,
         "pad_token_id": end,
     }
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<|startoftext|>",
-        eos_token="<|endoftext|>",
-        unk_token="<|endoftext|>",
-        pad_token="<|endoftext|>",
-        model_max_length=77,
-    )
     model = CLIPModel(CLIPConfig(projection_dim=24, text_config=text, vision_config=_VISION))
-    processor = {
-        "image_processor_type": "CLIPImageProcessor",
-        **_OPENAI,
-        "size": {"shortest_edge": 32},
-        "do_center_crop": True,
-        "crop_size": {"height": 32, "width": 32},
-        "resample": 3,
-    }
-    return _save(folder, model, fast, processor)
+    return _save(folder, model, _clip_tokenizer(tokenizer), _clip_processor(32))
 
 
 def siglip(folder: Path) -> Path:
@@ -183,26 +167,33 @@ def multilingual(folder: Path, dims: int = 24) -> Path:
 def vit_b_32(folder: Path) -> Path:
     """CLIP ViT-B/32 at full size with random weights: for parity and speed, not for meaning."""
     torch.manual_seed(6)
-    small = train_tokenizer(CORPUS)
-    end = small.token_to_id("<|endoftext|>")
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=small,
+    tokenizer = train_tokenizer(CORPUS)
+    end = tokenizer.token_to_id("<|endoftext|>")
+    model = CLIPModel(CLIPConfig(text_config={"eos_token_id": end, "bos_token_id": end - 1, "pad_token_id": end}))
+    return _save(folder, model, _clip_tokenizer(tokenizer), _clip_processor(224))
+
+
+def _clip_tokenizer(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    end = "<|endoftext|>"
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
         bos_token="<|startoftext|>",
-        eos_token="<|endoftext|>",
-        unk_token="<|endoftext|>",
-        pad_token="<|endoftext|>",
+        eos_token=end,
+        unk_token=end,
+        pad_token=end,
         model_max_length=77,
     )
-    model = CLIPModel(CLIPConfig(text_config={"eos_token_id": end, "bos_token_id": end - 1, "pad_token_id": end}))
-    processor = {
+
+
+def _clip_processor(side: int) -> dict[str, object]:
+    return {
         "image_processor_type": "CLIPImageProcessor",
         **_OPENAI,
-        "size": {"shortest_edge": 224},
+        "size": {"shortest_edge": side},
         "do_center_crop": True,
-        "crop_size": {"height": 224, "width": 224},
+        "crop_size": {"height": side, "width": side},
         "resample": 3,
     }
-    return _save(folder, model, fast, processor)
 
 
 def _save(

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
+import click
+import pytest
+
 import crosslens
 from crosslens import errors
+from crosslens.cli import cli
+from tests.conftest import Server
 from tests.reference import README, with_reference
 
 ROOT = README.parent
@@ -60,3 +66,42 @@ def test_nothing_of_this_machine_is_in_the_repository() -> None:
 def test_the_repository_stays_small() -> None:
     kept = [p for f in ("plugin", "ingest", "queries", "tests", "docker") for p in Path(ROOT / f).rglob("*")]
     assert sum(p.stat().st_size for p in kept if p.is_file() and "__pycache__" not in p.parts) < 40e6
+
+
+def shell_commands() -> list[list[str]]:
+    """The words of every crosslens command in the README's blocks, outside its reference."""
+    text = README.read_text(encoding="utf-8").split("<!-- reference")[0]
+    lines = "\n".join(re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)).replace("\\\n", " ").splitlines()
+    return [shlex.split(line)[1:] for line in lines if line.startswith("crosslens ")]
+
+
+@pytest.mark.parametrize("words", shell_commands(), ids=" ".join)
+def test_the_readmes_commands_are_understood(words: list[str]) -> None:
+    command: click.Command | None = cli
+    while isinstance(command, click.Group):
+        command = command.get_command(click.Context(command), words[0])
+        words = words[1:]
+    assert command is not None
+    assert command.make_context("crosslens", words).params
+
+
+@pytest.mark.node
+def test_the_readmes_python_runs_as_it_stands(
+    server: Server, models: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = re.search(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert code is not None
+    properties = {"title": {"type": "text"}, "description": {"type": "text"}, "photo": {"type": "keyword"}}
+    documents = [{"title": "Blue running shoe", "description": "light", "photo": "1.png"}, {"title": "Hat"}]
+    index = server.new_index({"properties": properties}, documents)
+    text = code[1]
+    for said, here in {
+        "http://localhost:9200": server.node.url,
+        "models/clip": str(models / "small"),
+        "/srv/pictures": str(pictures),
+        '"products"': f'"{index}"',
+    }.items():
+        assert said in text
+        text = text.replace(said, here)
+    exec(compile(text, "README.md", "exec"), {})
+    assert "Blue running shoe {'keyword': 0.5" in capsys.readouterr().out

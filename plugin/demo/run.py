@@ -6,7 +6,10 @@ The pictures are of a vendor whose drawings the model never saw in training.
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +94,12 @@ def run(client: Elasticsearch, html: Path) -> None:
     )
     _step(console, 7, "what to type next")
     root, picture = shlex.quote(str(DATA)), shlex.quote(str(DATA / "queries" / "guitar.png"))
+    program = _program()
     for command in (
-        f'crosslens search {INDEX} "mushroom" --field {IMAGE_VECTOR}',
-        f"crosslens search {INDEX} --image {picture} --html found.html --image-root {root}",
-        f'crosslens search {INDEX} "red fruit" --weights keyword=2,{IMAGE_VECTOR}=1,{TEXT_VECTOR}=0',
-        "crosslens node stop",
+        f'{program} search {INDEX} "mushroom" --field {IMAGE_VECTOR}',
+        f"{program} search {INDEX} --image {picture} --html found.html --image-root {root}",
+        f'{program} search {INDEX} "red fruit" --weights keyword=2,{IMAGE_VECTOR}=1,{TEXT_VECTOR}=0',
+        f"{program} node stop",
     ):
         console.print(f"  {command}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"The pictures of all these results: {html}", highlight=False, soft_wrap=True)
@@ -159,6 +163,14 @@ def compare(searcher: HybridSearcher, text: str) -> dict[str, SearchResult]:
 def _keyword_names(client: Elasticsearch, text: str) -> list[str]:
     found = client.search(index=INDEX, query={"multi_match": {"query": text, "fields": ["name", "keywords"]}}, size=20)
     return [hit["_source"]["name"] for hit in found["hits"]["hits"]]
+
+
+def _program() -> str:
+    """How to call crosslens from here: by name, or by its place in an environment that isn't activated."""
+    if shutil.which("crosslens"):
+        return "crosslens"
+    place = Path(sys.executable).parent / "crosslens"
+    return shlex.quote(os.path.relpath(place)) if place.exists() else f"{shlex.quote(sys.executable)} -m crosslens.cli"
 
 
 def _label(hit: Hit) -> str:

@@ -308,8 +308,10 @@ def test_fields_that_do_not_fit_are_refused_before_anything_is_written(
 
 def test_an_index_that_does_not_exist_names_those_that_do(server: Server, encoder: Encoder) -> None:
     index = server.new_index(MAPPINGS, [])
-    with pytest.raises(MappingError, match=rf"named 'shoop'; the cluster has .*{index[:6]}"):
-        add_vectors(server.client, "shoop", encoder, [TITLE])
+    with pytest.raises(MappingError, match=rf"named '{index[:-1]}'; did you mean .*{index}"):
+        add_vectors(server.client, index[:-1], encoder, [TITLE])
+    with pytest.raises(MappingError, match="named 'nothing-like-it'; the cluster has test-"):
+        add_vectors(server.client, "nothing-like-it", encoder, [TITLE])
 
 
 def test_another_model_in_the_same_field_is_refused_with_both_names(

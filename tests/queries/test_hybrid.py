@@ -151,7 +151,7 @@ def test_results_bring_their_document_without_vectors_and_state(searcher: Hybrid
         ({"text": "a", "size": 101}, "size must be from 0 to the window of 100"),
         ({"text": "a", "weights": {"foto": 1}}, "name no leg .* foto; its legs are keyword, photo_vector"),
         ({"text": "a", "legs": ["foto"]}, "no leg is named foto"),
-        ({"text": "a", "filter": {"nonsense": {}}}, r"refused the search: .*nonsense"),
+        ({"text": "a", "filter": {"nonsense": {}}}, r"refused the search.*nonsense"),
     ],
 )
 def test_searches_that_make_no_sense_say_why(searcher: HybridSearcher, call: dict[str, Any], says: str) -> None:
