@@ -292,7 +292,9 @@ def _image_cosines(loaded: Checkpoint, encoder: Encoder) -> NDArray[np.float64]:
 
 
 def _batches(items: list[_Item], size: int) -> list[list[_Item]]:
-    return [items[i : i + size] for i in range(0, len(items), size)]
+    """All items in batches of ``size``, the last one filled up from the start."""
+    filled = [*items, *(items * size)[: -len(items) % size]]
+    return [filled[i : i + size] for i in range(0, len(filled), size)]
 
 
 def _cosine(expected: NDArray[np.float32], got: NDArray[np.float32]) -> NDArray[np.float64]:

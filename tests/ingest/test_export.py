@@ -123,6 +123,13 @@ def test_a_text_tower_alone_asks_for_its_image_tower(tmp_path: Path) -> None:
         export(str(text), tmp_path / "out")
 
 
+@pytest.mark.parametrize(("count", "size", "batches"), [(12, 1, 12), (12, 16, 1), (8, 16, 1), (17, 16, 2), (16, 16, 1)])
+def test_golden_batches_are_full_and_leave_nothing_out(count: int, size: int, batches: int) -> None:
+    made = module._batches(list(range(count)), size)
+    assert [len(batch) for batch in made] == [size] * batches
+    assert {item for batch in made for item in batch} == set(range(count))
+
+
 def test_golden_pictures_are_the_same_every_time_and_of_odd_modes() -> None:
     first, second = golden_pictures(), golden_pictures()
     assert all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(first, second, strict=True))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,6 @@ MAPPINGS: dict[str, Any] = {"properties": {"title": {"type": "text"}, "photo": {
 
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    import os
-
     command = [sys.executable, "-m", "crosslens.cli", *arguments]
     environment = {**os.environ, "COLUMNS": "120", **(env or {})}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -125,6 +126,32 @@ def test_add_and_search_from_the_command_line(server: Server, models: Path, pict
     assert hits[0]["score"] >= hits[-1]["score"]
     filtered = run("search", index, "shoe", "--filter", '{"term": {"photo": "4.png"}}', "--json", env=where)
     assert [hit["id"] for hit in json.loads(filtered.stdout)["hits"]] == ["4"]
+
+
+@pytest.mark.node
+def test_ctrl_c_says_how_to_go_on_and_the_next_run_does(server: Server, models: Path, pictures: Path) -> None:
+    documents = [{"title": f"shoe {i}", "photo": f"{i % 60}.png"} for i in range(3_000)]
+    index = server.new_index(MAPPINGS, documents)
+    what = ["add", index, "--text", "title", "--image", "photo", "--model", str(models / "small")]
+    what += ["--image-root", str(pictures), "--url", server.node.url]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "crosslens.cli", *what], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+    def done() -> int:
+        server.client.indices.refresh(index=index)
+        return int(server.client.count(index=index, query={"exists": {"field": "photo_vector"}})["count"])
+
+    deadline = time.monotonic() + 60
+    while done() < 100 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    output, _ = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "Run the same command again to go on" in output
+    assert 100 <= done() < 3_000
+    assert run(*what).returncode == 0
+    assert done() == 3_000
 
 
 @pytest.mark.node

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -227,6 +229,32 @@ def test_the_first_start_without_a_network_says_so(tmp_path: Path) -> None:
     assert "could not be downloaded from Maven Central" in done.stdout
     assert "needs the network" in done.stdout
     assert [p.suffix for p in (tmp_path / "cache").iterdir()] == [".lock"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root, so every other test here already runs as somebody else")
+def test_it_runs_as_somebody_else_than_root_too(version: str) -> None:
+    """Other tests run as whoever runs them; in containers that is root."""
+    home = assemble(version, find_java(version))
+    # pytest's own folders are closed to other users.
+    with tempfile.TemporaryDirectory() as name:
+        folder, nobody = Path(name), 65534
+        shutil.copytree(home, folder / "cache" / home.name)
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, nobody, nobody)
+        environment = {**os.environ, "CROSSLENS_CACHE": str(folder / "cache"), "HOME": name}
+
+        def as_nobody(script: str) -> subprocess.CompletedProcess[str]:
+            command = [sys.executable, "-c", script, str(folder / "node"), version]
+            options = {"user": nobody, "group": nobody, "env": environment, "cwd": folder}
+            return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+        if as_nobody("import crosslens.node").returncode:
+            pytest.skip("this Python, or its packages, can't be read by another user")
+        done = as_nobody(
+            "import sys\nfrom pathlib import Path\nfrom crosslens.node import Node\n"
+            "with Node(Path(sys.argv[1]), version=sys.argv[2], heap='512m') as node:\n    print(node.url)\n"
+        )
+        assert done.stdout.startswith("http://127.0.0.1:"), done.stderr
 
 
 def test_an_assembled_home_is_whole(version: str) -> None:
