@@ -17,20 +17,22 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
 from crosslens.client import server_version
 from crosslens.errors import ImageError, MappingError
 from crosslens.ingest import contract
-from crosslens.ingest.bulk import Update, send
 from crosslens.ingest.contract import State, Target, VectorField
 from crosslens.ingest.encoder import Encoder
 from crosslens.ingest.images import open_image
+from crosslens.ingest.sending import Update, patiently, send
 from crosslens.ingest.sources import ImageRoot, read_image
 from crosslens.ingest.transform import Float32Array
 
@@ -258,7 +260,7 @@ class _Run:
         finally:
             writer.close()
         writer.check()
-        self._client.indices.refresh(index=self._index)
+        patiently(lambda: self._client.indices.refresh(index=self._index))
 
     def _encode_all(self, documents: Iterator[_Document], pool: ThreadPoolExecutor, writer: _Writer) -> None:
         ahead = 2 * self._encoder.batch_size
@@ -275,11 +277,12 @@ class _Run:
         """Every document to do, as of the start; begun anew when the point in time is lost."""
         sources = sorted({source for f in self._fields for source in f.sources})
         while True:
-            pit = self._client.open_point_in_time(index=self._index, keep_alive=_KEEP_ALIVE)["id"]
+            pit = patiently(lambda: self._client.open_point_in_time(index=self._index, keep_alive=_KEEP_ALIVE))["id"]
             after: list[Any] | None = None
             try:
                 while True:
-                    page = self._client.search(
+                    ask = partial(
+                        self._client.search,
                         pit={"id": pit, "keep_alive": _KEEP_ALIVE},
                         query=todo,
                         sort=["_shard_doc"],
@@ -289,6 +292,7 @@ class _Run:
                         seq_no_primary_term=True,
                         track_total_hits=False,
                     )
+                    page = patiently(ask)
                     pit = page["pit_id"]
                     hits = page["hits"]["hits"]
                     if not hits:
@@ -298,9 +302,9 @@ class _Run:
                         yield _document(hit)
             except NotFoundError:
                 # What was done since is no longer in the query's answer, once the index is refreshed.
-                self._client.indices.refresh(index=self._index)
+                patiently(lambda: self._client.indices.refresh(index=self._index))
             finally:
-                with contextlib.suppress(ApiError):
+                with contextlib.suppress(ApiError, TransportError):
                     self._client.close_point_in_time(id=pit)
 
     def _read_again(self, updates: list[Update]) -> Iterator[_Document]:
@@ -311,7 +315,7 @@ class _Run:
             for update in updates[start : start + _PAGE]:
                 entry = {"_index": update.index, "_id": update.id, "_source": sources}
                 wanted.append(entry if update.routing is None else {**entry, "routing": update.routing})
-            for found in self._client.mget(docs=wanted)["docs"]:
+            for found in patiently(partial(self._client.mget, docs=wanted))["docs"]:
                 if found.get("found"):
                     document = _document(found)
                     if self._due(document):

@@ -28,8 +28,10 @@ from crosslens.node.java import find_java
 
 DEFAULT_VERSION = "9.5.3"
 DEFAULT_PORT = 9200
+_TRANSPORT_PORT = 9300
 _START_TIMEOUT_S = 180
 _STOP_TIMEOUT_S = 60
+_PORT_TIMEOUT_S = 3
 _LOG4J = """\
 status = error
 appender.file.type = RollingFile
@@ -275,10 +277,11 @@ class Node:
             return self._port
         recorded = self._recorded()
         last = int(recorded.url.rsplit(":", 1)[1]) if recorded else DEFAULT_PORT
-        for port in (last, DEFAULT_PORT):
-            if _is_free(port):
-                return port
-        return _free_port()
+        # A killed server's sockets outlive what the process list shows of it; clients expect the port they know.
+        deadline = time.monotonic() + _PORT_TIMEOUT_S
+        while recorded and not _is_free(last) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return last if _is_free(last) else _free_port(DEFAULT_PORT)
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
@@ -312,7 +315,7 @@ def _launch_arguments(java: Path, home: Path, folder: Path, port: int) -> bytes:
         "node.name": "crosslens",
         "network.host": "127.0.0.1",
         "http.port": port,
-        "transport.port": _free_port(),
+        "transport.port": _free_port(_TRANSPORT_PORT),
         "discovery.type": "single-node",
         # A laptop's disk is often fuller than the thresholds made for servers, which would block every index.
         "cluster.routing.allocation.disk.threshold_enabled": "false",
@@ -401,7 +404,12 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _free_port(first: int) -> int:
+    """The first free one of a hundred ports from ``first``, as Elasticsearch itself chooses.
+
+    Ports that the system hands out to outgoing connections would be taken by others between a stop and a start.
+    """
+    for port in range(first, first + 100):
+        if _is_free(port):
+            return port
+    raise NodeError(f"the ports {first} to {first + 99} are all taken; give a --port that is free")

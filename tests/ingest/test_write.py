@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
+import signal
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +16,13 @@ import pytest
 from elasticsearch import Elasticsearch
 from PIL import Image
 
+from crosslens.client import Connection, connect
 from crosslens.errors import ConnectionFailedError, MappingError
 from crosslens.ingest.contract import Target, source_hash, state_of
 from crosslens.ingest.encoder import Encoder
 from crosslens.ingest.write import AddReport, Options, add_vectors
-from tests.conftest import Server
+from crosslens.node import Node
+from tests.conftest import VERSIONS, Server, require_node
 from tests.ingest.test_images import bomb
 
 pytestmark = pytest.mark.node
@@ -266,6 +271,39 @@ def test_an_interrupted_run_is_continued_by_the_next(server: Server, encoder: En
     check_vectors(server, index, encoder, pictures, [str(i) for i in range(60)])
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_run_outlives_the_killing_and_restarting_of_the_node(
+    version: str, encoder: Encoder, pictures: Path, tmp_path: Path
+) -> None:
+    require_node(version)
+    node = Node(tmp_path / "node", version=version, heap="512m")
+    status = node.start()
+    try:
+        server = Server(node, connect(Connection(url=node.url)), version)
+        index = server.new_index(MAPPINGS, [{"title": f"shoe {i}", "photo": f"{i % 60}.png"} for i in range(900)])
+        killed = threading.Event()
+
+        def kill(report: AddReport) -> None:
+            if report.documents >= 300 and not killed.is_set():
+                killed.set()
+                os.kill(status.pid, signal.SIGKILL)
+                threading.Thread(target=restart).start()
+
+        def restart() -> None:
+            while (found := node.status()) is not None and found.running:
+                time.sleep(0.05)
+            node.start()
+
+        report = add_vectors(server.client, index, encoder, [TITLE, PHOTO], Options(image_root=pictures), progress=kill)
+        assert killed.is_set()
+        assert report.failures == []
+        assert server.client.count(index=index)["count"] == 900
+        assert add(server, index, encoder, pictures).todo == 0
+        check_vectors(server, index, encoder, pictures, [str(i) for i in range(0, 900, 7)])
+    finally:
+        node.stop()
+
+
 def test_a_dry_run_counts_and_changes_nothing(server: Server, encoder: Encoder, pictures: Path) -> None:
     index = server.new_index(MAPPINGS, shop(7))
     before = server.client.indices.get_mapping(index=index).body
@@ -337,8 +375,6 @@ def test_an_index_without_source_is_refused(server: Server, encoder: Encoder) ->
 
 
 def test_a_server_that_is_gone_is_a_clear_error() -> None:
-    from crosslens.client import Connection, connect
-
     with pytest.raises(ConnectionFailedError, match=r"no Elasticsearch answers at http://127\.0\.0\.1:9 "):
         connect(Connection(url="http://127.0.0.1:9"))
 

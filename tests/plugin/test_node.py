@@ -83,7 +83,7 @@ def test_a_second_start_a_kill_and_a_restart_on_one_folder(version: str, folder:
     with pytest.raises(NodeError, match="no node is running"):
         _ = node.url
     assert node.stop() is False
-    node.start()
+    assert node.start().url == status.url
     assert connect(Connection(url=node.url)).get(index="kept", id="1")["_source"] == {"a": 1}
     assert node.stop() is True
 

@@ -1,18 +1,19 @@
-"""Sending guarded bulk updates: what may be sent again is, with growing pauses; what may not is reported."""
+"""Sending requests that may be sent again, with growing pauses, and guarded bulk updates among them."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from elastic_transport import ConnectionError as TransportConnectionError
 from elasticsearch import ApiError, ConnectionTimeout, Elasticsearch
 
 from crosslens.errors import ConnectionFailedError
 
+_T = TypeVar("_T")
 _BUSY = {429, 502, 503, 504}
 _ATTEMPTS = 8
 _LONGEST_PAUSE_S = 20.0
@@ -59,33 +60,50 @@ def send(client: Elasticsearch, updates: Sequence[Update]) -> list[Outcome]:
     """
     outcomes: list[Outcome] = []
     pending = list(updates)
-    for pause in _pauses():
+
+    def attempt() -> None:
+        nonlocal pending
         lines = [line for update in pending for line in update.operations()]
+        busy = []
+        for update, item in zip(pending, client.bulk(operations=lines, source=False)["items"], strict=True):
+            result = item["update"]
+            if result["status"] in _BUSY:
+                busy.append(update)
+            else:
+                outcomes.append(Outcome(update, result["status"], _reason(result.get("error"))))
+        pending = busy
+        if pending:
+            raise _StillBusyError
+
+    patiently(attempt)
+    return outcomes
+
+
+class _StillBusyError(Exception):
+    """Some updates of a request were turned away for now."""
+
+    def __str__(self) -> str:
+        return "it stays too busy"
+
+
+def patiently(request: Callable[[], _T]) -> _T:
+    """The answer to ``request``, made again with growing pauses while the server is busy or can't be reached.
+
+    For requests that may be made twice. Raises `ConnectionFailedError` after about half a minute of pauses.
+    """
+    for pause in _pauses():
         try:
-            items = client.bulk(operations=lines, source=False)["items"]
-        except (TransportConnectionError, ConnectionTimeout, ApiError) as error:
+            return request()
+        except (TransportConnectionError, ConnectionTimeout, ApiError, _StillBusyError) as error:
             if isinstance(error, ApiError) and error.status_code not in _BUSY:
                 raise
-            failure: Exception | None = error
-        else:
-            failure, busy = None, []
-            for update, item in zip(pending, items, strict=True):
-                result = item["update"]
-                if result["status"] in _BUSY:
-                    busy.append(update)
-                else:
-                    outcomes.append(Outcome(update, result["status"], _reason(result.get("error"))))
-            pending = busy
-            if not pending:
-                return outcomes
-        if pause is None:
-            why = failure or "it stays too busy"
-            raise ConnectionFailedError(
-                f"Elasticsearch took no more updates after {_ATTEMPTS} attempts ({why}); "
-                "what was written stays: run the same command again to go on"
-            )
-        time.sleep(pause)
-    return outcomes
+            if pause is None:
+                raise ConnectionFailedError(
+                    f"Elasticsearch gave no answer in {_ATTEMPTS} attempts ({error}); "
+                    "what was written stays: run the same command again to go on"
+                ) from error
+            time.sleep(pause)
+    raise AssertionError("the last pause is None")
 
 
 def _pauses() -> Iterator[float | None]:
