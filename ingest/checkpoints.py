@@ -26,7 +26,7 @@ class Checkpoint:
     """A checkpoint ready for export.
 
     ``text`` maps input_ids [n, t] (and attention_mask [n, t] when ``masked``) to [n, dims]; ``vision`` maps
-    pixel_values [n, 3, h, w] to [n, dims]. ``text_folder`` and ``image_folder`` hold the files they came from.
+    pixel_values [n, 3, h, w] to [n, dims].
     """
 
     name: str
@@ -94,10 +94,11 @@ def load_checkpoint(
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
         limits = {"model_max_length": tokenizer.model_max_length, "padding_side": tokenizer.padding_side}
         settings = text_settings(config, limits, tokenizer.pad_token_id)
+    local = Path(checkpoint).expanduser().is_dir()
     processor = AutoImageProcessor.from_pretrained(image_folder, backend="pil", trust_remote_code=trust_remote_code)
     return Checkpoint(
-        name=checkpoint if not Path(checkpoint).is_dir() else Path(checkpoint).resolve().name,
-        revision=revision or folder.name if not Path(checkpoint).is_dir() else "local",
+        name=folder.resolve().name if local else checkpoint,
+        revision="local" if local else revision or folder.name,
         text=text.eval(),
         vision=vision.eval(),
         masked=masked,

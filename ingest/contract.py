@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from crosslens.errors import MappingError
@@ -191,7 +191,7 @@ def check_target(
             f"{place} is made from {recorded.modality} {list(recorded.sources)}, not from "
             f"{target.modality} {list(target.sources)}; choose another name with --into"
         )
-    return replace(recorded)
+    return recorded
 
 
 def _check_source(index: str, properties: Mapping[str, Any], source: str, target: Target) -> None:

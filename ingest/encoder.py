@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from PIL import Image
 from tokenizers import Tokenizer
 
 from crosslens.errors import ModelError
@@ -108,10 +107,6 @@ class Encoder:
     def prepare_image(self, image: ImageSource) -> Float32Array:
         """float32 [3, height, width], what the image encoder reads. Raises `ImageError` as `open_image` does."""
         return self.transform(open_image(image, target=self.transform.resize_target))
-
-    def prepare_picture(self, picture: Image.Image) -> Float32Array:
-        """As `prepare_image`, of a picture that `open_image` gave."""
-        return self.transform(picture)
 
     def encode_pixels(self, pixels: Float32Array) -> Float32Array:
         """float32 [n, dims], unit length, of prepared images [n, 3, height, width], in one run of the graph."""

@@ -36,6 +36,7 @@ from crosslens.ingest.model import (
     fingerprint,
     sha256,
 )
+from crosslens.ingest.transform import parse_transform
 
 _Item = TypeVar("_Item")
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -188,40 +189,33 @@ def _export_text(loaded: Checkpoint, path: Path) -> None:
     length = loaded.settings.length if loaded.settings.fixed else 7
     # Ids below the special tokens exist in every vocabulary; pooling looks for none of them while tracing.
     ids = torch.randint(1, 50, (2, length), dtype=torch.int64)
-    names: list[str] = ["input_ids"]
-    inputs: tuple[torch.Tensor, ...] = (ids,)
+    named = {"input_ids": ids}
     if loaded.masked:
-        names, inputs = ["input_ids", "attention_mask"], (ids, torch.ones_like(ids))
+        named["attention_mask"] = torch.ones_like(ids)
     axes = {0: "batch"} if loaded.settings.fixed else {0: "batch", 1: "sequence"}
-    _trace(loaded.text, inputs, path, names, "text_embeds", dict.fromkeys(names, axes))
+    _trace(loaded.text, named, path, "text_embeds", axes)
 
 
 def _export_vision(loaded: Checkpoint, path: Path) -> None:
-    from crosslens.ingest.transform import parse_transform
-
     height, width = parse_transform(loaded.preprocessor).output_size
     pixels = torch.randn(2, 3, height, width)
-    _trace(loaded.vision, (pixels,), path, ["pixel_values"], "image_embeds", {"pixel_values": {0: "batch"}})
+    _trace(loaded.vision, {"pixel_values": pixels}, path, "image_embeds", {0: "batch"})
 
 
 def _trace(
-    module: torch.nn.Module,
-    inputs: tuple[torch.Tensor, ...],
-    path: Path,
-    names: list[str],
-    output: str,
-    axes: dict[str, dict[int, str]],
+    module: torch.nn.Module, inputs: dict[str, torch.Tensor], path: Path, output: str, axes: dict[int, str]
 ) -> None:
+    """Exports ``module`` by running it on ``inputs``, in its arguments' order; all share the dynamic ``axes``."""
     with torch.no_grad(), warnings.catch_warnings():
         # The tracer warns of every Python number it fixes; the parity check below tells whether any mattered.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module,
-            inputs,
+            tuple(inputs.values()),
             str(path),
-            input_names=names,
+            input_names=list(inputs),
             output_names=[output],
-            dynamic_axes={**axes, output: {0: "batch"}},
+            dynamic_axes={**dict.fromkeys(inputs, axes), output: {0: "batch"}},
             opset_version=_OPSET,
             dynamo=False,
         )
@@ -284,7 +278,7 @@ def _image_cosines(loaded: Checkpoint, encoder: Encoder) -> NDArray[np.float64]:
             opened = [to_rgb(picture) for picture in batch]
             if hasattr(loaded.vision, "side"):
                 # NaFlex's processor keeps the aspect ratio; the exported square grid is compared on its own pixels.
-                pixels = torch.from_numpy(np.stack([encoder.prepare_picture(p) for p in opened]))
+                pixels = torch.from_numpy(np.stack([encoder.transform(p) for p in opened]))
             else:
                 pixels = loaded.image_processor(opened, return_tensors="pt")["pixel_values"]
             cosines.append(_cosine(loaded.vision(pixels).numpy(), encoder.encode_images(batch)))

@@ -31,7 +31,6 @@ from crosslens.errors import ImageError, MappingError
 from crosslens.ingest import contract
 from crosslens.ingest.contract import State, Target, VectorField
 from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.images import open_image
 from crosslens.ingest.sending import Update, patiently, send
 from crosslens.ingest.sources import ImageRoot, read_image
 from crosslens.ingest.transform import Float32Array
@@ -236,6 +235,7 @@ class _Run:
         self._root = ImageRoot.of(options.image_root)
         self._pack = _vector_packer(client, index)
         self._workers = options.workers or min(8, os.cpu_count() or 1)
+        self._wanted = [*sorted({source for each in fields for source in each.sources}), contract.STATE]
         self._changed: list[Update] = []
 
     def go(self, todo: dict[str, Any]) -> None:
@@ -275,7 +275,6 @@ class _Run:
 
     def _read(self, todo: dict[str, Any]) -> Iterator[_Document]:
         """Every document to do, as of the start; begun anew when the point in time is lost."""
-        sources = sorted({source for f in self._fields for source in f.sources})
         while True:
             pit = patiently(lambda: self._client.open_point_in_time(index=self._index, keep_alive=_KEEP_ALIVE))["id"]
             after: list[Any] | None = None
@@ -288,7 +287,7 @@ class _Run:
                         sort=["_shard_doc"],
                         search_after=after,
                         size=_PAGE,
-                        source_includes=[*sources, contract.STATE],
+                        source_includes=self._wanted,
                         seq_no_primary_term=True,
                         track_total_hits=False,
                     )
@@ -309,11 +308,10 @@ class _Run:
 
     def _read_again(self, updates: list[Update]) -> Iterator[_Document]:
         """The present state of documents that changed or vanished; what is done or deleted by now is left out."""
-        sources = [*sorted({source for f in self._fields for source in f.sources}), contract.STATE]
         for start in range(0, len(updates), _PAGE):
             wanted = []
             for update in updates[start : start + _PAGE]:
-                entry = {"_index": update.index, "_id": update.id, "_source": sources}
+                entry = {"_index": update.index, "_id": update.id, "_source": self._wanted}
                 wanted.append(entry if update.routing is None else {**entry, "routing": update.routing})
             for found in patiently(partial(self._client.mget, docs=wanted))["docs"]:
                 if found.get("found"):
@@ -354,8 +352,7 @@ class _Run:
             return
         try:
             data = read_image(reference, self._root)
-            picture = open_image(data, target=self._encoder.transform.resize_target)
-            prepared.pixels[each.field] = self._encoder.prepare_picture(picture)
+            prepared.pixels[each.field] = self._encoder.prepare_image(data)
             prepared.states[each.field] = State(state.source, state.model, content=contract.content_hash(data))
         except ImageError as error:
             prepared.states[each.field] = State(state.source, state.model, error=str(error))
@@ -472,15 +469,13 @@ def _vector_packer(client: Elasticsearch, index: str) -> Callable[[Float32Array]
     In an index that keeps vectors in ``_source``, base64 would stay there and its readers expect numbers.
     """
     if server_version(client) >= _BASE64_SINCE:
-        settings = client.indices.get_settings(
-            index=index, name="index.mapping.exclude_source_vectors", include_defaults=True, flat_settings=True
-        )
         name = "index.mapping.exclude_source_vectors"
+        settings = client.indices.get_settings(index=index, name=name, include_defaults=True, flat_settings=True)
         values = [{**e.get("defaults", {}), **e.get("settings", {})}.get(name) for e in settings.values()]
         if values and all(str(value).lower() == "true" for value in values):
             from elasticsearch.helpers import pack_dense_vector
 
-            return lambda vector: pack_dense_vector(vector)
+            return pack_dense_vector
     return lambda vector: vector.tolist()
 
 

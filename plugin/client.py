@@ -58,8 +58,8 @@ def connect(connection: Connection | None = None) -> Elasticsearch:
     the server is older than 8.15.
     """
     connection = connection or Connection()
-    where = "the cloud deployment" if connection.cloud_id else _without_secrets(_address(connection))
     options = _options(connection)
+    where = "the cloud deployment" if connection.cloud_id else _without_secrets(options["hosts"][0])
     try:
         info = Elasticsearch(**options, node_class=Compatible8Node).info()
     except ApiError as error:

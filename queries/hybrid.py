@@ -51,6 +51,23 @@ class SearchResult:
         return asdict(self)
 
 
+def recorded_fields(index: str, mappings: Mapping[str, Mapping[str, Any]]) -> dict[str, VectorField]:
+    """The vector fields that the mappings behind ``index`` record, by name.
+
+    Raises `QueryError` when there is none, or when two indices hold different models' vectors in one field.
+    """
+    recorded: dict[str, VectorField] = {}
+    for name, mapping in mappings.items():
+        for field in contract.vector_fields(mapping).values():
+            if field.fingerprint != recorded.setdefault(field.field, field).fingerprint:
+                raise QueryError(f"{field.field!r} holds another model's vectors in {name!r} than elsewhere")
+    if not recorded:
+        raise QueryError(
+            f"index {index!r} has no vectors yet; make them with: crosslens add {index} --model FOLDER ..."
+        )
+    return recorded
+
+
 class HybridSearcher:
     """Searches an index by text, by image, or by both.
 
@@ -120,7 +137,7 @@ class HybridSearcher:
         encoded = time.perf_counter()
         run = _keep(self.legs(text, vectors, filters), legs)
         raw = self._run(run)
-        expanded = _expand_weights(weights or {}, [leg.name for leg in run])
+        expanded = _expand_weights(weights or {}, run)
         fused = fuse({leg.name: (scores, leg.floor) for leg, scores in zip(run, raw, strict=True)}, expanded)
         # Equal totals are ordered by index and id, so that the same search always gives the same list.
         best = sorted(fused.items(), key=lambda item: (-item[1][0], item[0]))[:size]
@@ -197,13 +214,7 @@ class HybridSearcher:
     def _refresh(self) -> None:
         """Reads what the index holds now: its vector fields, their model, and its text fields."""
         mappings = read_mappings(self._client, self._index)
-        recorded: dict[str, VectorField] = {}
-        for name, mapping in mappings.items():
-            for field in contract.vector_fields(mapping).values():
-                if field.fingerprint != recorded.setdefault(field.field, field).fingerprint:
-                    raise QueryError(f"{field.field!r} holds another model's vectors in {name!r} than elsewhere")
-        if not recorded:
-            raise QueryError(f"index {self._index!r} has no vectors yet; make them with: crosslens add {self._index}")
+        recorded = recorded_fields(self._index, mappings)
         chosen = {f: recorded[f] for f in recorded if self._wanted is None or f in self._wanted}
         missing = sorted(set(self._wanted or ()) - set(chosen))
         if missing:
@@ -226,20 +237,20 @@ class HybridSearcher:
 def _keep(legs: list[Leg], names: Sequence[str] | None) -> list[Leg]:
     if names is None:
         return legs
-    kept = [leg for leg in legs if leg.name in names or leg.name.split(":")[0] in names]
+    kept = [leg for leg in legs if leg.name in names or leg.field in names]
     if not kept:
         raise QueryError(f"no leg is named {', '.join(names)}; this search has {', '.join(leg.name for leg in legs)}")
     return kept
 
 
-def _expand_weights(weights: Mapping[str, float], legs: Sequence[str]) -> dict[str, float]:
-    """Weights by leg; one for a vector field goes to both of its legs when there are two."""
-    expanded: dict[str, float] = {}
-    for name, weight in weights.items():
-        split = [leg for leg in legs if leg in (f"{name}:text", f"{name}:image")]
-        for leg in split or [name]:
-            expanded.setdefault(leg, weight)
-    return {**expanded, **{name: weight for name, weight in weights.items() if name in legs}}
+def _expand_weights(weights: Mapping[str, float], legs: Sequence[Leg]) -> dict[str, float]:
+    """Weights by leg: its own, else its field's. Names that are neither stay, for `fuse` to refuse."""
+    shared = {leg.field for leg in legs} - {leg.name for leg in legs}
+    expanded = {name: weight for name, weight in weights.items() if name not in shared}
+    for leg in legs:
+        if leg.field in weights:
+            expanded.setdefault(leg.name, weights[leg.field])
+    return expanded
 
 
 def _reason(error: Any) -> str:

@@ -17,10 +17,12 @@ _MAX_CANDIDATES = 10_000
 class Leg:
     """One search of the ``_msearch``: its name, its request, and how its ``_score`` reads.
 
+    ``field`` is what users call it by when several legs search one vector field: that field, or "keyword".
     ``floor`` is the least raw score possible: 0 for BM25, -1 for a cosine.
     """
 
     name: str
+    field: str
     kind: Kind
     request: dict[str, Any]
     floor: float
@@ -39,7 +41,7 @@ def keyword_leg(text: str, fields: Sequence[str], *, window: int, filters: Seque
     }
     if filters:
         query = {"bool": {"must": [query], "filter": list(filters)}}
-    return Leg("keyword", "keyword", _request(window, {"query": query}), 0.0)
+    return Leg("keyword", "keyword", "keyword", _request(window, {"query": query}), 0.0)
 
 
 def knn_leg(name: str, field: str, vector: Sequence[float], *, window: int, filters: Sequence[dict[str, Any]]) -> Leg:
@@ -52,7 +54,7 @@ def knn_leg(name: str, field: str, vector: Sequence[float], *, window: int, filt
     }
     if filters:
         knn["filter"] = list(filters)
-    return Leg(name, "knn", _request(window, {"knn": knn}), -1.0)
+    return Leg(name, field, "knn", _request(window, {"knn": knn}), -1.0)
 
 
 def _request(window: int, body: dict[str, Any]) -> dict[str, Any]:

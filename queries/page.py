@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,19 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 def write_page(
     path: Path,
     results: Sequence[tuple[str, SearchResult]],
-    image_fields: Sequence[VectorField],
+    fields: Iterable[VectorField],
     root: ImageRoot,
     *,
     query: Path | None = None,
     heading: str = "Search results",
     intro: str = "",
 ) -> None:
-    """Writes a page with a section for each (title, result). Pictures come from the sources of ``image_fields``.
+    """Writes a page with a section for each (title, result). Pictures come from the sources of those of ``fields`` that
+    hold images.
 
     A picture that can't be read is left blank, with the reason as its text. ``query`` is shown at the top.
     """
+    image_fields = [field for field in fields if field.modality == "image"]
     legs = list(dict.fromkeys(leg for _, result in results for leg in result.legs))
     colours = {leg: _COLOURS[i % len(_COLOURS)] for i, leg in enumerate(legs)}
     page = _template().render(

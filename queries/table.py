@@ -21,8 +21,7 @@ _TITLE_FIELDS = ("title", "name", "headline", "label", "caption", "subject", "pr
 def result_table(result: SearchResult, title: str) -> Table:
     """Rank, document, total with a bar of each leg's share, and each leg's raw and weighted score."""
     # Only the document's column gives way where the terminal is narrow: numbers cut short would mislead.
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column("#", justify="right", style="dim", no_wrap=True)
+    table = _ranked(title)
     table.add_column("document", overflow="fold")
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("made of", no_wrap=True, min_width=_BAR)
@@ -44,8 +43,7 @@ def side_by_side(
 ) -> Table:
     """The first ``rows`` documents of several searches next to each other, called by ``label`` (None: `title_of`)."""
     label = label or title_of
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column("#", justify="right", style="dim", no_wrap=True)
+    table = _ranked(title)
     for name in columns:
         table.add_column(name, overflow="ellipsis", no_wrap=True)
     for i in range(rows):
@@ -54,6 +52,13 @@ def side_by_side(
             hit = result.hits[i] if i < len(result.hits) else None
             cells.append(Text(f"{hit.score:.2f}  {label(hit)}") if hit else Text("-", style="dim"))
         table.add_row(str(i + 1), *cells)
+    return table
+
+
+def _ranked(title: str) -> Table:
+    """A table whose first column is the rank."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("#", justify="right", style="dim", no_wrap=True)
     return table
 
 

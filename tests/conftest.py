@@ -14,7 +14,7 @@ import pytest
 from elasticsearch import Elasticsearch, helpers
 from PIL import Image
 
-from crosslens.client import Connection, connect
+from crosslens.client import Connection, connect, parse_version
 from crosslens.errors import NodeError
 from crosslens.ingest.encoder import Encoder
 from crosslens.node import Node
@@ -64,7 +64,10 @@ class Server:
     def source(self, index: str, id: str) -> dict[str, object]:
         """A document with its vectors, which newer servers leave out unless asked."""
         query = {"ids": {"values": [id]}}
-        body = {"query": query, "_source": {"exclude_vectors": False} if self.version >= "9.2" else True}
+        body = {
+            "query": query,
+            "_source": {"exclude_vectors": False} if parse_version(self.version) >= (9, 2) else True,
+        }
         hits = self.client.search(index=index, body=body)["hits"]["hits"]
         assert len(hits) == 1, f"{id} is not in {index}"
         return dict(hits[0]["_source"])

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from crosslens.client import connect
 from crosslens.commands.options import FOLDER, connection, connection_options, note, out, print_json
-from crosslens.ingest.contract import INDEX_TYPES, Modality, Target, default_name
+from crosslens.ingest.contract import DEFAULT_INDEX_TYPE, INDEX_TYPES, Modality, Target, default_name
 from crosslens.ingest.encoder import Encoder
 from crosslens.ingest.write import AddReport, Options, add_vectors
 from crosslens.models import remember
+from crosslens.progress import encoding_bar
 
 _SHOWN_FAILURES = 20
 
@@ -35,7 +35,7 @@ _SHOWN_FAILURES = 20
 @click.option(
     "--index-type",
     type=click.Choice(INDEX_TYPES),
-    default="int8_hnsw",
+    default=DEFAULT_INDEX_TYPE,
     show_default=True,
     help="How Elasticsearch indexes the vectors.",
 )
@@ -68,16 +68,8 @@ def add(
     client = connect(connection(**where))
     encoder = Encoder(model, batch_size=batch_size, threads=threads)
     options = Options(image_root=image_root, retry_failed=retry_failed, dry_run=dry_run)
-    with _progress() as bar:
-        task = bar.add_task("encoding", total=None)
-        report = add_vectors(
-            client,
-            index,
-            encoder,
-            targets,
-            options,
-            progress=lambda r: bar.update(task, total=r.todo, completed=min(r.documents, r.todo)),
-        )
+    with encoding_bar(note) as progress:
+        report = add_vectors(client, index, encoder, targets, options, progress=progress)
     remember(model, encoder.fingerprint)
     if as_json:
         print_json(asdict(report))
@@ -131,15 +123,3 @@ def show(report: AddReport, dry_run: bool) -> None:
         out.print("mend the sources, then run again with --retry-failed")
     if report.interrupted:
         out.print("interrupted; what is written stays. Run the same command again to go on.", style="yellow")
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=note,
-        transient=True,
-    )

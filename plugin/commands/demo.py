@@ -30,8 +30,8 @@ def demo(html: Path, **where: Any) -> None:
 
     if not (where["url"] or where["cloud_id"]):
         node = Node()
-        found = node.status()
-        if found is None or not found.running:
+        found = node.running()
+        if found is None:
             with note.status("starting Elasticsearch (the first start downloads about 60 MB)"):
                 found = node.start()
         where["url"] = found.url

@@ -19,13 +19,11 @@ from crosslens.commands.options import (
     parse_weights,
     print_json,
 )
-from crosslens.errors import QueryError
-from crosslens.ingest import contract
 from crosslens.ingest.encoder import Encoder
 from crosslens.ingest.sources import ImageRoot
 from crosslens.ingest.write import read_mappings
 from crosslens.models import find
-from crosslens.queries.hybrid import DEFAULT_WINDOW, HybridSearcher
+from crosslens.queries.hybrid import DEFAULT_WINDOW, HybridSearcher, recorded_fields
 
 
 @click.command()
@@ -65,21 +63,18 @@ def search(
         raise click.BadParameter("must be a JSON object or a list of them", param_hint="--filter")
     chosen = parse_weights(weights)
     client = connect(connection(**where))
-    recorded = {f.field: f for m in read_mappings(client, index).values() for f in contract.vector_fields(m).values()}
-    if not recorded:
-        raise QueryError(
-            f"index {index!r} has no vectors yet; make them with: crosslens add {index} --model FOLDER ..."
-        )
-    any_field = recorded.get(fields[0]) if fields else None
-    used = any_field or next(iter(recorded.values()))
+    recorded = recorded_fields(index, read_mappings(client, index))
+    named = recorded.get(fields[0]) if fields else None
+    used = named or next(iter(recorded.values()))
     encoder = Encoder(model or find(used.fingerprint, used.model))
     searcher = HybridSearcher(client, index, encoder, fields=fields or None, window=window)
     result = searcher.search(text, image=image, filter=filters, weights=chosen, size=size)
     if html is not None:
         from crosslens.queries.page import write_page
 
-        fields_by_modality = [f for f in searcher.fields.values() if f.modality == "image"]
-        write_page(html, [(_title(text, image), result)], fields_by_modality, ImageRoot.of(image_root), query=image)
+        write_page(
+            html, [(_title(text, image), result)], searcher.fields.values(), ImageRoot.of(image_root), query=image
+        )
         note.print(f"wrote {html}", highlight=False, soft_wrap=True)
     if as_json:
         print_json(result.as_dict())

@@ -15,7 +15,6 @@ from typing import Any
 
 from elasticsearch import Elasticsearch, helpers
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.rule import Rule
 
 from crosslens.demo.build import DATA
@@ -25,6 +24,7 @@ from crosslens.ingest.encoder import Encoder
 from crosslens.ingest.sources import ImageRoot
 from crosslens.ingest.write import AddReport, Options, add_vectors
 from crosslens.models import DEMO_MODEL, remember
+from crosslens.progress import encoding_bar
 from crosslens.queries.hybrid import Hit, HybridSearcher, SearchResult
 from crosslens.queries.page import write_page
 from crosslens.queries.table import result_table, side_by_side, title_of
@@ -82,11 +82,10 @@ def run(client: Elasticsearch, html: Path) -> None:
         console.print(side_by_side(found, path.name, _ROWS, label=_label))
         sections += [(f"{path.name}, {kind}", result) for kind, result in found.items()]
 
-    image_fields = [field for field in searcher.fields.values() if field.modality == "image"]
     write_page(
         html,
         sections,
-        image_fields,
+        searcher.fields.values(),
         ImageRoot.of(DATA),
         heading="crosslens demo",
         intro=f"{len(items)} emoji of a vendor whose drawings the model never saw. Items named by a stock number have "
@@ -141,14 +140,8 @@ def create_index(client: Elasticsearch, items: list[dict[str, Any]], index: str 
 def add(client: Elasticsearch, encoder: Encoder, console: Console, index: str = INDEX) -> AddReport:
     """What ``crosslens add`` does, with its progress on ``console``."""
     targets = [Target(TEXT_VECTOR, "text", ("name", "keywords")), Target(IMAGE_VECTOR, "image", ("image",))]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("encoding", total=None)
-
-        def show(report: AddReport) -> None:
-            bar.update(task, total=report.todo, completed=report.documents)
-
-        return add_vectors(client, index, encoder, targets, Options(image_root=DATA), progress=show)
+    with encoding_bar(console) as progress:
+        return add_vectors(client, index, encoder, targets, Options(image_root=DATA), progress=progress)
 
 
 def compare(searcher: HybridSearcher, text: str) -> dict[str, SearchResult]:

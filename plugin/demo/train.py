@@ -29,6 +29,8 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
 
 from crosslens.demo import vendors
+from crosslens.ingest.images import to_rgb
+from crosslens.ingest.transform import parse_transform
 
 CANVAS = vendors.SIDE
 PIXELS = 48
@@ -37,6 +39,20 @@ CONTEXT = 32
 VOCABULARY = 2500
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
+PREPROCESSOR: dict[str, object] = {
+    "image_processor_type": "CLIPImageProcessor",
+    "do_convert_rgb": True,
+    "do_resize": True,
+    "size": {"shortest_edge": PIXELS},
+    "resample": 3,
+    "do_center_crop": True,
+    "crop_size": {"height": PIXELS, "width": PIXELS},
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_normalize": True,
+    "image_mean": MEAN,
+    "image_std": STD,
+}
 # Concepts whose words name a colour or a direction must keep them under augmentation.
 COLOURED = re.compile(r"\b(red|orange|yellow|green|blue|purple|brown|black|white|pink|grey|heart|circle|square)\b")
 DIRECTED = re.compile(r"\b(left|right|leftwards|rightwards|clockwise|east|west|clock|oclock|thirty|reverse|arrow)\b")
@@ -245,14 +261,10 @@ def normalise(image: Tensor) -> Tensor:
 
 
 def flatten(drawings: Tensor) -> Tensor:
-    """The encoder's own view of uint8 RGBA drawings: over white, bicubic to 48 pixels, normalised."""
-    rows = []
-    for row in drawings.numpy().transpose(0, 2, 3, 1):
-        picture = Image.fromarray(row, "RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        small = Image.alpha_composite(white, picture).convert("RGB").resize((PIXELS, PIXELS), Image.Resampling.BICUBIC)
-        rows.append(np.asarray(small).transpose(2, 0, 1))
-    return normalise(torch.from_numpy(np.stack(rows)).float() / 255)
+    """The encoder's own view of uint8 RGBA drawings, float [n, 3, 48, 48]."""
+    transform = parse_transform(PREPROCESSOR)
+    rows = [transform(to_rgb(Image.fromarray(row, "RGBA"))) for row in drawings.numpy().transpose(0, 2, 3, 1)]
+    return torch.from_numpy(np.stack(rows))
 
 
 def contrastive(model: CLIPModel, pixels: Tensor, ids: Tensor, mask: Tensor, truth: Tensor) -> Tensor:
@@ -326,25 +338,7 @@ def save(model: CLIPModel, tokenizer: Tokenizer, out: Path) -> None:
             indent=2,
         )
     )
-    (out / "preprocessor_config.json").write_text(
-        json.dumps(
-            {
-                "image_processor_type": "CLIPImageProcessor",
-                "do_convert_rgb": True,
-                "do_resize": True,
-                "size": {"shortest_edge": PIXELS},
-                "resample": 3,
-                "do_center_crop": True,
-                "crop_size": {"height": PIXELS, "width": PIXELS},
-                "do_rescale": True,
-                "rescale_factor": 1 / 255,
-                "do_normalize": True,
-                "image_mean": MEAN,
-                "image_std": STD,
-            },
-            indent=2,
-        )
-    )
+    (out / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR, indent=2))
 
 
 def train(out: Path, cache: Path, steps: int, seed: int, batch: int = 128, peak: float = 1e-3) -> dict[str, float]:

@@ -52,11 +52,9 @@ def assemble(version: str, java: Java) -> Path:
         if home.is_dir():
             return home
         with tempfile.TemporaryDirectory(dir=home.parent, prefix="assembling-") as tmp:
-            _build(Path(tmp), version, java)
-            Path(tmp).chmod(0o755)
-            Path(tmp).rename(home)
-            # TemporaryDirectory removes the path it made; after the rename there is nothing there.
-            Path(tmp).mkdir()
+            built = Path(tmp) / "home"
+            _build(built, version, java)
+            built.rename(home)
     return home
 
 

@@ -98,8 +98,8 @@ class Node:
     @property
     def url(self) -> str:
         """The address of the running node. Raises `NodeError` when it isn't running."""
-        status = self.status()
-        if status is None or not status.running:
+        status = self.running()
+        if status is None:
             raise NodeError(f"no node is running in {self.folder}; start it with: crosslens node start")
         return status.url
 
@@ -114,6 +114,11 @@ class Node:
         if recorded is None:
             return None
         return replace(recorded, running=self._find_process() is not None)
+
+    def running(self) -> NodeStatus | None:
+        """The status of the running node, or None when none runs in the folder."""
+        status = self.status()
+        return status if status is not None and status.running else None
 
     def start(self) -> NodeStatus:
         """Starts the node and returns when it answers.
@@ -157,8 +162,7 @@ class Node:
         return True
 
     def __enter__(self) -> Self:
-        status = self.status()
-        if status is None or not status.running:
+        if self.running() is None:
             self.start()
             self._started_here = True
         return self
@@ -295,11 +299,8 @@ class Node:
 
 def running_url(folder: Path | None = None) -> str | None:
     """The address of the node running in ``folder`` (the default folder for None), or None."""
-    node = Node(folder)
-    if not (node.folder / "node.json").exists():
-        return None
-    status = node.status()
-    return status.url if status is not None and status.running else None
+    status = Node(folder).running()
+    return status.url if status else None
 
 
 def _config_option(folder: Path) -> str:
