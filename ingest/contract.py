@@ -1,18 +1,18 @@
-"""The index contract: what an index's mapping and its documents say about their vectors.
+"""The index contract: what an index's mapping says about its vectors.
 
-Everything here is plain data in and plain data out; `crosslens.ingest.write` sends it.
+Everything here is plain data in and plain data out; what a document says is in `crosslens.ingest.documents`.
 
-The mapping's ``_meta.crosslens.fields`` names each vector field's sources, modality and model. Each document keeps,
-under ``crosslens.FIELD``, the hash of what was encoded, the model's fingerprint, and an error or the reason why there
-was nothing to encode. So what still has to be done is a query, and a run needs no other memory.
+The mapping's ``_meta.crosslens`` names each vector field's sources, modality and model. A field's name is a pointer:
+its entry's ``path`` says which mapped field holds the vectors at present, so that a change of model (see
+`crosslens.ingest.migrate`) fills a second field and then turns the pointer. Under ``next`` stand fields being filled
+for that, under ``previous`` those that a rollback would return to.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import string
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from crosslens.errors import MappingError
@@ -20,7 +20,8 @@ from crosslens.errors import MappingError
 Modality = Literal["text", "image"]
 STATE = "crosslens"
 META = "crosslens"
-META_VERSION = 1
+META_VERSION = 2
+_READABLE_VERSIONS = (1, 2)
 INDEX_TYPES = ("int8_hnsw", "hnsw", "int4_hnsw", "bbq_hnsw", "flat", "int8_flat", "int4_flat", "bbq_flat")
 DEFAULT_INDEX_TYPE = "int8_hnsw"
 _MAX_DIMS = 4096
@@ -39,17 +40,23 @@ _IMAGE_TYPES = {"text", "keyword", "wildcard", "match_only_text", "constant_keyw
 
 @dataclass(frozen=True)
 class Target:
-    """A vector field that is wanted: which source fields it is made from, and how it is indexed."""
+    """A vector field that is wanted: which source fields it is made from, and how it is indexed.
+
+    ``template`` says how text sources are put together (see `parse_target`); with ``each`` every value of the one
+    source gets a vector of its own.
+    """
 
     field: str
     modality: Modality
     sources: tuple[str, ...]
     index_type: str = DEFAULT_INDEX_TYPE
+    template: str | None = None
+    each: bool = False
 
 
 @dataclass(frozen=True)
 class VectorField:
-    """A vector field as an index's mapping records it."""
+    """A vector field as an index's mapping records it; ``path`` is the mapped field that holds it."""
 
     field: str
     modality: Modality
@@ -58,6 +65,85 @@ class VectorField:
     fingerprint: str
     dims: int
     index_type: str
+    path: str = ""
+    template: str | None = None
+    each: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            object.__setattr__(self, "path", self.field)
+
+    @property
+    def vector_path(self) -> str:
+        """The ``dense_vector`` field: ``path`` itself, or the one in each of its nested objects."""
+        return f"{self.path}.vector" if self.each else self.path
+
+    @property
+    def made_from(self) -> str:
+        """The sources in a person's words."""
+        source = self.template or ", ".join(self.sources)
+        return f"{self.modality}: {source}" + (" (each)" if self.each else "")
+
+    @property
+    def _making(self) -> tuple[Any, ...]:
+        return self.modality, self.sources, self.template, self.each
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that an index's ``_meta.crosslens`` holds, by field name; ``switched`` is when a pointer last turned."""
+
+    fields: dict[str, VectorField] = field(default_factory=dict)
+    next: dict[str, VectorField] = field(default_factory=dict)
+    previous: dict[str, VectorField] = field(default_factory=dict)
+    switched: str | None = None
+
+    def with_fields(self, fields: Iterable[VectorField]) -> Record:
+        """The same, with ``fields`` added or replaced."""
+        return replace(self, fields={**self.fields, **{each.field: each for each in fields}})
+
+    @property
+    def all_fields(self) -> list[VectorField]:
+        """Every entry, in use or not."""
+        return [*self.fields.values(), *self.next.values(), *self.previous.values()]
+
+
+def parse_target(spec: str, modality: Modality, index_type: str = DEFAULT_INDEX_TYPE) -> Target:
+    """The target that ``[NAME=]SOURCE`` describes, as the command line writes it.
+
+    SOURCE is ``title``; ``title,description`` (values joined by full stops); ``{title} by {brand}`` (a template, in
+    which a missing field leaves nothing); or ``photos[].url``, whose every value gets a vector of its own. Without
+    NAME the field is called after its first source: ``title_vector``.
+
+    Raises `MappingError` for anything else.
+    """
+    left, equals, right = spec.partition("=")
+    named = bool(equals) and "{" not in left
+    name, source = (left.strip(), right.strip()) if named else ("", spec.strip())
+    template, each = None, "[]" in source
+    if "{" in source or "}" in source:
+        template = source
+        sources = _placeholders(template)
+    else:
+        sources = tuple(part.replace("[]", "").strip() for part in source.split(","))
+    if not all(sources) or not sources or (named and not name):
+        raise MappingError(f"{spec!r} names no field; write FIELD, FIELD,FIELD or NAME=FIELD")
+    if each and (len(sources) > 1 or template):
+        raise MappingError(f"{spec!r}: [] makes a vector of each value of one field; name one field and no template")
+    if modality == "image" and (template or len(sources) > 1):
+        raise MappingError(f"{spec!r}: an image vector is made from one field that refers to an image")
+    return Target(name or default_name(sources), modality, sources, index_type, template, each)
+
+
+def _placeholders(template: str) -> tuple[str, ...]:
+    try:
+        parts = [p for p in string.Formatter().parse(template) if p[1] is not None]
+    except ValueError as error:
+        raise MappingError(f"the template {template!r} can't be read ({error}); write {{field}}") from error
+    for _, name, spec, conversion in parts:
+        if not name or spec or conversion:
+            raise MappingError(f"the template {template!r} holds more than {{field}}; formats are not understood")
+    return tuple(dict.fromkeys(str(name) for _, name, _, _ in parts))
 
 
 def default_name(sources: Sequence[str]) -> str:
@@ -65,41 +151,79 @@ def default_name(sources: Sequence[str]) -> str:
     return f"{sources[0].replace('.', '_')}_vector"
 
 
-def vector_fields(mapping: Mapping[str, Any]) -> dict[str, VectorField]:
-    """The vector fields that one index's mapping (its ``mappings`` object) records, by name.
+def read_record(mapping: Mapping[str, Any]) -> Record:
+    """What one index's mapping (its ``mappings`` object) records.
 
     Raises `MappingError` when the record was written by a newer crosslens.
     """
     meta = (mapping.get("_meta") or {}).get(META) or {}
-    if meta and meta.get("version") != META_VERSION:
+    if meta and meta.get("version") not in _READABLE_VERSIONS:
         raise MappingError(
             f"the index's _meta.{META} is of version {meta.get('version')}, this crosslens reads {META_VERSION}; "
             "upgrade crosslens"
         )
-    fields = {}
-    for name, entry in (meta.get("fields") or {}).items():
-        fields[name] = VectorField(field=name, **{**entry, "sources": tuple(entry["sources"])})
-    return fields
+
+    def entries(part: str) -> dict[str, VectorField]:
+        return {
+            name: VectorField(field=name, **{**entry, "sources": tuple(entry["sources"])})
+            for name, entry in (meta.get(part) or {}).items()
+        }
+
+    return Record(entries("fields"), entries("next"), entries("previous"), meta.get("switched"))
 
 
-def mapping_update(mapping: Mapping[str, Any], fields: Iterable[VectorField]) -> dict[str, Any]:
-    """The put-mapping body that adds ``fields`` to an index with ``mapping``, keeping its other ``_meta``."""
+def vector_fields(mapping: Mapping[str, Any]) -> dict[str, VectorField]:
+    """The vector fields in use that one index's mapping records, by name. Raises as `read_record` does."""
+    return read_record(mapping).fields
+
+
+def own_paths(mapping: Mapping[str, Any]) -> list[str]:
+    """Every path of a document that is crosslens's: vectors and states, old ones included."""
+    return [STATE, *dict.fromkeys(each.path for each in read_record(mapping).all_fields)]
+
+
+def meta_update(mapping: Mapping[str, Any], record: Record) -> dict[str, Any]:
+    """The ``_meta`` that says ``record``, keeping what else the index's ``_meta`` holds."""
+    meta = dict(mapping.get("_meta") or {})
+    parts = ("fields", "next", "previous")
+    body = {k: v for k, v in (meta.get(META) or {}).items() if k not in (*parts, "switched")}
+    body["version"] = META_VERSION
+    for part in parts:
+        entries = {name: _entry(each) for name, each in getattr(record, part).items()}
+        if entries or part == "fields":
+            body[part] = entries
+    if record.switched:
+        body["switched"] = record.switched
+    meta[META] = body
+    return meta
+
+
+def _entry(each: VectorField) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "path": each.path,
+        "modality": each.modality,
+        "sources": list(each.sources),
+        "model": each.model,
+        "fingerprint": each.fingerprint,
+        "dims": each.dims,
+        "index_type": each.index_type,
+    }
+    if each.template is not None:
+        entry["template"] = each.template
+    if each.each:
+        entry["each"] = True
+    return entry
+
+
+def mapping_update(mapping: Mapping[str, Any], record: Record, fields: Iterable[VectorField]) -> dict[str, Any]:
+    """The put-mapping body that maps ``fields`` and their states, and records ``record``."""
     properties: dict[str, Any] = {}
     states: dict[str, Any] = {}
-    recorded = dict(vector_fields(mapping))
-    for field in fields:
-        recorded[field.field] = field
-        _nest(properties, field.field, _vector_mapping(field), through="properties")
-        _nest(states, field.field, {"properties": _STATE_MAPPING}, through="properties")
+    for each in fields:
+        nest(properties, each.path, _vector_mapping(each), through="properties")
+        nest(states, each.path, {"properties": _STATE_MAPPING}, through="properties")
     properties[STATE] = {"properties": states}
-    meta = dict(mapping.get("_meta") or {})
-    entries = {}
-    for name, field in recorded.items():
-        entry = asdict(field)
-        del entry["field"]
-        entries[name] = {**entry, "sources": list(field.sources)}
-    meta[META] = {"version": META_VERSION, "fields": entries}
-    return {"properties": properties, "_meta": meta}
+    return {"properties": properties, "_meta": meta_update(mapping, record)}
 
 
 # The hashes and the fingerprint are looked up whole; error texts are for people, and kept searchable up to a length.
@@ -112,14 +236,20 @@ _STATE_MAPPING: dict[str, Any] = {
 }
 
 
-def _vector_mapping(field: VectorField) -> dict[str, Any]:
-    return {
+def _vector_mapping(each: VectorField) -> dict[str, Any]:
+    vector = {
         "type": "dense_vector",
-        "dims": field.dims,
+        "dims": each.dims,
         "index": True,
         "similarity": "cosine",
-        "index_options": {"type": field.index_type},
+        "index_options": {"type": each.index_type},
     }
+    if not each.each:
+        return vector
+    # What an inner hit returns, to tell which of a document's values matched; never searched.
+    told = {"type": "keyword", "index": False, "doc_values": False}
+    position = {"type": "integer", "index": False, "doc_values": False}
+    return {"type": "nested", "properties": {"vector": vector, "reference": told, "position": position}}
 
 
 def flat_properties(mapping: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -148,9 +278,18 @@ def text_fields(mapping: Mapping[str, Any]) -> list[str]:
 
 
 def check_target(
-    index: str, mapping: Mapping[str, Any], target: Target, *, model: str, fingerprint: str, dims: int
+    index: str,
+    mapping: Mapping[str, Any],
+    target: Target,
+    *,
+    model: str,
+    fingerprint: str,
+    dims: int,
+    empty: Collection[str] = (),
 ) -> VectorField:
     """The field to record for ``target`` in ``index``, new or as it is already recorded.
+
+    ``empty`` names mapped vector fields that no document has a value in: such a one is taken over.
 
     Raises `MappingError` for a source of a type that holds no text or image reference, a vector field that exists
     otherwise (other type, other dims, not made by crosslens, other source or modality, another model), an unknown
@@ -165,33 +304,81 @@ def check_target(
     properties = flat_properties(mapping)
     for source in target.sources:
         _check_source(index, properties, source, target)
-    wanted = VectorField(target.field, target.modality, target.sources, model, fingerprint, dims, target.index_type)
     recorded = vector_fields(mapping).get(target.field)
-    existing = properties.get(target.field)
-    if existing is None:
-        return wanted
+    wanted = VectorField(
+        target.field,
+        target.modality,
+        target.sources,
+        model,
+        fingerprint,
+        dims,
+        target.index_type,
+        template=target.template,
+        each=target.each,
+    )
     place = f"the field {target.field!r} of index {index!r}"
-    if existing.get("type") != "dense_vector":
-        kind = existing.get("type", "object")
-        raise MappingError(f"{place} exists and is of type {kind}, not dense_vector; choose another name with --into")
-    if existing.get("dims") != dims:
-        raise MappingError(
-            f"{place} holds vectors of {existing.get('dims')} dims, but {model} makes {dims}; "
-            "choose another name with --into"
-        )
+    otherwise = "choose another name, as in NAME=FIELD"
     if recorded is None:
-        raise MappingError(f"{place} holds vectors that crosslens didn't make; choose another name with --into")
+        return _check_new(place, properties, wanted, empty, otherwise)
     if recorded.fingerprint != fingerprint:
         raise MappingError(
             f"{place} holds vectors of {recorded.model} ({recorded.fingerprint}), not of {model} ({fingerprint}); "
-            "vectors of two models can't be compared: use that model, or another name with --into"
+            f"vectors of two models can't be compared: use that model, {otherwise}, or change the model of the whole "
+            f"field with: crosslens migrate {index} --model FOLDER"
         )
-    if (recorded.modality, recorded.sources) != (target.modality, target.sources):
-        raise MappingError(
-            f"{place} is made from {recorded.modality} {list(recorded.sources)}, not from "
-            f"{target.modality} {list(target.sources)}; choose another name with --into"
-        )
+    if recorded._making != wanted._making:
+        raise MappingError(f"{place} is made from {recorded.made_from}, not from {wanted.made_from}; {otherwise}")
+    _check_mapped(place, properties, recorded, otherwise)
     return recorded
+
+
+def _check_new(
+    place: str, properties: Mapping[str, Any], wanted: VectorField, empty: Collection[str], otherwise: str
+) -> VectorField:
+    """``wanted``, where the mapping has room for a field of that name."""
+    check_room(place, properties, wanted.path, otherwise)
+    existing = _check_mapped(place, properties, wanted, otherwise)
+    if existing is None:
+        return wanted
+    if wanted.path not in empty:
+        raise MappingError(f"{place} holds vectors that crosslens didn't make; {otherwise}")
+    kept = (existing.get("index_options") or {}).get("type", wanted.index_type)
+    return replace(wanted, index_type=kept)
+
+
+def _check_mapped(
+    place: str, properties: Mapping[str, Any], wanted: VectorField, otherwise: str
+) -> dict[str, Any] | None:
+    """The definition of the vectors in the mapping, if any; raises `MappingError` where it has no room for them."""
+    existing: dict[str, Any] | None = properties.get(wanted.path)
+    if existing is None:
+        return None
+    if wanted.each and existing.get("type") == "nested":
+        existing = properties.get(wanted.vector_path, {})
+    if existing.get("type") != "dense_vector":
+        kind = existing.get("type", "object")
+        raise MappingError(f"{place} exists and is of type {kind}, not dense_vector; {otherwise}")
+    if existing.get("dims") != wanted.dims:
+        raise MappingError(
+            f"{place} holds vectors of {existing.get('dims')} dims, but {wanted.model} makes {wanted.dims}; {otherwise}"
+        )
+    return existing
+
+
+def check_room(place: str, properties: Mapping[str, Any], path: str, otherwise: str) -> None:
+    """Raises `MappingError` where a field at ``path`` would lie in nested objects, or crosslens's state has no room."""
+    parts = path.split(".")
+    for i in range(1, len(parts)):
+        parent = ".".join(parts[:i])
+        kind = properties.get(parent, {}).get("type", "object")
+        if kind != "object":
+            raise MappingError(f"{place} would lie inside {parent!r}, which is of type {kind}; {otherwise}")
+    state = properties.get(STATE, {})
+    if state.get("type", "object") != "object":
+        raise MappingError(
+            f"{place} can't be kept: the index uses the name {STATE!r}, where crosslens notes what is done, "
+            f"for a field of type {state['type']}"
+        )
 
 
 def _check_source(index: str, properties: Mapping[str, Any], source: str, target: Target) -> None:
@@ -200,140 +387,16 @@ def _check_source(index: str, properties: Mapping[str, Any], source: str, target
         return
     kinds = _TEXT_TYPES if target.modality == "text" else _IMAGE_TYPES
     kind = definition.get("type", "object")
-    if kind not in kinds:
-        what = "text" if target.modality == "text" else "image paths"
-        raise MappingError(
-            f"the field {source!r} of index {index!r} is of type {kind}; "
-            f"{what} can be read from {', '.join(sorted(kinds))}"
-        )
+    # What a template only puts into words, as in "size {size}", may be of any type that has a value.
+    if kind in kinds or (target.template is not None and kind not in ("object", "nested", "dense_vector", "binary")):
+        return
+    what = "text" if target.modality == "text" else "image paths"
+    raise MappingError(
+        f"the field {source!r} of index {index!r} is of type {kind}; {what} can be read from {', '.join(sorted(kinds))}"
+    )
 
 
-def todo_query(fields: Iterable[VectorField], searchable: set[str], *, retry_failed: bool) -> dict[str, Any]:
-    """Documents that still lack a vector of any of ``fields``.
-
-    A document counts when one of the field's sources has a value and no state is recorded; with ``retry_failed`` also
-    when the state is an error. Sources not in ``searchable`` can't be asked for, so all documents without state count.
-    """
-    return _any([missing_query(field, searchable, retry_failed=retry_failed) for field in fields])
-
-
-def missing_query(field: VectorField, searchable: set[str], *, retry_failed: bool = False) -> dict[str, Any]:
-    """As `todo_query`, for one field."""
-    state = f"{STATE}.{field.field}"
-    without = {"bool": {"must_not": [{"exists": {"field": f"{state}.model"}}]}}
-    due = _any([without, failed_query(field)]) if retry_failed else without
-    filters = [due]
-    if set(field.sources) <= searchable:
-        # A value longer than a keyword's ignore_above isn't indexed, but named in _ignored.
-        has = [{"exists": {"field": source}} for source in field.sources]
-        has += [{"term": {"_ignored": source}} for source in field.sources]
-        filters.append(_any(has))
-    return {"bool": {"filter": filters}}
-
-
-def failed_query(field: VectorField) -> dict[str, Any]:
-    """Documents whose last attempt failed. A very long error is not indexed, but named in _ignored."""
-    error = f"{STATE}.{field.field}.error"
-    return _any([{"exists": {"field": error}}, {"term": {"_ignored": error}}])
-
-
-def _any(queries: list[dict[str, Any]]) -> dict[str, Any]:
-    return queries[0] if len(queries) == 1 else {"bool": {"should": queries, "minimum_should_match": 1}}
-
-
-def source_values(document: Mapping[str, Any], path: str) -> list[str]:
-    """The values at a dotted path of a document's source, in order; nested objects, arrays and dotted keys all work.
-
-    Numbers and booleans come as JSON writes them. Empty and blank strings count as no value.
-    """
-    values: list[str] = []
-
-    def walk(node: Any, parts: list[str]) -> None:
-        if isinstance(node, list):
-            for item in node:
-                walk(item, parts)
-        elif not parts:
-            if isinstance(node, str):
-                values.append(node)
-            elif isinstance(node, int | float):
-                values.append(json.dumps(node))
-        elif isinstance(node, dict):
-            for i in range(1, len(parts) + 1):
-                key = ".".join(parts[:i])
-                if key in node:
-                    walk(node[key], parts[i:])
-
-    walk(dict(document), path.split("."))
-    return [value for value in values if value.strip()]
-
-
-def source_text(document: Mapping[str, Any], sources: Sequence[str]) -> str | None:
-    """What is encoded of text sources: values of one field joined by commas, fields by full stops; None for nothing."""
-    parts = [", ".join(v.strip() for v in source_values(document, source)) for source in sources]
-    return ". ".join(part.rstrip(".") for part in parts if part) or None
-
-
-def source_image(document: Mapping[str, Any], sources: Sequence[str]) -> str | None:
-    """The image reference to encode: the first value of the first source that has one; None for nothing."""
-    for source in sources:
-        values = source_values(document, source)
-        if values:
-            return values[0].strip()
-    return None
-
-
-def content_hash(data: bytes) -> str:
-    """32 hex digits of sha256: enough to tell any two sources apart, half the size in every document."""
-    return hashlib.sha256(data).hexdigest()[:32]
-
-
-def source_hash(value: str | None) -> str:
-    """The hash that a document's state records for a text or an image reference."""
-    return content_hash((value or "").encode())
-
-
-@dataclass(frozen=True)
-class State:
-    """What a document records about one vector field; see the module's description."""
-
-    source: str
-    model: str
-    content: str | None = None
-    error: str | None = None
-    skipped: str | None = None
-
-
-def document_update(
-    states: Mapping[str, State], vectors: Mapping[str, Any], previous: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The partial document that an update merges: vectors and states, by field.
-
-    What the document in ``previous`` (its source) still says of an earlier attempt is set to null.
-    """
-    update: dict[str, Any] = {}
-    nested: dict[str, Any] = {}
-    for field, state in states.items():
-        again = state_of(previous, field) is not None
-        _nest(nested, field, {k: v for k, v in asdict(state).items() if v is not None or again})
-        if field in vectors:
-            _nest(update, field, vectors[field])
-        elif again:
-            _nest(update, field, None)
-    update[STATE] = nested
-    return update
-
-
-def state_of(document: Mapping[str, Any], field: str) -> dict[str, Any] | None:
-    """The recorded state of ``field`` in a document's source, or None."""
-    node: Any = document.get(STATE)
-    for part in field.split("."):
-        if not isinstance(node, dict) or part not in node:
-            return None
-        node = node[part]
-    return node if isinstance(node, dict) and node.get("model") else None
-
-
-def _nest(tree: dict[str, Any], path: str, value: Any, *, through: str | None = None) -> None:
+def nest(tree: dict[str, Any], path: str, value: Any, *, through: str | None = None) -> None:
     """Puts ``value`` at a dotted path of nested objects; a mapping nests ``through`` "properties"."""
     *parents, leaf = path.split(".")
     for parent in parents:

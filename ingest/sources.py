@@ -1,17 +1,25 @@
-"""Getting the bytes of an image that a document refers to."""
+"""Getting the bytes of an image that a document refers to: by path, file://, data:, http(s):// or an fsspec URL."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from crosslens.errors import ImageError
+from crosslens.ingest.cache import ImageCache
+from crosslens.ingest.fetching import Fetcher
 
 # An encoded picture of the most pixels that are decoded is smaller than this.
 MAX_BYTES = 100 << 20
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+# Protocols of fsspec that would get around the checks of paths and addresses.
+_NEVER = {"file", "local", "http", "https", "blockcache", "cached", "dir", "filecache", "reference", "simplecache"}
 
 
 @dataclass(frozen=True)
@@ -45,16 +53,81 @@ class ImageRoot:
         return found
 
 
-def read_image(reference: str, root: ImageRoot) -> bytes:
-    """The encoded bytes of an image referred to by path, file:// URL or data URI.
+@dataclass(frozen=True)
+class ImageAccess:
+    """What documents may refer to, and where from.
 
-    Raises `ImageError` when there is no such file, it is larger than `MAX_BYTES`, or the reference is of another kind.
+    ``root`` as in `ImageRoot.of`; ``allow_private_urls`` lets http(s) URLs reach one's own network; ``schemes`` are
+    fsspec protocols that are read, such as "s3" (none by default: they use this machine's credentials); ``cache``
+    is the folder for downloaded images (None: the user's cache folder).
     """
-    if reference[:5].lower() == "data:":
-        return _read_data_uri(reference)
-    scheme = reference.split("://", 1)[0].lower() if "://" in reference else ""
-    if scheme and scheme != "file":
-        raise ImageError(f"{_shorten(reference)}: {scheme}:// images are not read; store a path or a data URI")
+
+    root: Path | str | None = None
+    allow_private_urls: bool = False
+    schemes: tuple[str, ...] = ()
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        wrong = sorted(_NEVER.intersection(self.schemes))
+        if wrong:
+            raise ImageError(f"{', '.join(wrong)}: not a scheme to allow; paths and http(s) URLs are read without")
+
+    def reader(self) -> ImageReader:
+        """A reader with this access."""
+        return ImageReader(self)
+
+
+class ImageReader:
+    """Reads the encoded bytes of images by reference. May be used from several threads."""
+
+    def __init__(self, access: ImageAccess | None = None):
+        self._access = access or ImageAccess()
+        self._root = ImageRoot.of(self._access.root)
+
+    @cached_property
+    def _fetcher(self) -> Fetcher:
+        return Fetcher(allow_private=self._access.allow_private_urls, cache=ImageCache(self._access.cache))
+
+    def read(self, reference: str, *, fresh_s: float = 3600.0) -> bytes:
+        """The encoded bytes of the image that ``reference`` names; a URL's at most ``fresh_s`` seconds old.
+
+        Raises `ImageError` when there is no such image, it is too large, or the reference isn't allowed.
+        """
+        if reference[:5].lower() == "data:":
+            return _read_data_uri(reference)
+        found = _SCHEME.match(reference)
+        scheme = found[1].lower() if found else ""
+        if scheme in ("http", "https"):
+            return self._fetcher.fetch(reference, fresh_s=fresh_s)
+        if scheme and scheme != "file":
+            return self._read_fsspec(reference, scheme)
+        return _read_file(reference, self._root)
+
+    def _read_fsspec(self, reference: str, scheme: str) -> bytes:
+        if scheme not in self._access.schemes:
+            raise ImageError(
+                f"{_shorten(reference)}: {scheme}:// is not read unless allowed, with --allow-scheme {scheme}"
+            )
+        if "::" in reference:
+            raise ImageError(f"{_shorten(reference)}: chained URLs are not read")
+        try:
+            import fsspec
+        except ImportError as error:
+            raise ImageError(f"{_shorten(reference)}: needs fsspec: pip install 'crosslens[fsspec]'") from error
+        try:
+            filesystem, path = fsspec.core.url_to_fs(reference)
+            size = filesystem.size(path)
+            if size is not None and size > MAX_BYTES:
+                raise ImageError(f"{_shorten(reference)}: {size >> 20} MB are more than the {MAX_BYTES >> 20} allowed")
+            data: Any = filesystem.cat_file(path)
+        except ImageError:
+            raise
+        except Exception as error:
+            raise ImageError(f"{_shorten(reference)}: can't be read ({type(error).__name__}: {error})") from error
+        return bytes(data)
+
+
+def _read_file(reference: str, root: ImageRoot) -> bytes:
     path = root.locate(reference)
     try:
         if not path.is_file():

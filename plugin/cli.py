@@ -16,7 +16,11 @@ _COMMANDS = {
     "add": "Gives the documents of an index the vectors they lack.",
     "demo": "Starts a node, indexes 1,400 pictures, adds vectors, and compares searches.",
     "export": "Exports a checkpoint to ONNX.",
+    "migrate": "Changes the model of an index's vectors while searches go on.",
     "node": "Runs a real Elasticsearch on this machine.",
+    "reindex": "Brings an index's vectors up to date, in place or in a copy.",
+    "remove": "Takes vectors out of an index again.",
+    "status": "Tells how an index stands with its vectors.",
     "search": "Searches an index by text, by a picture, or by both.",
 }
 

@@ -33,5 +33,17 @@ class MappingError(CrosslensError):
     """The index, its mapping, or a field named for it doesn't fit what was asked."""
 
 
+class MixedModelsError(MappingError):
+    """The indices behind one name hold vectors of different models in one field."""
+
+
+class BlockedError(CrosslensError):
+    """An index refuses writes as a whole, so that going on would fail every document."""
+
+
+class MigrationError(CrosslensError):
+    """An index can't be copied, or its model changed, as asked; what served before still serves."""
+
+
 class QueryError(CrosslensError):
     """A search can't be made as asked."""

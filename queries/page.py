@@ -11,10 +11,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from crosslens.errors import ImageError
-from crosslens.ingest import contract
 from crosslens.ingest.contract import VectorField
+from crosslens.ingest.documents import inputs
 from crosslens.ingest.images import open_image
-from crosslens.ingest.sources import ImageRoot, read_image
+from crosslens.ingest.sources import ImageReader
 from crosslens.queries.hybrid import Hit, SearchResult
 from crosslens.queries.table import title_of
 
@@ -27,7 +27,7 @@ def write_page(
     path: Path,
     results: Sequence[tuple[str, SearchResult]],
     fields: Iterable[VectorField],
-    root: ImageRoot,
+    images: ImageReader,
     *,
     query: Path | None = None,
     heading: str = "Search results",
@@ -47,7 +47,7 @@ def write_page(
         colours=colours,
         query=_thumbnail(query.read_bytes()) if query else None,
         sections=[
-            {"title": title, "hits": [_hit(hit, image_fields, root) for hit in result.hits]}
+            {"title": title, "hits": [_hit(hit, image_fields, images) for hit in result.hits]}
             for title, result in results
         ],
     )
@@ -55,14 +55,17 @@ def write_page(
     path.write_text(page, encoding="utf-8")
 
 
-def _hit(hit: Hit, image_fields: Sequence[VectorField], root: ImageRoot) -> dict[str, Any]:
+def _hit(hit: Hit, image_fields: Sequence[VectorField], images: ImageReader) -> dict[str, Any]:
     picture, why = None, "no picture"
     for field in image_fields:
-        reference = contract.source_image(hit.source, field.sources)
+        # Of several images the one that matched is shown.
+        values = inputs(hit.source, field)
+        told = [value["position"] for leg, value in hit.matched.items() if leg.split(":")[0] == field.field]
+        reference = next((values[i] for i in (*told, 0) if i < len(values)), None)
         if reference is None:
             continue
         try:
-            picture = _thumbnail(read_image(reference, root))
+            picture = _thumbnail(images.read(reference))
             break
         except ImageError as error:
             why = str(error)

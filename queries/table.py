@@ -30,12 +30,20 @@ def result_table(result: SearchResult, title: str) -> Table:
     for rank, hit in enumerate(result.hits, 1):
         table.add_row(
             str(rank),
-            Text(title_of(hit)),
+            _document(hit),
             f"{hit.score:.3f}",
             _bar(hit.parts),
             *(_part(hit.parts[leg]) for leg in result.legs),
         )
     return table
+
+
+def _document(hit: Hit) -> Text:
+    """What the document is called, and which of its several images matched."""
+    text = Text(title_of(hit))
+    for leg, value in hit.matched.items():
+        text.append(f"\n{leg}: {value.get('reference', 'no. ' + str(value['position']))}", style="dim")
+    return text
 
 
 def side_by_side(

@@ -48,7 +48,7 @@ _TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "n
 _VISION = {**_TOWER, "image_size": 32, "patch_size": 8}
 
 
-def clip(folder: Path, *, legacy_eos: bool = False, seed: int = 0) -> Path:
+def clip(folder: Path, *, legacy_eos: bool = False, seed: int = 0, projection_dim: int = 24) -> Path:
     """``legacy_eos``: eos_token_id 2 in the config, as OpenAI's checkpoints have, which pools by argmax of the ids."""
     torch.manual_seed(seed)
     tokenizer = train_tokenizer(CORPUS)
@@ -61,7 +61,7 @@ def clip(folder: Path, *, legacy_eos: bool = False, seed: int = 0) -> Path:
         "eos_token_id": 2 if legacy_eos else end,
         "pad_token_id": end,
     }
-    model = CLIPModel(CLIPConfig(projection_dim=24, text_config=text, vision_config=_VISION))
+    model = CLIPModel(CLIPConfig(projection_dim=projection_dim, text_config=text, vision_config=_VISION))
     return _save(folder, model, _clip_tokenizer(tokenizer), _clip_processor(32))
 
 

@@ -87,14 +87,14 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of exported small CLIPs: ``small`` and, of the same dims, ``other``."""
+    """A folder of exported small CLIPs: ``small``, ``other`` of the same dims, and ``wide`` of more."""
     pytest.importorskip("transformers", reason="the extra 'export' is not installed")
     from crosslens.ingest.export import export
     from tests import checkpoints
 
     root = tmp_path_factory.mktemp("models")
-    for name, seed in (("small", 0), ("other", 7)):
-        export(str(checkpoints.clip(root / f"{name}-checkpoint", seed=seed)), root / name)
+    for name, seed, dims in (("small", 0, 24), ("other", 7, 24), ("wide", 3, 32)):
+        export(str(checkpoints.clip(root / f"{name}-checkpoint", seed=seed, projection_dim=dims)), root / name)
     return root
 
 

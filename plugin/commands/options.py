@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +11,9 @@ import click
 from rich.console import Console
 
 from crosslens.client import Connection
+from crosslens.errors import MappingError
+from crosslens.ingest.contract import DEFAULT_INDEX_TYPE, INDEX_TYPES, Modality, Target, parse_target
+from crosslens.ingest.sources import ImageAccess
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -44,9 +47,7 @@ def connection_options(command: Command) -> Command:
         ),
         click.option("--cloud-id", envvar=["ELASTICSEARCH_CLOUD_ID", "ELASTIC_CLOUD_ID"], help="Elastic Cloud ID."),
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return _decorated(command, options)
 
 
 def connection(
@@ -66,6 +67,92 @@ def connection(
         ca_certs=ca_certs,
         cloud_id=cloud_id,
     )
+
+
+def target_options(command: Command) -> Command:
+    """--text, --image and --index-type: vector fields that are wanted."""
+    return _decorated(
+        command,
+        [
+            click.option(
+                "--text",
+                "texts",
+                multiple=True,
+                metavar="[NAME=]SOURCE",
+                help="Text to encode into one vector: FIELD, FIELD,FIELD, or a template as in '{title} by {brand}'. "
+                "NAME is the vector field's, FIELD_vector by default.",
+            ),
+            click.option(
+                "--image",
+                "images",
+                multiple=True,
+                metavar="[NAME=]FIELD",
+                help="Field that refers to an image; FIELD[] or FIELD[].PART for a vector of each of several.",
+            ),
+            click.option(
+                "--index-type",
+                type=click.Choice(INDEX_TYPES),
+                default=DEFAULT_INDEX_TYPE,
+                show_default=True,
+                help="How Elasticsearch indexes the vectors of new fields.",
+            ),
+        ],
+    )
+
+
+def parse_targets(texts: Sequence[str], images: Sequence[str], index_type: str) -> list[Target]:
+    """The vector fields that `target_options` describe. Raises `click.BadParameter` for what can't be understood."""
+    kinds: list[tuple[str, Modality]] = [*((each, "text") for each in texts), *((each, "image") for each in images)]
+    try:
+        return [parse_target(spec, modality, index_type) for spec, modality in kinds]
+    except MappingError as error:
+        raise click.BadParameter(str(error), param_hint="--text or --image") from error
+
+
+def encoding_options(command: Command) -> Command:
+    """What a run needs to open images and encode: --image-root and the like, --batch-size, --threads, --failures."""
+    return _decorated(
+        command,
+        [
+            click.option("--image-root", type=FOLDER, help="Folder that image paths start in, and must stay in."),
+            click.option(
+                "--allow-private-urls",
+                is_flag=True,
+                help="Fetch images also from addresses of your own network (loopback, private, link-local).",
+            ),
+            click.option(
+                "--allow-scheme",
+                "schemes",
+                multiple=True,
+                metavar="SCHEME",
+                help="Read images by this fsspec scheme, as in s3, with this machine's credentials.",
+            ),
+            click.option(
+                "--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Inputs for one encoding."
+            ),
+            click.option(
+                "--threads", type=click.IntRange(0), default=0, help="Threads of the encoder. Default: all cores."
+            ),
+            click.option(
+                "--failures",
+                type=FILE,
+                default=Path("crosslens-failures.jsonl"),
+                show_default=True,
+                help="Where failed documents are listed, one JSON object a line; written only if there are any.",
+            ),
+        ],
+    )
+
+
+def access(image_root: Path | None, allow_private_urls: bool, schemes: Sequence[str]) -> ImageAccess:
+    """What documents may refer to, as `encoding_options` say it."""
+    return ImageAccess(root=image_root, allow_private_urls=allow_private_urls, schemes=tuple(schemes))
+
+
+def _decorated(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def parse_json(value: str | None, option: str) -> Any:

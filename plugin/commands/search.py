@@ -20,10 +20,8 @@ from crosslens.commands.options import (
     print_json,
 )
 from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.sources import ImageRoot
-from crosslens.ingest.write import read_mappings
-from crosslens.models import find
-from crosslens.queries.hybrid import DEFAULT_WINDOW, HybridSearcher, recorded_fields
+from crosslens.ingest.sources import ImageAccess
+from crosslens.queries.hybrid import DEFAULT_WINDOW, HybridSearcher
 
 
 @click.command()
@@ -39,6 +37,10 @@ from crosslens.queries.hybrid import DEFAULT_WINDOW, HybridSearcher, recorded_fi
 )
 @click.option("--model", type=FOLDER, envvar="CROSSLENS_MODEL", help="Model folder. Default: the index's, if known.")
 @click.option("--image-root", type=FOLDER, help="Folder that the documents' image paths start in, for --html.")
+@click.option("--allow-private-urls", is_flag=True, help="For --html: fetch pictures also from your own network.")
+@click.option(
+    "--allow-scheme", "schemes", multiple=True, metavar="SCHEME", help="For --html: an fsspec scheme, as in s3."
+)
 @click.option("--html", type=FILE, help="Write a page with the pictures.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @connection_options
@@ -53,6 +55,8 @@ def search(
     window: int,
     model: Path | None,
     image_root: Path | None,
+    allow_private_urls: bool,
+    schemes: tuple[str, ...],
     html: Path | None,
     as_json: bool,
     **where: Any,
@@ -63,18 +67,14 @@ def search(
         raise click.BadParameter("must be a JSON object or a list of them", param_hint="--filter")
     chosen = parse_weights(weights)
     client = connect(connection(**where))
-    recorded = recorded_fields(index, read_mappings(client, index))
-    named = recorded.get(fields[0]) if fields else None
-    used = named or next(iter(recorded.values()))
-    encoder = Encoder(model or find(used.fingerprint, used.model))
+    encoder = Encoder(model) if model else None
     searcher = HybridSearcher(client, index, encoder, fields=fields or None, window=window)
     result = searcher.search(text, image=image, filter=filters, weights=chosen, size=size)
     if html is not None:
         from crosslens.queries.page import write_page
 
-        write_page(
-            html, [(_title(text, image), result)], searcher.fields.values(), ImageRoot.of(image_root), query=image
-        )
+        images = ImageAccess(root=image_root, allow_private_urls=allow_private_urls, schemes=schemes).reader()
+        write_page(html, [(_title(text, image), result)], searcher.fields.values(), images, query=image)
         note.print(f"wrote {html}", highlight=False, soft_wrap=True)
     if as_json:
         print_json(result.as_dict())

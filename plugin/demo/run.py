@@ -21,8 +21,9 @@ from crosslens.demo.build import DATA
 from crosslens.errors import ImageError, MappingError
 from crosslens.ingest.contract import Target
 from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.sources import ImageRoot
-from crosslens.ingest.write import AddReport, Options, add_vectors
+from crosslens.ingest.report import Report
+from crosslens.ingest.sources import ImageAccess
+from crosslens.ingest.write import Options, add_vectors
 from crosslens.models import DEMO_MODEL, remember
 from crosslens.progress import encoding_bar
 from crosslens.queries.hybrid import Hit, HybridSearcher, SearchResult
@@ -86,7 +87,7 @@ def run(client: Elasticsearch, html: Path) -> None:
         html,
         sections,
         searcher.fields.values(),
-        ImageRoot.of(DATA),
+        ImageAccess(root=DATA).reader(),
         heading="crosslens demo",
         intro=f"{len(items)} emoji of a vendor whose drawings the model never saw. Items named by a stock number have "
         "no words at all: only their picture can be found. The bar shows each leg's share of the score.",
@@ -137,11 +138,11 @@ def create_index(client: Elasticsearch, items: list[dict[str, Any]], index: str 
     helpers.bulk(client, actions, refresh=True)
 
 
-def add(client: Elasticsearch, encoder: Encoder, console: Console, index: str = INDEX) -> AddReport:
+def add(client: Elasticsearch, encoder: Encoder, console: Console, index: str = INDEX) -> Report:
     """What ``crosslens add`` does, with its progress on ``console``."""
     targets = [Target(TEXT_VECTOR, "text", ("name", "keywords")), Target(IMAGE_VECTOR, "image", ("image",))]
     with encoding_bar(console) as progress:
-        return add_vectors(client, index, encoder, targets, Options(image_root=DATA), progress=progress)
+        return add_vectors(client, index, encoder, targets, Options(images=ImageAccess(root=DATA)), progress=progress)
 
 
 def compare(searcher: HybridSearcher, text: str) -> dict[str, SearchResult]:

@@ -17,6 +17,7 @@ from crosslens.demo.run import load_items
 from crosslens.ingest.contract import Target
 from crosslens.ingest.encoder import Encoder
 from crosslens.ingest.images import open_image
+from crosslens.ingest.sources import ImageAccess
 from crosslens.ingest.write import Options, add_vectors
 from crosslens.models import DEMO_MODEL
 from crosslens.node import Node
@@ -68,7 +69,9 @@ def _write(client: Elasticsearch, encoder: Encoder, files: Sequence[str]) -> flo
     client.indices.create(index=_INDEX, mappings={"properties": {"image": {"type": "keyword"}}}, settings=settings)
     helpers.bulk(client, ({"_index": _INDEX, "_id": str(i), "image": f} for i, f in enumerate(files)), refresh=True)
     root = DATA if not Path(files[0]).is_absolute() else Path(files[0]).parent
-    report = add_vectors(client, _INDEX, encoder, [Target("v", "image", ("image",))], Options(image_root=root))
+    report = add_vectors(
+        client, _INDEX, encoder, [Target("v", "image", ("image",))], Options(images=ImageAccess(root=root))
+    )
     if report.failures or report.written["v"] != len(files):
         raise RuntimeError(f"not every image was written: {report.failures[:3]}")
     return len(files) / report.seconds

@@ -1,16 +1,14 @@
-"""The index contract: pure functions from mappings and documents to requests."""
+"""The index contract: pure functions from mappings to requests."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from crosslens.errors import MappingError
 from crosslens.ingest import contract
-from crosslens.ingest.contract import State, Target, VectorField
+from crosslens.ingest.contract import Record, Target, VectorField
 
 FIELD = VectorField("photo_vector", "image", ("photo",), "clip", "f00d", 4, "int8_hnsw")
 SHOP: dict[str, Any] = {
@@ -25,9 +23,14 @@ SHOP: dict[str, Any] = {
 }
 
 
+def put(mapping: dict[str, Any], *fields: VectorField) -> dict[str, Any]:
+    """The put-mapping body that adds fields to what the mapping records."""
+    return contract.mapping_update(mapping, contract.read_record(mapping).with_fields(fields), fields)
+
+
 def recorded(**changes: Any) -> dict[str, Any]:
     """The shop's mapping after `FIELD` was put, with changes to the vector field's definition."""
-    update = contract.mapping_update(SHOP, [FIELD])
+    update = put(SHOP, FIELD)
     properties = {**SHOP["properties"], **update["properties"]}
     properties["photo_vector"] = {**properties["photo_vector"], **changes}
     return {"_meta": update["_meta"], "properties": properties}
@@ -41,7 +44,7 @@ PHOTO = Target("photo_vector", "image", ("photo",))
 
 
 def test_the_update_keeps_foreign_meta_and_names_the_index_type() -> None:
-    update = contract.mapping_update(SHOP, [FIELD])
+    update = put(SHOP, FIELD)
     assert update["_meta"]["team"] == "search"
     assert update["properties"]["photo_vector"] == {
         "type": "dense_vector",
@@ -55,17 +58,14 @@ def test_the_update_keeps_foreign_meta_and_names_the_index_type() -> None:
 
 def test_a_second_field_keeps_the_first() -> None:
     title = VectorField("title_vector", "text", ("title",), "clip", "f00d", 4, "hnsw")
-    update = contract.mapping_update(recorded(), [title])
+    update = put(recorded(), title)
     assert set(contract.vector_fields({"_meta": update["_meta"]})) == {"photo_vector", "title_vector"}
 
 
-def test_dotted_vector_fields_are_nested_in_mapping_and_document() -> None:
+def test_dotted_vector_fields_are_nested_in_the_mapping() -> None:
     field = VectorField("vectors.photo", "image", ("photo",), "clip", "f00d", 4, "hnsw")
-    properties = contract.mapping_update(SHOP, [field])["properties"]
+    properties = put(SHOP, field)["properties"]
     assert properties["vectors"]["properties"]["photo"]["type"] == "dense_vector"
-    update = contract.document_update({"vectors.photo": State("h", "f00d")}, {"vectors.photo": [1, 0]}, {})
-    assert update["vectors"] == {"photo": [1, 0]}
-    assert contract.state_of(update, "vectors.photo") == {"source": "h", "model": "f00d"}
 
 
 def test_a_target_that_is_recorded_already_is_accepted_as_it_is() -> None:
@@ -100,68 +100,99 @@ def test_keyword_search_reads_full_text_fields_and_not_the_state() -> None:
     assert contract.text_fields(recorded()) == ["title", "maker.name", "reviews.text"]
 
 
-def test_values_are_found_in_objects_arrays_and_dotted_keys() -> None:
-    document = {
-        "title": " Shoe ",
-        "tags": ["red", "", "blue"],
-        "maker": {"name": "Acme"},
-        "photos": [{"url": "a.png"}, {"url": "b.png"}],
-        "size.eu": 42,
-        "nothing": None,
-    }
-    for path, values in {
-        "title": [" Shoe "],
-        "tags": ["red", "blue"],
-        "maker.name": ["Acme"],
-        "photos.url": ["a.png", "b.png"],
-        "size.eu": ["42"],
-        "nothing": [],
-        "absent.path": [],
-    }.items():
-        assert contract.source_values(document, path) == values, path
-
-
-def test_text_sources_are_joined_and_blank_ones_left_out() -> None:
-    document = {"title": "Shoe. ", "tags": ["red", "blue"], "blank": " \n"}
-    assert contract.source_text(document, ["title", "blank", "tags"]) == "Shoe. red, blue"
-    assert contract.source_text(document, ["blank", "absent"]) is None
-
-
-def test_the_first_image_of_the_first_source_that_has_one_is_taken() -> None:
-    assert contract.source_image({"b": ["x.png", "y.png"]}, ["a", "b"]) == "x.png"
-    assert contract.source_image({"a": "  "}, ["a"]) is None
-
-
-def test_a_later_attempt_clears_what_the_earlier_one_left() -> None:
-    before = {"crosslens": {"photo_vector": {"source": "old", "model": "f00d", "error": "no such file"}}}
-    update = contract.document_update({"photo_vector": State("new", "f00d")}, {"photo_vector": [1.0]}, before)
-    assert update["crosslens"]["photo_vector"]["error"] is None
-    failed = contract.document_update({"photo_vector": State("new", "f00d", error="broken")}, {}, before)
-    assert failed["photo_vector"] is None
-    first = contract.document_update({"photo_vector": State("new", "f00d", error="broken")}, {}, {})
-    assert "photo_vector" not in first
-
-
-@given(st.text(), st.text())
-def test_hashes_tell_sources_apart(a: str, b: str) -> None:
-    if a != b:
-        assert contract.source_hash(a) != contract.source_hash(b)
-    assert len(contract.source_hash(a)) == 32
-
-
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(),
-        lambda children: st.lists(children) | st.dictionaries(st.text(max_size=5), children),
-        max_leaves=12,
-    ),
-    st.text(max_size=9),
-)
-def test_any_document_can_be_searched_for_any_path(value: Any, path: str) -> None:
-    found = contract.source_values({"a": value, "b": {"c": value}}, path)
-    assert all(isinstance(v, str) and v.strip() for v in found)
-
-
 def test_default_names_follow_the_first_source() -> None:
     assert contract.default_name(["title", "description"]) == "title_vector"
     assert contract.default_name(["maker.name"]) == "maker_name_vector"
+
+
+@pytest.mark.parametrize(
+    ("spec", "modality", "target"),
+    [
+        ("title", "text", Target("title_vector", "text", ("title",))),
+        ("title, description", "text", Target("title_vector", "text", ("title", "description"))),
+        ("words=title,body", "text", Target("words", "text", ("title", "body"))),
+        (
+            "{title} by {brand}",
+            "text",
+            Target("title_vector", "text", ("title", "brand"), template="{title} by {brand}"),
+        ),
+        ("w={a}={b} {a}", "text", Target("w", "text", ("a", "b"), template="{a}={b} {a}")),
+        ("{a}={b}", "text", Target("a_vector", "text", ("a", "b"), template="{a}={b}")),
+        ("photos[].url", "image", Target("photos_url_vector", "image", ("photos.url",), each=True)),
+        ("views=photos[]", "image", Target("views", "image", ("photos",), each=True)),
+        ("tags[]", "text", Target("tags_vector", "text", ("tags",), each=True)),
+    ],
+)
+def test_a_target_can_be_written_on_one_line(spec: str, modality: Any, target: Target) -> None:
+    assert contract.parse_target(spec, modality) == target
+
+
+@pytest.mark.parametrize(
+    ("spec", "modality", "says"),
+    [
+        ("", "text", "names no field"),
+        ("=title", "text", "names no field"),
+        ("title,,body", "text", "names no field"),
+        ("a[],b[]", "text", "one field and no template"),
+        ("{a[]}", "text", "one field and no template"),
+        ("{a", "text", "can't be read"),
+        ("{a:>10}", "text", "formats are not understood"),
+        ("{}", "text", "more than {field}"),
+        ("front,back", "image", "made from one field"),
+    ],
+)
+def test_a_target_that_makes_no_sense_says_why(spec: str, modality: Any, says: str) -> None:
+    with pytest.raises(MappingError, match=says):
+        contract.parse_target(spec, modality)
+
+
+def test_a_field_with_a_vector_for_each_value_is_mapped_as_nested_objects() -> None:
+    field = VectorField("views", "image", ("photos",), "clip", "f00d", 4, "hnsw", each=True)
+    mapped = put(SHOP, field)["properties"]["views"]
+    assert mapped["type"] == "nested"
+    assert mapped["properties"]["vector"]["dims"] == 4
+    assert field.vector_path == "views.vector"
+    assert mapped["properties"]["reference"]["index"] is False
+
+
+def test_the_record_of_the_first_version_is_read_and_the_second_written() -> None:
+    entry = {"modality": "image", "sources": ["photo"], "model": "clip", "fingerprint": "f00d", "dims": 4}
+    old = {"_meta": {"crosslens": {"version": 1, "fields": {"photo_vector": {**entry, "index_type": "int8_hnsw"}}}}}
+    assert contract.vector_fields(old) == {"photo_vector": FIELD}
+    written = contract.meta_update(old, contract.read_record(old))
+    assert written["crosslens"]["version"] == 2
+    assert contract.vector_fields({"_meta": written}) == {"photo_vector": FIELD}
+
+
+def test_a_change_of_model_is_recorded_beside_the_field_in_use() -> None:
+    new = VectorField("photo_vector", "image", ("photo",), "siglip", "beef", 8, "hnsw", path="photo_vector_beef")
+    record = Record({"photo_vector": FIELD}, {"photo_vector": new}, {}, "2026-01-01T00:00:00+00:00")
+    mapping = {"_meta": contract.meta_update(SHOP, record)}
+    assert contract.read_record(mapping) == record
+    assert contract.own_paths(mapping) == ["crosslens", "photo_vector", "photo_vector_beef"]
+    assert mapping["_meta"]["team"] == "search"
+
+
+def test_a_vector_field_has_no_place_inside_nested_objects_or_a_text() -> None:
+    for name, kind in (("reviews.vector", "nested"), ("title.vector", "text")):
+        with pytest.raises(MappingError, match=f"would lie inside .* of type {kind}"):
+            check(SHOP, Target(name, "text", ("title",)))
+
+
+def test_the_name_of_the_state_must_be_free() -> None:
+    taken = {"properties": {**SHOP["properties"], "crosslens": {"type": "keyword"}}}
+    with pytest.raises(MappingError, match="uses the name 'crosslens'"):
+        check(taken, PHOTO)
+
+
+def test_an_empty_vector_field_is_taken_over_with_its_index_type() -> None:
+    mapping = {**recorded(index_options={"type": "flat"}), "_meta": {}}
+    taken = contract.check_target("shop", mapping, PHOTO, model="m", fingerprint="f", dims=4, empty=["photo_vector"])
+    assert taken.index_type == "flat"
+
+
+def test_a_template_can_say_numbers() -> None:
+    target = contract.parse_target("{title}, {price} euros", "text")
+    assert check(SHOP, target).template == "{title}, {price} euros"
+    with pytest.raises(MappingError, match=r"'maker' .* is of type object"):
+        check(SHOP, contract.parse_target("{title} {maker}", "text"))

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import base64
-import os
-import signal
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +14,15 @@ from elasticsearch import Elasticsearch
 from PIL import Image
 
 from crosslens.client import Connection, connect
-from crosslens.errors import ConnectionFailedError, MappingError
-from crosslens.ingest.contract import Target, source_hash, state_of
+from crosslens.errors import BlockedError, ConnectionFailedError, MappingError
+from crosslens.ingest.contract import Target
+from crosslens.ingest.documents import standing, state_of
 from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.write import AddReport, Options, add_vectors
-from crosslens.node import Node
-from tests.conftest import VERSIONS, Server, require_node
+from crosslens.ingest.report import Report
+from crosslens.ingest.selection import Selection
+from crosslens.ingest.sources import ImageAccess
+from crosslens.ingest.write import Options, add_vectors
+from tests.conftest import Server
 from tests.ingest.test_images import bomb
 
 pytestmark = pytest.mark.node
@@ -43,8 +43,9 @@ def shop(count: int = 60) -> list[dict[str, Any]]:
     return [{"title": f"blue running shoe number {i}", "photo": f"{i}.png", "price": i} for i in range(count)]
 
 
-def add(server: Server, index: str, encoder: Encoder, root: Path, **options: Any) -> AddReport:
-    return add_vectors(server.client, index, encoder, [TITLE, PHOTO], Options(image_root=root, **options))
+def add(server: Server, index: str, encoder: Encoder, root: Path, **options: Any) -> Report:
+    options.setdefault("images", ImageAccess(root=root))
+    return add_vectors(server.client, index, encoder, [TITLE, PHOTO], Options(**options))
 
 
 def check_vectors(server: Server, index: str, encoder: Encoder, root: Path, ids: list[str]) -> None:
@@ -97,7 +98,7 @@ def test_a_second_vector_field_is_filled_without_touching_the_first(
     server: Server, encoder: Encoder, pictures: Path
 ) -> None:
     index = server.new_index(MAPPINGS, shop(8))
-    options = Options(image_root=pictures)
+    options = Options(images=ImageAccess(root=pictures))
     add_vectors(server.client, index, encoder, [TITLE], options)
     report = add_vectors(server.client, index, encoder, [TITLE, PHOTO], options)
     assert report.written == {"photo_vector": 8}
@@ -151,7 +152,7 @@ def test_failed_documents_are_taken_up_when_asked_and_their_error_goes_away(
     index = server.new_index(MAPPINGS, [{"title": "shoe", "photo": "late.png"}])
     assert len(add(server, index, encoder, tmp_path).failures) == 1
     (tmp_path / "late.png").write_bytes((pictures / "0.png").read_bytes())
-    report = add(server, index, encoder, tmp_path, retry_failed=True)
+    report = add(server, index, encoder, tmp_path, selection=Selection(failed=True))
     assert report.written == {"photo_vector": 1}
     state = state_of(server.source(index, "0"), "photo_vector")
     assert state is not None
@@ -213,19 +214,19 @@ def test_documents_edited_and_deleted_while_it_runs_end_right(server: Server, en
     editor = threading.Thread(target=edit)
     deleted = [str(i) for i in range(50, 60)]
 
-    def delete(report: AddReport) -> None:
+    def delete(report: Report) -> None:
         if report.documents >= 8 and deleted:
             server.client.delete(index=index, id=deleted.pop())
 
     editor.start()
     try:
-        options = Options(image_root=pictures)
+        options = Options(images=ImageAccess(root=pictures))
         report = add_vectors(server.client, index, encoder, [TITLE, PHOTO], options, progress=delete)
     finally:
         stop.set()
         editor.join()
     assert edits[0] > 20
-    assert report.reread > 0
+    assert report.caught_up > 0
     assert [f for f in report.failures if "changed" not in f.reason] == []
     server.client.indices.refresh(index=index)
     remaining = {hit["_id"] for hit in server.client.search(index=index, size=100)["hits"]["hits"]}
@@ -235,16 +236,14 @@ def test_documents_edited_and_deleted_while_it_runs_end_right(server: Server, en
     # A text edited after its vector was written is stale by its hash, never silently right.
     for i in range(50):
         document = server.source(index, str(i))
-        state = state_of(document, "title_vector")
-        assert state is not None
-        if state["source"] == source_hash(str(document["title"])):
+        if standing(document, next(iter(report.fields.values()))) == "done":
             expected = encoder.encode_texts([str(document["title"])])[0]
             assert np.allclose(_numbers(document["title_vector"]), expected, atol=1e-5)
 
 
 def test_two_runs_at_once_share_the_work_and_do_no_harm(server: Server, encoder: Encoder, pictures: Path) -> None:
     index = server.new_index(MAPPINGS, shop())
-    reports: list[AddReport] = []
+    reports: list[Report] = []
     runs = [threading.Thread(target=lambda: reports.append(add(server, index, encoder, pictures))) for _ in range(2)]
     for run in runs:
         run.start()
@@ -258,50 +257,17 @@ def test_two_runs_at_once_share_the_work_and_do_no_harm(server: Server, encoder:
 def test_an_interrupted_run_is_continued_by_the_next(server: Server, encoder: Encoder, pictures: Path) -> None:
     index = server.new_index(MAPPINGS, shop())
 
-    def interrupt(report: AddReport) -> None:
+    def interrupt(report: Report) -> None:
         if report.documents >= 24:
             raise KeyboardInterrupt
 
-    options = Options(image_root=pictures)
+    options = Options(images=ImageAccess(root=pictures))
     first = add_vectors(server.client, index, encoder, [TITLE, PHOTO], options, progress=interrupt)
     assert first.interrupted
     done = first.written["photo_vector"]
     assert 0 < done < 60
     assert add(server, index, encoder, pictures).documents == 60 - done
     check_vectors(server, index, encoder, pictures, [str(i) for i in range(60)])
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_a_run_outlives_the_killing_and_restarting_of_the_node(
-    version: str, encoder: Encoder, pictures: Path, tmp_path: Path
-) -> None:
-    require_node(version)
-    node = Node(tmp_path / "node", version=version, heap="512m")
-    status = node.start()
-    try:
-        server = Server(node, connect(Connection(url=node.url)), version)
-        index = server.new_index(MAPPINGS, [{"title": f"shoe {i}", "photo": f"{i % 60}.png"} for i in range(900)])
-        killed = threading.Event()
-
-        def kill(report: AddReport) -> None:
-            if report.documents >= 300 and not killed.is_set():
-                killed.set()
-                os.kill(status.pid, signal.SIGKILL)
-                threading.Thread(target=restart).start()
-
-        def restart() -> None:
-            while (found := node.status()) is not None and found.running:
-                time.sleep(0.05)
-            node.start()
-
-        report = add_vectors(server.client, index, encoder, [TITLE, PHOTO], Options(image_root=pictures), progress=kill)
-        assert killed.is_set()
-        assert report.failures == []
-        assert server.client.count(index=index)["count"] == 900
-        assert add(server, index, encoder, pictures).todo == 0
-        check_vectors(server, index, encoder, pictures, [str(i) for i in range(0, 900, 7)])
-    finally:
-        node.stop()
 
 
 def test_a_dry_run_counts_and_changes_nothing(server: Server, encoder: Encoder, pictures: Path) -> None:
@@ -317,9 +283,8 @@ def test_an_index_that_blocks_writes_is_an_error_and_nothing_is_lost(server: Ser
     add_vectors(server.client, index, encoder, [TITLE], Options())
     server.client.index(index=index, id="new", document={"title": "hat", "photo": "1.png"}, refresh=True)
     server.client.indices.put_settings(index=index, settings={"index.blocks.write": True})
-    report = add_vectors(server.client, index, encoder, [TITLE], Options())
-    assert [f.id for f in report.failures] == ["new"]
-    assert "blocked" in report.failures[0].reason
+    with pytest.raises(BlockedError, match=rf"{index}.* blocked .*run the same command again"):
+        add_vectors(server.client, index, encoder, [TITLE], Options())
     server.client.indices.put_settings(index=index, settings={"index.blocks.write": False})
     assert add_vectors(server.client, index, encoder, [TITLE], Options()).written == {"title_vector": 1}
 

@@ -49,7 +49,9 @@ def test_every_command_and_option_has_help(path: tuple[str, ...], command: click
 
 
 def test_the_lazy_list_is_the_commands_own_first_sentence() -> None:
-    assert set(cli.list_commands(click.Context(cli))) == {"add", "demo", "export", "node", "search"}
+    assert set(cli.list_commands(click.Context(cli))) == {
+        *("add", "demo", "export", "migrate", "node", "reindex", "remove", "search", "status")
+    }
 
 
 def test_starting_up_loads_no_heavy_library() -> None:
@@ -63,10 +65,16 @@ def test_starting_up_loads_no_heavy_library() -> None:
     [
         (["add", "shop", "--model", "/nowhere"], "name the fields to encode"),
         (["add", "shop", "--text", "title"], "--model"),
-        (
-            ["add", "shop", "--text", "title", "--into", "a", "--into", "b", "--model", "/x"],
-            "2 names given with --into",
-        ),
+        (["add", "shop", "--text", "{title", "--model", "/x"], "the template"),
+        (["reindex", "shop", "--alias", "a"], "--alias goes with --into"),
+        (["reindex", "shop", "--into", "new", "--slices", "2"], "copies the whole index"),
+        (["reindex", "shop", "--slice", "3/2"], "must be I/N"),
+        (["reindex", "shop", "--slice", "1/2", "--slices", "2"], "give one of them"),
+        (["reindex", "shop", "--query", "[]"], "must be a JSON object"),
+        (["reindex", "shop", "--text", "title"], "need --model"),
+        (["reindex", "shop", "--allow-scheme", "file"], "not a scheme to allow"),
+        (["migrate", "shop"], "give one of --model FOLDER, --rollback or --drop-old"),
+        (["migrate", "shop", "--rollback", "--drop-old"], "give one of"),
         (["search", "shop", "x", "--filter", "{"], "not JSON"),
         (["search", "shop", "x", "--filter", "3"], "must be a JSON object"),
         (["search", "shop", "x", "--weights", "keyword"], "is not NAME=NUMBER"),
@@ -100,7 +108,7 @@ def test_add_and_search_from_the_command_line(server: Server, models: Path, pict
     documents = [{"title": f"blue shoe {i}", "photo": f"{i}.png"} for i in range(10)]
     index = server.new_index(MAPPINGS, [*documents, {"title": "hat", "photo": "gone.png"}])
     where = {"ELASTICSEARCH_URL": server.node.url}
-    fields = ["--text", "title", "--image", "photo", "--into", "words"]
+    fields = ["--text", "words=title", "--image", "photo"]
     what = ["add", index, *fields, "--model", str(models / "small"), "--image-root", str(pictures)]
     counted = run(*what, "--dry-run", env=where)
     assert (counted.returncode, "11 documents" in counted.stdout) == (0, True)

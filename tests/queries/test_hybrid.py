@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crosslens.errors import ImageError, MappingError, QueryError
+from crosslens.errors import ImageError, MappingError, ModelError, QueryError
 from crosslens.ingest.contract import Target
 from crosslens.ingest.encoder import Encoder
+from crosslens.ingest.sources import ImageAccess
 from crosslens.ingest.write import Options, add_vectors
 from crosslens.queries.hybrid import HybridSearcher, SearchResult
 from tests.conftest import Server
@@ -41,7 +42,7 @@ def index(server: Server, encoder: Encoder, pictures: Path) -> str:
     )
     # Whole floats in one field, to compare with; at 24 dims the default int8 is off by up to a tenth.
     targets = [Target("title_vector", "text", ("title",)), Target("photo_vector", "image", ("photo",), "hnsw")]
-    add_vectors(server.client, name, encoder, targets, Options(image_root=pictures))
+    add_vectors(server.client, name, encoder, targets, Options(images=ImageAccess(root=pictures)))
     for i in range(100, 120):
         server.client.delete(index=name, id=str(i))
     server.client.indices.refresh(index=name)
@@ -165,20 +166,20 @@ def test_an_unreadable_query_image_is_named(searcher: HybridSearcher, tmp_path: 
 
 
 def test_a_query_with_another_model_is_refused_with_both_names(server: Server, index: str, models: Path) -> None:
-    with pytest.raises(QueryError, match=r"of small-checkpoint \(.*\), but .* by other-checkpoint"):
+    with pytest.raises(ModelError, match=r"of small-checkpoint \(.*\), not of other-checkpoint"):
         HybridSearcher(server.client, index, Encoder(models / "other"))
 
 
 def test_an_index_without_vectors_says_how_to_make_them(server: Server, encoder: Encoder) -> None:
     name = server.new_index({"properties": {"title": {"type": "text"}}}, [])
-    with pytest.raises(QueryError, match=f"crosslens add {name}"):
+    with pytest.raises(MappingError, match=f"crosslens add {name}"):
         HybridSearcher(server.client, name, encoder)
     with pytest.raises(MappingError, match="no index"):
         HybridSearcher(server.client, "absent", encoder)
 
 
 def test_unknown_vector_fields_and_windows_are_refused(server: Server, index: str, encoder: Encoder) -> None:
-    with pytest.raises(QueryError, match="no vector field foto; it has photo_vector, title_vector"):
+    with pytest.raises(MappingError, match="no vector field foto; it has photo_vector, title_vector"):
         HybridSearcher(server.client, index, encoder, fields=["foto"])
     with pytest.raises(QueryError, match="window must be"):
         HybridSearcher(server.client, index, encoder, window=0)
@@ -194,7 +195,7 @@ def test_two_indices_under_one_pattern_are_searched_together(server: Server, enc
     names = [server.new_index(mapping, documents(3)) for _ in range(2)]
     targets = [Target("photo_vector", "image", ("photo",))]
     for name in names:
-        add_vectors(server.client, name, encoder, targets, Options(image_root=pictures))
+        add_vectors(server.client, name, encoder, targets, Options(images=ImageAccess(root=pictures)))
     result = HybridSearcher(server.client, ",".join(names), encoder).search(image=pictures / "1.png", size=2)
     assert {(hit.index, hit.id) for hit in result.hits} == {(name, "1") for name in names}
     assert all(hit.source["photo"] == "1.png" for hit in result.hits)

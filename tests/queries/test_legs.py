@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from crosslens.errors import QueryError
+from crosslens.ingest.contract import VectorField
 from crosslens.queries.legs import keyword_leg, knn_leg
 
 FILTER = {"term": {"colour": "blue"}}
+PHOTO = VectorField("photo_vector", "image", ("photo",), "clip", "f00d", 2, "int8_hnsw", path="photo_vector_2")
 
 
 def test_the_keyword_leg_matches_any_word_in_the_best_field() -> None:
@@ -40,9 +44,9 @@ def test_a_keyword_leg_needs_a_text_field() -> None:
 
 
 def test_the_knn_leg_filters_before_it_counts_and_reads_its_score_as_a_cosine() -> None:
-    leg = knn_leg("photo", "photo_vector", [1.0, 0.0], window=100, filters=[FILTER])
+    leg = knn_leg("photo", PHOTO, [1.0, 0.0], window=100, filters=[FILTER])
     assert leg.request["knn"] == {
-        "field": "photo_vector",
+        "field": "photo_vector_2",
         "query_vector": [1.0, 0.0],
         "k": 100,
         "num_candidates": 200,
@@ -53,6 +57,16 @@ def test_the_knn_leg_filters_before_it_counts_and_reads_its_score_as_a_cosine() 
 
 @pytest.mark.parametrize(("window", "candidates"), [(1, 200), (150, 300), (9_000, 10_000)])
 def test_candidates_stay_within_what_the_server_allows(window: int, candidates: int) -> None:
-    request = knn_leg("p", "v", [1.0], window=window, filters=[]).request
+    request = knn_leg("p", PHOTO, [1.0], window=window, filters=[]).request
     assert request["knn"]["num_candidates"] == candidates
     assert request["size"] == window
+
+
+def test_a_leg_over_several_vectors_a_document_asks_which_one_matched() -> None:
+    field = replace(PHOTO, each=True)
+    leg = knn_leg("photos", field, [1.0, 0.0], window=10, filters=[])
+    assert leg.request["knn"]["field"] == "photo_vector_2.vector"
+    assert leg.request["knn"]["inner_hits"]["_source"] == ["photo_vector_2.position", "photo_vector_2.reference"]
+    hit = {"inner_hits": {"matched": {"hits": {"hits": [{"_source": {"position": 3, "reference": "d.png"}}]}}}}
+    assert leg.matched(hit) == {"position": 3, "reference": "d.png"}
+    assert knn_leg("photo", PHOTO, [1.0], window=10, filters=[]).matched({}) is None

@@ -11,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 
 from crosslens.ingest.contract import VectorField
-from crosslens.ingest.sources import ImageRoot
+from crosslens.ingest.sources import ImageAccess
 from crosslens.queries.fusion import Part
 from crosslens.queries.hybrid import Hit, SearchResult
 from crosslens.queries.page import write_page
@@ -77,7 +77,7 @@ def test_the_page_holds_its_pictures_and_escapes_documents(tmp_path: Path) -> No
     hits = [hit("1", title="<script>alert(1)</script>", photo="a.png"), hit("2", title="Hat", photo="gone.png")]
     page = tmp_path / "out/found.html"
     sections = [("'shoe'", result(*hits)), ("'sock'", result())]
-    write_page(page, sections, [PHOTO], ImageRoot.of(tmp_path), query=tmp_path / "a.png")
+    write_page(page, sections, [PHOTO], ImageAccess(root=tmp_path).reader(), query=tmp_path / "a.png")
     html = page.read_text()
     assert "<script>alert" not in html
     assert "&lt;script&gt;" in html

@@ -1,0 +1,184 @@
+"""crosslens reindex: bring an index's vectors up to date, in place or in a copy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from crosslens.client import connect
+from crosslens.commands.options import (
+    FOLDER,
+    access,
+    connection,
+    connection_options,
+    encoding_options,
+    out,
+    parse_json,
+    parse_targets,
+    target_options,
+)
+from crosslens.commands.running import run
+from crosslens.commands.workers import Job, run_shares
+from crosslens.ingest.copying import CopyReport, copy_index
+from crosslens.ingest.encoder import Encoder
+from crosslens.ingest.encoders import Encoders
+from crosslens.ingest.reading import Share
+from crosslens.ingest.report import Failure, Listener, Report
+from crosslens.ingest.selection import Selection
+from crosslens.ingest.write import Options
+from crosslens.models import remember
+
+
+@click.command()
+@click.argument("index")
+@click.option("--missing", is_flag=True, help="Documents that have a source and no vector. The default.")
+@click.option("--stale", is_flag=True, help="Documents whose text, image or model changed since.")
+@click.option("--failed", is_flag=True, help="Documents that failed before.")
+@click.option("--all", "every", is_flag=True, help="Every document that has a source.")
+@click.option("--query", metavar="JSON", help="Elasticsearch query that narrows the selection.")
+@click.option(
+    "--field", "fields", multiple=True, metavar="FIELD", help="Vector field to bring up to date. Default: all."
+)
+@target_options
+@click.option("--model", type=FOLDER, envvar="CROSSLENS_MODEL", help="Model folder. Default: the index's, if known.")
+@click.option(
+    "--into", metavar="NEW", help="Copy INDEX into the new index NEW, with vectors, instead of writing to it."
+)
+@click.option("--alias", metavar="NAME", help="With --into: turn this alias from INDEX to NEW at the end.")
+@click.option("--no-block", is_flag=True, help="With --alias: leave INDEX writable while the alias is turned.")
+@click.option("--slices", type=click.IntRange(1), default=1, show_default=True, help="Worker processes to share among.")
+@click.option("--slice", "part", metavar="I/N", help="Do only the I-th of N shares; run the others elsewhere.")
+@encoding_options
+@click.option("--dry-run", is_flag=True, help="Count and estimate; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@connection_options
+def reindex(
+    index: str,
+    missing: bool,
+    stale: bool,
+    failed: bool,
+    every: bool,
+    query: str | None,
+    fields: tuple[str, ...],
+    texts: tuple[str, ...],
+    images: tuple[str, ...],
+    index_type: str,
+    model: Path | None,
+    into: str | None,
+    alias: str | None,
+    no_block: bool,
+    slices: int,
+    part: str | None,
+    image_root: Path | None,
+    allow_private_urls: bool,
+    schemes: tuple[str, ...],
+    batch_size: int,
+    threads: int,
+    failures: Path,
+    dry_run: bool,
+    as_json: bool,
+    **where: Any,
+) -> None:
+    """Brings the vectors of INDEX (a name, alias, pattern or data stream) up to date.
+
+    Selections add up: --missing --stale --failed. Documents that change while it runs are taken up again. Stopped at
+    any point, the same command goes on.
+
+    With --into the index itself stays as it is: a new one is made with its settings, mapping and documents, and follows
+    it until --alias turns the alias.
+    """
+    if alias and not into:
+        raise click.UsageError("--alias goes with --into NEW")
+    if into and (slices > 1 or part or query or fields):
+        raise click.UsageError("--into copies the whole index; leave --slices, --slice, --query and --field out")
+    selection = Selection(
+        missing=missing or not (stale or failed or every),
+        stale=stale,
+        contents=stale,
+        failed=failed,
+        every=every,
+        query=_query(query),
+    )
+    options = Options(
+        selection=selection,
+        images=access(image_root, allow_private_urls, schemes),
+        share=_share(part, slices),
+        dry_run=dry_run,
+    )
+    targets = tuple(parse_targets(texts, images, index_type))
+    if targets and model is None:
+        raise click.UsageError("new vector fields need --model")
+    chosen = fields or None
+    job = Job(connection(**where), index, model, batch_size, threads, options, targets, chosen)
+    work: Callable[[Listener, Callable[[Failure], None]], Report] = job.run
+    if into:
+        work = _copying(job, into, alias, not no_block)
+    elif slices > 1 and not dry_run:
+
+        def work(progress: Listener, failed: Callable[[Failure], None]) -> Report:
+            return run_shares(job, slices, progress, failed)
+
+    run(work, failures=failures, as_json=as_json, dry_run=dry_run, after=_show_copy)
+
+
+def _copying(
+    job: Job, into: str, alias: str | None, block: bool
+) -> Callable[[Listener, Callable[[Failure], None]], Report]:
+    def work(progress: Listener, failed: Callable[[Failure], None]) -> Report:
+        encoders: Encoder | Encoders = Encoders(batch_size=job.batch_size, threads=job.threads)
+        if job.model is not None:
+            encoders = Encoder(job.model, batch_size=job.batch_size, threads=job.threads)
+            remember(job.model, encoders.fingerprint)
+        return copy_index(
+            connect(job.connection),
+            job.index,
+            into,
+            encoders,
+            job.targets,
+            job.options,
+            alias=alias,
+            block=block,
+            progress=progress,
+            failed=failed,
+        )
+
+    return work
+
+
+def _show_copy(report: Report) -> None:
+    if not isinstance(report, CopyReport) or report.interrupted:
+        return
+    if not report.count_after:
+        out.print(f"{report.count_before} documents of {report.index} to copy into {report.into}", highlight=False)
+        return
+    out.print(
+        f"{report.into} has {report.count_after} documents, {report.index} {report.count_before}; "
+        f"{report.copied} copied, {report.deleted} deleted since",
+        highlight=False,
+    )
+    if report.switched:
+        out.print(f"the alias {report.alias} leads to {report.into} now; {report.index} is kept", highlight=False)
+
+
+def _query(value: str | None) -> dict[str, Any] | None:
+    query = parse_json(value, "--query")
+    if query is not None and not isinstance(query, dict):
+        raise click.BadParameter("must be a JSON object", param_hint="--query")
+    return query
+
+
+def _share(value: str | None, slices: int) -> Share:
+    if value is None:
+        return Share()
+    found = re.fullmatch(r"(\d+)/(\d+)", value)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise click.BadParameter("must be I/N with I from 1 to N, as in 2/4", param_hint="--slice")
+    if slices > 1:
+        raise click.UsageError(
+            "--slices starts all workers here, --slice is one of several elsewhere; give one of them"
+        )
+    return Share(int(found[1]), int(found[2]))

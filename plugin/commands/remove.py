@@ -1,0 +1,43 @@
+"""crosslens remove: take vectors out of an index again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from crosslens.client import connect
+from crosslens.commands.options import connection, connection_options, note, out, print_json
+from crosslens.commands.running import GO_ON
+from crosslens.ingest.remove import remove_field
+from crosslens.progress import counting_bar
+
+
+@click.command()
+@click.argument("index")
+@click.argument("field")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--dry-run", is_flag=True, help="Only count; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@connection_options
+def remove(index: str, field: str, yes: bool, dry_run: bool, as_json: bool, **where: Any) -> None:
+    """Takes the vector field FIELD, and what was noted of it, out of every document of INDEX.
+
+    Your own fields stay. The mapping keeps an empty field, since Elasticsearch can't take one out.
+    """
+    client = connect(connection(**where))
+    if not (yes or dry_run):
+        found = remove_field(client, index, field, dry_run=True)
+        click.confirm(f"take {field} out of {found.found} documents of {index}?", abort=True, err=True)
+    with counting_bar(note, "removing") as advance:
+        report = remove_field(client, index, field, dry_run=dry_run, progress=lambda r: advance(r.documents, r.found))
+    if as_json:
+        print_json(asdict(report))
+    elif dry_run:
+        out.print(f"{report.found} documents of {index} hold {field}; nothing was written", highlight=False)
+    else:
+        out.print(f"{field} was taken out of {report.documents} documents of {index}", highlight=False)
+    if report.interrupted:
+        out.print(GO_ON, style="yellow")
+        raise click.exceptions.Exit(130)

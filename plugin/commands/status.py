@@ -1,0 +1,72 @@
+"""crosslens status: how an index stands with its vectors."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+from rich.table import Table
+
+from crosslens.client import connect
+from crosslens.commands.options import connection, connection_options, note, out, print_json
+from crosslens.commands.running import size
+from crosslens.ingest.status import Status, survey
+from crosslens.progress import counting_bar
+
+
+@click.command()
+@click.argument("index")
+@click.option("--quick", is_flag=True, help="Count by queries only: changed sources and sizes are not looked for.")
+@click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
+@connection_options
+def status(index: str, quick: bool, as_json: bool, **where: Any) -> None:
+    """Tells how INDEX stands with its vectors: done, missing, stale, failed, model, and size on disk.
+
+    Reads every document's source fields, not the images; whether an image changed under its name, reindex --stale
+    finds out.
+    """
+    client = connect(connection(**where))
+    with counting_bar(note, "reading") as advance:
+        found = survey(client, index, quick=quick, progress=lambda s: advance(s.scanned, s.documents))
+    if as_json:
+        print_json(asdict(found))
+        return
+    show(found, quick)
+
+
+def show(found: Status, quick: bool) -> None:
+    """Prints a block for each vector field, and what to do next."""
+    out.print(f"{found.index}: {found.documents} documents", style="bold", highlight=False)
+    table = Table()
+    headings = ("vector field", "done", "missing", "stale", "failed", "no source", "on disk")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == headings[0] else "right", no_wrap=True)
+    for name, each in found.fields.items():
+        on_disk = "-" if each.bytes is None else size(each.bytes)
+        table.add_row(name, *map(str, (each.done, each.missing, each.stale, each.failed, each.skipped)), on_disk)
+    out.print(table)
+    for name, each in found.fields.items():
+        made = each.field
+        out.print(
+            f"{name}: {made.made_from}; {made.model} ({made.fingerprint}), {made.dims} dims, {made.index_type}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        if each.next:
+            out.print(f"  is being changed to {each.next}: crosslens migrate goes on", style="yellow", soft_wrap=True)
+        if each.previous:
+            out.print(f"  vectors of {each.previous} are kept for --rollback", style="yellow", soft_wrap=True)
+    if quick:
+        out.print("stale counts other models only; without --quick every document's sources are compared", style="dim")
+    due = [
+        flag
+        for flag, count in (
+            ("--missing", sum(each.missing for each in found.fields.values())),
+            ("--stale", sum(each.stale for each in found.fields.values())),
+            ("--failed", sum(each.failed for each in found.fields.values())),
+        )
+        if count
+    ]
+    if due:
+        out.print(f"to bring it up to date: crosslens reindex {found.index} {' '.join(due)}", highlight=False)
