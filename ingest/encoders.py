@@ -28,6 +28,12 @@ class Encoders:
             return given
         return cls([] if given is None else [given] if isinstance(given, Encoder) else given)
 
+    def given(self) -> Encoder:
+        """The one encoder that was given, for new fields. Raises `ModelError` when it is none, or several."""
+        if len(self._given) != 1:
+            raise ModelError("new vector fields need one model to be named")
+        return self._given[0]
+
     def check(self, fields: Iterable[VectorField], index: str) -> None:
         """Raises `ModelError`, naming both, where an encoder that was given is of no model that ``fields`` have."""
         fields = list(fields)

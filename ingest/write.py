@@ -89,19 +89,23 @@ def reindex(
     encoders: Encoder | Encoders | Sequence[Encoder] | None = None,
     options: Options | None = None,
     *,
+    targets: Sequence[Target] = (),
     fields: Sequence[str] | None = None,
     progress: Listener = lambda _: None,
     failed: Callable[[Failure], None] = lambda _: None,
 ) -> Report:
     """Brings the vector fields that ``index`` has (``fields``: only those) up to date, as ``options.selection`` says.
 
-    ``encoders`` None means the models that this machine remembers. Otherwise as `add_vectors`; raises `ModelError`
-    when a field's model isn't at hand.
+    ``targets`` are further fields, made by the encoder given. ``encoders`` None means the models that this machine
+    remembers. Otherwise as `add_vectors`; raises `ModelError` when a field's model isn't at hand.
     """
     options, client = options or Options(), patient(client)
     mappings = read_mappings(client, index)
-    chosen = list(choose(index, recorded_fields(index, mappings), fields).values())
     used = Encoders.of(encoders)
+    new = {each.field: each for each in agree(client, index, mappings, targets, used.given())} if targets else {}
+    known = any(contract.vector_fields(mapping) for mapping in mappings.values()) or not targets
+    present = choose(index, recorded_fields(index, mappings), fields) if known else {}
+    chosen = list({**present, **new}.values())
     used.check(chosen, index)
     if not options.dry_run:
         for name in mappings:

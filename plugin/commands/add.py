@@ -42,6 +42,7 @@ def add(
     schemes: tuple[str, ...],
     batch_size: int,
     threads: int,
+    workers: int,
     failures: Path,
     retry_failed: bool,
     dry_run: bool,
@@ -59,7 +60,8 @@ def add(
     options = Options(
         selection=Selection(failed=retry_failed),
         images=access(image_root, allow_private_urls, schemes),
+        workers=workers,
         dry_run=dry_run,
     )
-    job = Job(connection(**where), index, model, batch_size, threads, options, tuple(targets))
+    job = Job(connection(**where), index, model, batch_size, threads, options, tuple(targets), only_targets=True)
     run(job.run, failures=failures, as_json=as_json, dry_run=dry_run)

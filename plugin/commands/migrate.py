@@ -59,6 +59,7 @@ def migrate(
     schemes: tuple[str, ...],
     batch_size: int,
     threads: int,
+    workers: int,
     failures: Path,
     dry_run: bool,
     as_json: bool,
@@ -86,7 +87,7 @@ def migrate(
         assert model is not None
         encoder = Encoder(model, batch_size=batch_size, threads=threads)
         remember(model, encoder.fingerprint)
-        options = Options(images=access(image_root, allow_private_urls, schemes), dry_run=dry_run)
+        options = Options(images=access(image_root, allow_private_urls, schemes), workers=workers, dry_run=dry_run)
         retry = ["crosslens", "migrate", index, "--model", str(model)]
         with FailureLog(failures, retry) as log, encoding_bar(note) as progress:
             report = change_model(

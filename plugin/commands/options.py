@@ -134,6 +134,12 @@ def encoding_options(command: Command) -> Command:
                 "--threads", type=click.IntRange(0), default=0, help="Threads of the encoder. Default: all cores."
             ),
             click.option(
+                "--workers",
+                type=click.IntRange(0),
+                default=0,
+                help="Threads that fetch and open images. Default: as many as cores, 8 at most.",
+            ),
+            click.option(
                 "--failures",
                 type=FILE,
                 default=Path("crosslens-failures.jsonl"),

@@ -78,6 +78,7 @@ def reindex(
     schemes: tuple[str, ...],
     batch_size: int,
     threads: int,
+    workers: int,
     failures: Path,
     dry_run: bool,
     as_json: bool,
@@ -106,6 +107,7 @@ def reindex(
     options = Options(
         selection=selection,
         images=access(image_root, allow_private_urls, schemes),
+        workers=workers,
         share=_share(part, slices),
         dry_run=dry_run,
     )
@@ -113,7 +115,7 @@ def reindex(
     if targets and model is None:
         raise click.UsageError("new vector fields need --model")
     chosen = fields or None
-    job = Job(connection(**where), index, model, batch_size, threads, options, targets, chosen)
+    job = Job(connection(**where), index, model, batch_size, threads, options, targets, fields=chosen)
     work: Callable[[Listener, Callable[[Failure], None]], Report] = job.run
     if into:
         work = _copying(job, into, alias, not no_block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -15,6 +16,8 @@ from crosslens.ingest.report import Failure, FailureLog, Listener, Report
 from crosslens.progress import encoding_bar
 
 _SHOWN_FAILURES = 20
+_SECRETS = {"--api-key", "--password"}
+_SELECTIONS = {"--missing", "--stale", "--all", "--failed", "--retry-failed"}
 GO_ON = "interrupted; what is written stays. Run the same command again to go on."
 
 
@@ -30,7 +33,7 @@ def run(
 
     Exits with 130 when interrupted, with 1 when documents failed.
     """
-    retry = ["crosslens", *_retry_words(sys.argv[1:])]
+    retry = ["crosslens", *retry_words(sys.argv[1:])]
     with FailureLog(failures, retry) as log, encoding_bar(note) as progress:
         report = work(progress, (lambda _: None) if dry_run else log.write)
     if as_json:
@@ -52,11 +55,17 @@ def finish(report: Report) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _retry_words(arguments: list[str]) -> list[str]:
-    """The command line that takes up what failed: this one, told so."""
+def retry_words(arguments: list[str]) -> list[str]:
+    """The command line that takes up what failed: this one, told so, without the secrets it may hold."""
     flag = "--retry-failed" if arguments[:1] == ["add"] else "--failed"
-    selections = {"--missing", "--stale", "--all", "--failed", "--retry-failed"}
-    return [word for word in arguments if word not in selections] + [flag]
+    kept: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word in _SECRETS:
+            next(words, None)
+        elif word not in _SELECTIONS and word.split("=")[0] not in _SECRETS:
+            kept.append(re.sub(r"//[^/@]*@", "//", word))
+    return [*kept, flag]
 
 
 def show(report: Report, dry_run: bool) -> None:

@@ -26,7 +26,10 @@ _POLL_S = 0.2
 
 @dataclass(frozen=True)
 class Job:
-    """What to do to an index in place, in words that another process understands."""
+    """What to do to an index in place, in words that another process understands.
+
+    ``only_targets`` leaves the fields that the index has already alone.
+    """
 
     connection: Connection
     index: str
@@ -35,6 +38,7 @@ class Job:
     threads: int
     options: Options
     targets: tuple[Target, ...] = ()
+    only_targets: bool = False
     fields: tuple[str, ...] | None = None
 
     def run(self, progress: Listener, failed: Callable[[Failure], None]) -> Report:
@@ -44,15 +48,20 @@ class Job:
         if encoder is not None:
             remember(encoder.folder.path, encoder.fingerprint)
         encoders = Encoders([encoder] if encoder else [], batch_size=self.batch_size, threads=self.threads)
-        report: Report | None = None
-        if self.targets and encoder is not None:
-            report = add_vectors(
+        if encoder is not None and self.only_targets:
+            return add_vectors(
                 client, self.index, encoder, self.targets, self.options, progress=progress, failed=failed
             )
-        if self.targets and self.fields is None:
-            assert report is not None
-            return report
-        return reindex(client, self.index, encoders, self.options, fields=self.fields, progress=progress, failed=failed)
+        return reindex(
+            client,
+            self.index,
+            encoders,
+            self.options,
+            targets=self.targets,
+            fields=self.fields,
+            progress=progress,
+            failed=failed,
+        )
 
 
 @dataclass

@@ -337,6 +337,37 @@ def test_the_cache_keeps_a_content_once_stays_within_its_limit_and_bears_damage(
     assert found[1] == b"\3" * 1_000
     next(p for p in (tmp_path / "contents").glob("*/*") if p.read_bytes() == found[1]).write_bytes(b"damaged")
     assert cache.find("http://b/3") is None
+    cache.store("http://b/3", b"whole", etag=None, last_modified=None)
+    assert ImageCache(tmp_path).find("http://b/3") is not None
+
+
+def test_a_damaged_database_of_the_cache_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / "urls.sqlite").write_bytes(b"no database" * 1_000)
+    cache = ImageCache(tmp_path)
+    assert cache.find("http://a/") is None
+    cache.store("http://a/", b"picture", etag='"1"', last_modified=None)
+    found = cache.find("http://a/")
+    assert found is not None
+    assert (found[0].etag, found[1]) == ('"1"', b"picture")
+
+
+def test_threads_and_processes_share_a_cache(tmp_path: Path) -> None:
+    def store(part: int) -> None:
+        cache = ImageCache(tmp_path)
+        for n in range(50):
+            cache.store(f"http://{part}/{n}", b"%d-%d" % (part, n), etag=None, last_modified=None)
+
+    threads = [threading.Thread(target=store, args=(part,)) for part in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    cache = ImageCache(tmp_path)
+    for part in range(4):
+        for n in range(50):
+            found = cache.find(f"http://{part}/{n}")
+            assert found is not None
+            assert found[1] == b"%d-%d" % (part, n)
 
 
 @pytest.mark.node

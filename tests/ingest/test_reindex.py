@@ -168,6 +168,19 @@ def test_a_dry_run_tells_how_many_how_long_and_how_much(server: Server, encoder:
     assert all_documents(server, index).keys() == before.keys()
 
 
+def test_new_fields_and_present_ones_are_brought_up_in_one_run(server: Server, encoder: Encoder, photos: Path) -> None:
+    index = server.new_index(MAPPINGS, shop(6))
+    options = Options(Selection(stale=True), ImageAccess(root=photos))
+    first = reindex(server.client, index, encoder, options, targets=[TITLE])
+    assert first.written == {"title_vector": 6}
+    server.client.update(index=index, id="2", doc={"title": "red hat"}, refresh=True)
+    second = reindex(server.client, index, encoder, options, targets=[PHOTO])
+    assert second.written == {"title_vector": 1, "photo_vector": 6}
+    expect_exact(server, index, encoder, photos)
+    with pytest.raises(ModelError, match="need one model"):
+        reindex(server.client, index, None, options, targets=[replace(PHOTO, field="v")])
+
+
 PHOTO_ARRAYS: list[tuple[dict[str, Any], str, Any]] = [
     ({"type": "keyword"}, "photos[]", lambda names: names),
     ({"properties": {"url": {"type": "keyword"}}}, "photos[].url", lambda names: [{"url": n} for n in names]),

@@ -103,19 +103,43 @@ def test_secrets_are_never_printed() -> None:
     assert "s3cr3t" not in repr(Connection(api_key="s3cr3t", user="u", password="s3cr3t"))
 
 
+def test_the_command_that_tries_again_holds_no_secret() -> None:
+    from crosslens.commands.running import retry_words
+
+    given = [
+        "reindex",
+        "shop",
+        "--stale",
+        "--api-key",
+        "s3cret",
+        "--password=s3cret",
+        "--url",
+        "https://u:s3cret@es:9200",
+    ]
+    assert retry_words(given) == ["reindex", "shop", "--url", "https://es:9200", "--failed"]
+    assert retry_words(["add", "shop", "--text", "a=b"]) == ["add", "shop", "--text", "a=b", "--retry-failed"]
+
+
 @pytest.mark.node
 def test_add_and_search_from_the_command_line(server: Server, models: Path, pictures: Path, tmp_path: Path) -> None:
     documents = [{"title": f"blue shoe {i}", "photo": f"{i}.png"} for i in range(10)]
     index = server.new_index(MAPPINGS, [*documents, {"title": "hat", "photo": "gone.png"}])
     where = {"ELASTICSEARCH_URL": server.node.url}
     fields = ["--text", "words=title", "--image", "photo"]
+    failures = tmp_path / "failed.jsonl"
     what = ["add", index, *fields, "--model", str(models / "small"), "--image-root", str(pictures)]
+    what += ["--failures", str(failures)]
     counted = run(*what, "--dry-run", env=where)
     assert (counted.returncode, "11 documents" in counted.stdout) == (0, True)
+    assert not failures.exists()
     first = run(*what, env=where)
     assert first.returncode == 1
     assert f"failed: {index}/10: gone.png: no such file" in first.stdout
     assert "--retry-failed" in first.stdout
+    listed = [json.loads(line) for line in failures.read_text().splitlines()]
+    assert [(f["id"], f["field"]) for f in listed] == [("10", "photo_vector")]
+    assert listed[0]["retry"].startswith(f"crosslens add {index} --text words=title")
+    assert listed[0]["retry"].endswith("--retry-failed")
     second = run(*what, "--json", env=where)
     assert second.returncode == 0
     report = json.loads(second.stdout)
@@ -199,3 +223,77 @@ def test_export_prints_the_proof(tmp_path: Path) -> None:
     assert "cosine with PyTorch on golden texts: least 1.000000" in done.stdout
     again = run("export", str(folder), str(tmp_path / "out"))
     assert (again.returncode, "exists already" in again.stderr) == (2, True)
+
+
+@pytest.mark.node
+def test_an_indexs_life_from_the_command_line(server: Server, models: Path, pictures: Path, tmp_path: Path) -> None:
+    """Fill it, look at it, bring it up to date with two workers, change its model, copy it, and take vectors out."""
+    index = server.new_index(MAPPINGS, [{"title": f"shoe {i}", "photo": f"{i}.png"} for i in range(40)])
+    where = {"ELASTICSEARCH_URL": server.node.url}
+    files = ["--image-root", str(pictures), "--failures", str(tmp_path / "failed.jsonl")]
+
+    def ok(*arguments: str) -> str:
+        done = run(*arguments, env=where)
+        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+        return done.stdout
+
+    ok("add", index, "--text", "title", "--image", "photo", "--model", str(models / "small"), *files)
+    assert "nothing to do" in ok("reindex", index, *files)
+    for i in range(0, 40, 4):
+        server.client.update(index=index, id=str(i), doc={"title": f"red boot {i}"})
+    server.client.index(index=index, id="new", document={"title": "hat", "photo": "7.png"}, refresh=True)
+    shown = json.loads(ok("status", index, "--json"))["fields"]["title_vector"]
+    assert (shown["done"], shown["missing"], shown["stale"]) == (30, 1, 10)
+    assert f"crosslens reindex {index} --missing --stale" in ok("status", index)
+    assert "11 documents" in ok("reindex", index, "--missing", "--stale", "--dry-run", *files)
+    done = json.loads(ok("reindex", index, "--missing", "--stale", "--slices", "2", "--json", *files))
+    assert done["written"] == {"title_vector": 11, "photo_vector": 1}
+    assert done["unchanged"] == {"photo_vector": 40}
+    assert "title_vector" in ok("status", index, "--quick")
+
+    assert "serves the new vectors now" in ok("migrate", index, "--model", str(models / "wide"), *files)
+    assert "small-checkpoint are kept for --rollback" in ok("status", index)
+    assert "hat" in ok("search", index, "hat", "--size", "1")
+    assert "serves the vectors of small-checkpoint" in ok("migrate", index, "--rollback")
+    assert "41 documents hold it" in ok("migrate", index, "--drop-old", "--dry-run")
+
+    copied = ok("reindex", index, "--into", f"{index}-2", "--alias", f"{index}-alias", *files)
+    assert f"{index}-2 has 41 documents, {index} 41; 41 copied" in copied
+    assert f"the alias {index}-alias leads to {index}-2 now" in copied
+    assert "hat" in ok("search", f"{index}-alias", "hat", "--size", "1")
+    assert "41 documents" in ok("remove", f"{index}-2", "photo_vector", "--dry-run")
+    refused = run("remove", f"{index}-2", "photo_vector", env=where)
+    assert refused.returncode == 130
+    assert "was taken out of 41 documents" in ok("remove", f"{index}-2", "photo_vector", "--yes")
+    assert "photo_vector" not in json.loads(ok("status", f"{index}-2", "--json"))["fields"]
+
+
+@pytest.mark.node
+def test_ctrl_c_stops_every_worker_and_the_next_run_goes_on(server: Server, models: Path, pictures: Path) -> None:
+    documents = [{"title": f"shoe {i}", "photo": f"{i % 60}.png"} for i in range(4_000)]
+    index = server.new_index(MAPPINGS, documents)
+    what = ["reindex", index, "--text", "title", "--image", "photo", "--model", str(models / "small")]
+    what += ["--image-root", str(pictures), "--url", server.node.url, "--slices", "2"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "crosslens.cli", *what],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+    def done() -> int:
+        server.client.indices.refresh(index=index)
+        return int(server.client.count(index=index, query={"exists": {"field": "photo_vector"}})["count"])
+
+    while done() < 200:
+        assert running.poll() is None
+        time.sleep(0.02)
+    os.killpg(running.pid, signal.SIGINT)
+    output, errors = running.communicate(timeout=60)
+    assert running.returncode == 130, errors
+    assert "Run the same command again to go on" in output
+    assert "Traceback" not in errors
+    assert 200 <= done() < 4_000
+    assert run(*what).returncode == 0
+    assert done() == 4_000
