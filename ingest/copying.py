@@ -7,7 +7,6 @@ are copied), and takes them again afterwards.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -240,7 +239,7 @@ class _Copy:
             encoders,
             options.images.reader(),
             vector_packer(client, into),
-            workers=options.workers or min(8, os.cpu_count() or 1),
+            workers=options.workers,
             fresh_s=0.0 if options.selection.contents else FRESH_S,
         )
         self._writer = Writer(client, self._record)

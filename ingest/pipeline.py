@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,13 +18,15 @@ from crosslens.ingest.contract import STATE, VectorField
 from crosslens.ingest.documents import State
 from crosslens.ingest.encoders import Encoders
 from crosslens.ingest.reading import Document
-from crosslens.ingest.sources import ImageReader
+from crosslens.ingest.sources import ImageReader, is_remote
 from crosslens.ingest.transform import Float32Array
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")
 # Texts cost little memory before they are encoded, and a longer row of them sorts into batches of more like lengths.
 _TEXT_BATCHES = 8
+_MOST_WORKERS = 16
+_PEEKED = 16
 
 
 @dataclass(frozen=True)
@@ -64,17 +67,23 @@ class Pipeline:
         workers: int,
         fresh_s: float,
     ):
+        """``workers`` threads read images (0: as many as suit); ``fresh_s`` as in `ImageReader.read`."""
         self._encoders = {each.path: encoders.for_field(each) for each in fields}
         self._fields, self._images, self._pack = fields, images, pack
-        self._workers, self._fresh_s = workers, fresh_s
+        self._fresh_s = fresh_s
+        self._workers = workers
         batch = max(encoder.batch_size for encoder in self._encoders.values())
         # Prepared images are large: as many as one run of the encoder takes.
         self._chunk = batch if any(each.modality == "image" for each in fields) else _TEXT_BATCHES * batch
 
     def run(self, work: Iterable[tuple[Document, Sequence[Task]]], *, encode: bool = True) -> Iterator[list[Prepared]]:
         """Documents in chunks, prepared and encoded (or only prepared)."""
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="crosslens-image") as pool:
-            prepared = _map_ahead(pool, lambda item: self._prepare(*item), work, self._chunk + 2 * self._workers)
+        work = iter(work)
+        first = list(islice(work, _PEEKED))
+        workers = self._workers or self._suitable(first)
+        with ThreadPoolExecutor(workers, thread_name_prefix="crosslens-image") as pool:
+            ahead = self._chunk + 2 * workers
+            prepared = _map_ahead(pool, lambda item: self._prepare(*item), chain(first, work), ahead)
             try:
                 while chunk := list(islice(prepared, self._chunk)):
                     if encode:
@@ -82,6 +91,18 @@ class Pipeline:
                     yield chunk
             finally:
                 prepared.close()
+
+    def _suitable(self, work: Sequence[tuple[Document, Sequence[Task]]]) -> int:
+        """As many threads as cores, since images have to be decoded; more where they mostly wait for downloads."""
+        cores = min(_MOST_WORKERS, os.cpu_count() or 1)
+        references = [
+            reference
+            for document, tasks in work
+            for task in tasks
+            if task.field.modality == "image"
+            for reference in documents.inputs(document.source, task.field)
+        ]
+        return _MOST_WORKERS if any(map(is_remote, references)) else cores
 
     def _prepare(self, document: Document, tasks: Sequence[Task]) -> Prepared:
         """Reads and decodes what the document's fields need; runs on a thread, and raises for no document's fault."""

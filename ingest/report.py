@@ -34,8 +34,8 @@ class Report:
     ``todo`` documents were found to look at, ``documents`` were taken up; ``written``, ``skipped`` (nothing to encode),
     ``unchanged`` (looked at again) and ``failed`` count vector fields of documents, by field. ``failures`` are the
     first thousand. ``caught_up`` documents changed during the run and were taken up again; where they were
-    ``still_changing`` at the end, those of the last moments are the next run's. A dry run has an ``estimate``, and
-    counts what it would write.
+    ``still_changing`` at the end, those of the last moments are the next run's. A dry run has an ``estimate``, counts
+    what it would write, and says by field how all documents ``stands`` (see `crosslens.ingest.documents.standing`).
     """
 
     index: str
@@ -53,6 +53,7 @@ class Report:
     seconds: float = 0.0
     interrupted: bool = False
     estimate: Estimate | None = None
+    stands: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def count(self, counts: dict[str, int], name: str) -> None:
         """One more of ``name`` in one of the report's own dictionaries."""

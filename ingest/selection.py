@@ -40,7 +40,11 @@ class Selection:
                 wanted.append(_has_state(each))
             if self.failed:
                 wanted.append(failed_query(each))
-        return narrowed(any_of(wanted), self.query)
+        return self.narrow(any_of(wanted))
+
+    def narrow(self, query: Query) -> Query:
+        """The documents that ``query`` means, of those that the selection's own means."""
+        return narrowed(query, self.query)
 
 
 def missing_query(field: VectorField, searchable: set[str]) -> Query:

@@ -127,6 +127,12 @@ class ImageReader:
         return bytes(data)
 
 
+def is_remote(reference: str) -> bool:
+    """Whether an image has to be fetched from elsewhere, as far as its reference tells."""
+    found = _SCHEME.match(reference)
+    return found is not None and found[1].lower() != "file"
+
+
 def _read_file(reference: str, root: ImageRoot) -> bytes:
     path = root.locate(reference)
     try:

@@ -8,7 +8,6 @@ run that is stopped at any point is continued by the next.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -45,7 +44,7 @@ FRESH_S = 3600.0
 @dataclass(frozen=True)
 class Options:
     """How a run goes: which documents (``selection``, ``share`` of several workers), from where images come
-    (``images``), how many threads open them (``workers``, 0: up to 8). ``dry_run`` looks and writes nothing."""
+    (``images``), how many threads read them (``workers``, 0: as many as suit). ``dry_run`` looks and writes nothing."""
 
     selection: Selection = field(default_factory=Selection)
     images: ImageAccess = field(default_factory=ImageAccess)
@@ -178,7 +177,7 @@ class _Run:
             encoders,
             options.images.reader(),
             vector_packer(client, index),
-            workers=options.workers or min(8, os.cpu_count() or 1),
+            workers=options.workers,
             fresh_s=0.0 if options.selection.contents else FRESH_S,
         )
         # Documents of which a write came too late: what was selected of them is still to be done.
@@ -194,7 +193,7 @@ class _Run:
         self._report.todo = round(self._reader.count(query) / self._options.share.parts)
         if not (selection.failed or selection.every):
             for each in self._fields:
-                earlier = self._reader.count(narrowed(failed_query(each), selection.query))
+                earlier = self._reader.count(selection.narrow(failed_query(each)))
                 if earlier:
                     self._report.failed_earlier[each.field] = earlier
         if self._options.dry_run:
@@ -213,7 +212,7 @@ class _Run:
                 if marks.advanced_by(before) == written and not self._conflicts:
                     break
                 self._reader.refresh()
-                changed = self._reader.pages(narrowed(before.changed_since(), selection.query))
+                changed = self._reader.pages(selection.narrow(before.changed_since()))
                 taken_up = self._pass(changed, self._behind, writer)
                 self._report.caught_up += taken_up
                 if not taken_up:
@@ -230,22 +229,30 @@ class _Run:
         self._reader.refresh()
 
     def _look(self, query: dict[str, Any]) -> None:
-        """Counts what a run would do, and estimates what it takes; images are read where only their content tells."""
+        """Counts how documents stand and what a run would do, and estimates what it takes.
+
+        Images are read where only their content tells.
+        """
         selection, report = self._options.selection, self._report
-        documents_to_do = report.todo
+        for page in prefetched(self._reader.pages(selection.narrow({"match_all": {}}))):
+            for document in page:
+                for each in self._fields:
+                    stands = documents.standing(document.source, each)
+                    report.count(report.stands.setdefault(each.field, {}), stands)
+        to_do = report.todo
         if selection.stale or selection.contents or selection.every:
-            documents_to_do = 0
+            to_do = 0
             for chunk in self._pipeline.run(self._work(self._reader.pages(query), self._selected), encode=False):
                 for prepared in chunk:
                     self._note(prepared)
                     for each in self._fields:
                         if each.path in prepared.states:
                             report.count(report.written, each.field)
-                documents_to_do += sum(1 for prepared in chunk if prepared.states)
+                to_do += sum(1 for prepared in chunk if prepared.states)
                 report.documents += len(chunk)
                 self._progress(report)
         sample = self._work(self._reader.pages(query), self._selected)
-        report.estimate = estimate(self._pipeline, sample, self._fields, documents_to_do)
+        report.estimate = estimate(self._pipeline, sample, self._fields, to_do)
 
     def _pass(self, pages: Iterator[list[Document]], tasks: Callable[[Document], list[Task]], writer: Writer) -> int:
         """Takes up the documents of ``pages`` that have ``tasks``; returns how many, when all is written."""

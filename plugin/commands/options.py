@@ -137,7 +137,7 @@ def encoding_options(command: Command) -> Command:
                 "--workers",
                 type=click.IntRange(0),
                 default=0,
-                help="Threads that fetch and open images. Default: as many as cores, 8 at most.",
+                help="Threads that fetch and open images. Default: as many as cores, or 16 where images are URLs.",
             ),
             click.option(
                 "--failures",

@@ -104,6 +104,15 @@ def show(report: Report, dry_run: bool) -> None:
 
 
 def _show_estimate(report: Report) -> None:
+    if report.stands:
+        kinds = ("missing", "stale", "failed", "done")
+        table = Table(title=report.index)
+        for heading in ("vector field", *kinds, "no source"):
+            table.add_column(heading, justify="left" if heading == "vector field" else "right")
+        for name, counts in report.stands.items():
+            bare = counts.get("skipped", 0) + counts.get("empty", 0)
+            table.add_row(name, *(str(counts.get(kind, 0)) for kind in kinds), str(bare))
+        out.print(table)
     estimate = report.estimate
     todo = estimate.documents if estimate else report.todo
     out.print(f"{todo} documents of {report.index} to encode; nothing was written", highlight=False)

@@ -228,7 +228,11 @@ def test_a_copy_can_be_of_another_model_with_other_dims(
     expect_exact(server, index, encoder, pictures)
 
 
-def test_what_can_not_be_copied_says_why(server: Server, encoder: Encoder, pictures: Path) -> None:
+def test_what_can_not_be_copied_says_why(
+    server: Server, encoder: Encoder, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A machine that knows no model yet.
+    monkeypatch.setenv("CROSSLENS_DATA", str(tmp_path))
     index, other = server.new_index(MAPPINGS, shop(2)), server.new_index(MAPPINGS, shop(2))
     with pytest.raises(MigrationError, match=f"'{other}' exists already and is no unfinished copy of '{index}'"):
         copy(server, index, other, encoder, pictures)

@@ -97,8 +97,15 @@ def test_searches_go_on_during_a_change_and_follow_it_without_restart(
 
 
 def test_a_searcher_that_lacks_the_new_model_goes_on_with_the_old_one(
-    server: Server, encoder: Encoder, wide: Encoder, pictures: Path, caplog: pytest.LogCaptureFixture
+    server: Server,
+    encoder: Encoder,
+    wide: Encoder,
+    pictures: Path,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("CROSSLENS_DATA", str(tmp_path))
     index = filled(server, encoder, pictures)
     searcher = HybridSearcher(server.client, index, encoder, fields=["photo_vector"], mapping_ttl_s=0.0)
     change(server, index, wide, pictures)

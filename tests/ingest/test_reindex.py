@@ -157,6 +157,7 @@ def test_a_dry_run_tells_how_many_how_long_and_how_much(server: Server, encoder:
     stale = bring_up(server, index, encoder, photos, STALE, dry_run=True)
     assert stale.estimate is not None
     assert (stale.estimate.documents, stale.written) == (6, {"title_vector": 1, "photo_vector": 5})
+    assert stale.stands == {"title_vector": {"done": 299, "stale": 1}, "photo_vector": {"done": 300}}
     every = bring_up(server, index, encoder, photos, Selection(every=True), dry_run=True)
     assert every.estimate is not None
     assert every.estimate.documents == 300
