@@ -30,7 +30,7 @@ from crosslens.ingest.pipeline import Pipeline, Prepared, Task
 from crosslens.ingest.reading import Document, Reader, prefetched
 from crosslens.ingest.report import Failure, Listener, Report
 from crosslens.ingest.sending import GO_ON, Outcome, Write, Writer, patient
-from crosslens.ingest.write import FRESH_S, Options, selected
+from crosslens.ingest.write import Options, freshness, selected
 
 _ROUNDS = 50
 _SHORT_ROUND_S = 1.0
@@ -88,6 +88,11 @@ def copy_index(
     options = options or Options()
     started, client = time.monotonic(), patient(client)
     old, mapping = _single(client, index)
+    if old == into and _turned(client, into):
+        # The name is the alias, and leads to the copy already.
+        old = _noted(client, into)["of"]
+        _tidy(client, old, into)
+        return CopyReport(old, contract.vector_fields(mapping), into=into, alias=alias, switched=True)
     fields = _fields(client, old, mapping, encoders, targets)
     used = Encoders.of(encoders)
     if not targets:
@@ -240,7 +245,7 @@ class _Copy:
             options.images.reader(),
             vector_packer(client, into),
             workers=options.workers,
-            fresh_s=0.0 if options.selection.contents else FRESH_S,
+            fresh_s=freshness(options.selection),
         )
         self._writer = Writer(client, self._record)
         self._compare = compare
@@ -374,6 +379,8 @@ def _turn(client: Elasticsearch, copy: _Copy, alias: str, block: bool) -> None:
         _note(client, copy.into, {"of": copy.old, "turning": alias})
     copy.catch_up(to_the_end=block or blocked)
     report = copy.report
+    if report.failed.get("document"):
+        raise MigrationError(f"{report.failures[0].reason}: not every document could be written to {copy.into!r}")
     if report.count_before != report.count_after:
         raise MigrationError(
             f"{copy.into!r} has {report.count_after} documents and {copy.old!r} {report.count_before}; "

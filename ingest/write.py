@@ -37,8 +37,7 @@ from crosslens.ingest.sending import Outcome, Write, Writer, patient
 from crosslens.ingest.sources import ImageAccess
 
 _ROUNDS = 20
-# Seconds that a downloaded image is taken for what its URL still holds, unless changes are asked for.
-FRESH_S = 3600.0
+_FRESH_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -131,6 +130,11 @@ def fill(
     return report
 
 
+def freshness(selection: Selection) -> float:
+    """Seconds that a downloaded image is taken for what its URL still holds: none where changes are asked for."""
+    return 0.0 if selection.contents or selection.failed or selection.every else _FRESH_S
+
+
 def wanted_paths(fields: Sequence[VectorField]) -> list[str]:
     """What of a document's source a run reads: sources, state, and the objects that vectors lie in."""
     parents = {each.path.split(".")[0] for each in fields if "." in each.path}
@@ -178,7 +182,7 @@ class _Run:
             options.images.reader(),
             vector_packer(client, index),
             workers=options.workers,
-            fresh_s=0.0 if options.selection.contents else FRESH_S,
+            fresh_s=freshness(options.selection),
         )
         # Documents of which a write came too late: what was selected of them is still to be done.
         self._conflicts: set[tuple[str, str, str | None]] = set()
@@ -189,8 +193,9 @@ class _Run:
         # What was written a moment ago counts, too.
         self._reader.refresh()
         query = selection.to_read(self._fields, searchable_sources(self._client, self._index, self._fields))
+        count = self._reader.count(query)
         # Shares are equal but for chance, and only counted by reading them.
-        self._report.todo = round(self._reader.count(query) / self._options.share.parts)
+        self._report.todo = round(count / self._options.share.parts)
         if not (selection.failed or selection.every):
             for each in self._fields:
                 earlier = self._reader.count(selection.narrow(failed_query(each)))
@@ -202,7 +207,7 @@ class _Run:
         writer = Writer(self._client, self._record)
         try:
             marks = self._reader.marks()
-            if self._report.todo:
+            if count:
                 untouched = marks.untouched_since
                 pages = self._reader.pages(query, reopened=lambda: narrowed(query, untouched()))
                 self._pass(pages, self._selected, writer)

@@ -9,7 +9,7 @@ import click
 
 from crosslens.commands.options import (
     FOLDER,
-    access,
+    Encoding,
     connection,
     connection_options,
     encoding_options,
@@ -37,13 +37,7 @@ def add(
     images: tuple[str, ...],
     index_type: str,
     model: Path,
-    image_root: Path | None,
-    allow_private_urls: bool,
-    schemes: tuple[str, ...],
-    batch_size: int,
-    threads: int,
-    workers: int,
-    failures: Path,
+    encoding: Encoding,
     retry_failed: bool,
     dry_run: bool,
     as_json: bool,
@@ -59,9 +53,18 @@ def add(
         raise click.UsageError("name the fields to encode: --text FIELD[,FIELD...], --image FIELD, or both")
     options = Options(
         selection=Selection(failed=retry_failed),
-        images=access(image_root, allow_private_urls, schemes),
-        workers=workers,
+        images=encoding.images,
+        workers=encoding.workers,
         dry_run=dry_run,
     )
-    job = Job(connection(**where), index, model, batch_size, threads, options, tuple(targets), only_targets=True)
-    run(job.run, failures=failures, as_json=as_json, dry_run=dry_run)
+    job = Job(
+        connection(**where),
+        index,
+        model,
+        encoding.batch_size,
+        encoding.threads,
+        options,
+        tuple(targets),
+        only_targets=True,
+    )
+    run(job.run, failures=encoding.failures, as_json=as_json, dry_run=dry_run)

@@ -13,7 +13,7 @@ from elasticsearch import Elasticsearch
 from crosslens.client import connect
 from crosslens.commands.options import (
     FOLDER,
-    access,
+    Encoding,
     connection,
     connection_options,
     encoding_options,
@@ -54,13 +54,7 @@ def migrate(
     fields: tuple[str, ...],
     index_type: str | None,
     despite_failures: bool,
-    image_root: Path | None,
-    allow_private_urls: bool,
-    schemes: tuple[str, ...],
-    batch_size: int,
-    threads: int,
-    workers: int,
-    failures: Path,
+    encoding: Encoding,
     dry_run: bool,
     as_json: bool,
     **where: Any,
@@ -85,11 +79,11 @@ def migrate(
         _drop(client, index, chosen, dry_run, as_json)
     else:
         assert model is not None
-        encoder = Encoder(model, batch_size=batch_size, threads=threads)
+        encoder = Encoder(model, batch_size=encoding.batch_size, threads=encoding.threads)
         remember(model, encoder.fingerprint)
-        options = Options(images=access(image_root, allow_private_urls, schemes), workers=workers, dry_run=dry_run)
+        options = Options(images=encoding.images, workers=encoding.workers, dry_run=dry_run)
         retry = ["crosslens", "migrate", index, "--model", str(model)]
-        with FailureLog(failures, retry) as log, encoding_bar(note) as progress:
+        with FailureLog(encoding.failures, retry) as log, encoding_bar(note) as progress:
             report = change_model(
                 client,
                 index,

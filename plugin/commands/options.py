@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 from rich.console import Console
@@ -109,10 +111,38 @@ def parse_targets(texts: Sequence[str], images: Sequence[str], index_type: str) 
         raise click.BadParameter(str(error), param_hint="--text or --image") from error
 
 
+@dataclass(frozen=True)
+class Encoding:
+    """What `encoding_options` gather."""
+
+    images: ImageAccess
+    batch_size: int
+    threads: int
+    workers: int
+    failures: Path
+
+
 def encoding_options(command: Command) -> Command:
-    """What a run needs to open images and encode: --image-root and the like, --batch-size, --threads, --failures."""
+    """--image-root, --batch-size and the like, which reach the command as one `Encoding`, called ``encoding``."""
+
+    @functools.wraps(command)
+    def gathered(
+        *arguments: Any,
+        image_root: Path | None,
+        allow_private_urls: bool,
+        schemes: tuple[str, ...],
+        batch_size: int,
+        threads: int,
+        workers: int,
+        failures: Path,
+        **others: Any,
+    ) -> Any:
+        images = ImageAccess(image_root, allow_private_urls, schemes)
+        encoding = Encoding(images, batch_size, threads, workers, failures)
+        return command(*arguments, encoding=encoding, **others)
+
     return _decorated(
-        command,
+        cast(Command, gathered),
         [
             click.option("--image-root", type=FOLDER, help="Folder that image paths start in, and must stay in."),
             click.option(
@@ -148,11 +178,6 @@ def encoding_options(command: Command) -> Command:
             ),
         ],
     )
-
-
-def access(image_root: Path | None, allow_private_urls: bool, schemes: Sequence[str]) -> ImageAccess:
-    """What documents may refer to, as `encoding_options` say it."""
-    return ImageAccess(root=image_root, allow_private_urls=allow_private_urls, schemes=tuple(schemes))
 
 
 def _decorated(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:

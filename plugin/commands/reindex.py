@@ -12,7 +12,7 @@ import click
 from crosslens.client import connect
 from crosslens.commands.options import (
     FOLDER,
-    access,
+    Encoding,
     connection,
     connection_options,
     encoding_options,
@@ -73,13 +73,7 @@ def reindex(
     no_block: bool,
     slices: int,
     part: str | None,
-    image_root: Path | None,
-    allow_private_urls: bool,
-    schemes: tuple[str, ...],
-    batch_size: int,
-    threads: int,
-    workers: int,
-    failures: Path,
+    encoding: Encoding,
     dry_run: bool,
     as_json: bool,
     **where: Any,
@@ -106,8 +100,8 @@ def reindex(
     )
     options = Options(
         selection=selection,
-        images=access(image_root, allow_private_urls, schemes),
-        workers=workers,
+        images=encoding.images,
+        workers=encoding.workers,
         share=_share(part, slices),
         dry_run=dry_run,
     )
@@ -115,7 +109,7 @@ def reindex(
     if targets and model is None:
         raise click.UsageError("new vector fields need --model")
     chosen = fields or None
-    job = Job(connection(**where), index, model, batch_size, threads, options, targets, fields=chosen)
+    job = Job(connection(**where), index, model, encoding.batch_size, encoding.threads, options, targets, fields=chosen)
     work: Callable[[Listener, Callable[[Failure], None]], Report] = job.run
     if into:
         work = _copying(job, into, alias, not no_block)
@@ -124,7 +118,7 @@ def reindex(
         def work(progress: Listener, failed: Callable[[Failure], None]) -> Report:
             return run_shares(job, slices, progress, failed)
 
-    run(work, failures=failures, as_json=as_json, dry_run=dry_run, after=_show_copy)
+    run(work, failures=encoding.failures, as_json=as_json, dry_run=dry_run, after=_show_copy)
 
 
 def _copying(

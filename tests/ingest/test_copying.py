@@ -186,7 +186,8 @@ def test_a_run_killed_while_the_alias_turns_is_tidied_up_by_the_next(
         assert (alias in of(server, into, "aliases")) == after_the_turn
         if after_the_turn:
             server.client.index(index=into, id="new", document={"title": "written to the copy"}, refresh=True)
-        assert copy(server, index, into, encoder, pictures, alias=alias).switched
+        # By the alias, too, which leads to the copy after the turn.
+        assert copy(server, alias, into, encoder, pictures, alias=alias).switched
         assert "index.blocks.write" not in of(server, index, "settings")
         assert alias in of(server, into, "aliases")
         assert server.client.exists(index=into, id="new").body == after_the_turn

@@ -60,6 +60,7 @@ def test_cut_connections_and_refusals_lose_nothing_while_others_write(
             report = add_vectors(client, index, small, [TITLE, PHOTO], options(pictures, stale=True))
             assert report.failures == []
             editor.join()
+        print(f"{proxy.requests} requests, {proxy.cuts} cut, {proxy.refusals} refused")
         assert proxy.cuts >= (10 if "cut_every" in faults else 0)
         assert proxy.refusals >= (10 if "busy_every" in faults else 0)
     check_edits(expect_exact(server, index, encoder, pictures), [editor], 600)

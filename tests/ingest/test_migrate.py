@@ -207,6 +207,10 @@ def test_several_indices_and_several_images_change_together(
     assert change(server, ",".join(names), wide, pictures).switched
     for name in names:
         assert len(expect_exact(server, name, wide, pictures)["3"][record(server, name).fields["views"].path]) == 2
+    drop_old(server.client, ",".join(names), grace_s=0)
+    assert "views" not in expect_exact(server, names[0], wide, pictures)["3"]
+    remove_field(server.client, names[0], "views")
+    assert all_documents(server, names[0])["3"] == {"photos": ["1.png", "3.png"]}
 
 
 def test_only_the_fields_named_change(server: Server, encoder: Encoder, wide: Encoder, pictures: Path) -> None:

@@ -380,6 +380,19 @@ def test_shares_are_disjoint_and_together_everything(server: Server, encoder: En
     expect_exact(server, index, encoder, photos)
 
 
+def test_a_single_document_is_in_some_share(server: Server, encoder: Encoder, photos: Path) -> None:
+    index = server.new_index(MAPPINGS, shop(1))
+    for part in range(1, 9):
+        add_vectors(
+            server.client,
+            index,
+            encoder,
+            [TITLE, PHOTO],
+            Options(images=ImageAccess(root=photos), share=Share(part, 8)),
+        )
+    expect_exact(server, index, encoder, photos)
+
+
 OPERATIONS = st.lists(
     st.tuples(st.sampled_from(["title", "photo", "both", "clear", "delete", "create", "break"]), st.integers(0, 9)),
     max_size=12,

@@ -23,24 +23,10 @@ from crosslens.ingest.selection import Selection
 from crosslens.ingest.sources import ImageAccess
 from crosslens.ingest.write import Options, add_vectors
 from tests.conftest import Server
+from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, shop
 from tests.ingest.test_images import bomb
 
 pytestmark = pytest.mark.node
-
-TITLE = Target("title_vector", "text", ("title",))
-PHOTO = Target("photo_vector", "image", ("photo",))
-MAPPINGS: dict[str, Any] = {
-    "dynamic": "strict",
-    "properties": {
-        "title": {"type": "text"},
-        "photo": {"type": "keyword", "ignore_above": 256},
-        "price": {"type": "float"},
-    },
-}
-
-
-def shop(count: int = 60) -> list[dict[str, Any]]:
-    return [{"title": f"blue running shoe number {i}", "photo": f"{i}.png", "price": i} for i in range(count)]
 
 
 def add(server: Server, index: str, encoder: Encoder, root: Path, **options: Any) -> Report:
