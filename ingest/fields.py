@@ -31,6 +31,11 @@ def read_mappings(client: Elasticsearch, index: str) -> Mappings:
         found = client.indices.get_mapping(index=index, expand_wildcards="open")
     except NotFoundError as error:
         raise MappingError(f"no index, alias or data stream is named {index!r}; {_present(client, index)}") from error
+    return usable_mappings(index, found.body)
+
+
+def usable_mappings(index: str, found: Mapping[str, Any]) -> Mappings:
+    """The ``mappings`` objects of a get-mapping answer. Raises `MappingError` as `read_mappings` does."""
     if not found:
         raise MappingError(f"no index matches {index!r}")
     mappings = {name: entry["mappings"] for name, entry in found.items()}

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crosslens.client import Connection, connect
+    from crosslens.client import Connection, connect, connect_async
     from crosslens.errors import (
         BlockedError,
         ConnectionFailedError,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from crosslens.ingest.status import Status, survey
     from crosslens.ingest.write import Options, add_vectors, reindex
     from crosslens.node import Node
-    from crosslens.queries.hybrid import Hit, HybridSearcher, SearchResult
+    from crosslens.queries.hybrid import AsyncHybridSearcher, Hit, HybridSearcher, SearchResult
 
 _HOMES = {
     "crosslens.client": (
@@ -94,6 +94,7 @@ _HOMES = {
     ),
     "crosslens.node": ("Node",),
     "crosslens.queries.hybrid": (
+        "AsyncHybridSearcher",
         "Hit",
         "HybridSearcher",
         "SearchResult",
@@ -102,6 +103,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AsyncHybridSearcher",
     "BlockedError",
     "Connection",
     "ConnectionFailedError",
@@ -132,6 +134,7 @@ __all__ = [
     "Target",
     "add_vectors",
     "connect",
+    "connect_async",
     "copy_index",
     "drop_old",
     "migrate",

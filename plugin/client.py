@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import elasticsearch
 from elastic_transport import ConnectionError as TransportConnectionError
 from elastic_transport import TlsError, Urllib3HttpNode
-from elasticsearch import ApiError, Elasticsearch
+from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch
 
 from crosslens.errors import ConnectionFailedError
 
@@ -47,8 +48,13 @@ class Compatible8Node(Urllib3HttpNode):
     def perform_request(  # noqa: D102 - as in the base class
         self, method: str, target: str, body: bytes | None = None, headers: Any = None, request_timeout: Any = None
     ) -> NodeApiResponse:
-        rewritten = {k: _COMPATIBLE_WITH.sub("compatible-with=8", v) for k, v in dict(headers or {}).items()}
+        rewritten = compatible_with_8(headers)
         return super().perform_request(method, target, body, rewritten, request_timeout)  # type: ignore[arg-type]
+
+
+def compatible_with_8(headers: Any) -> dict[str, str]:
+    """The same headers, asking for the REST dialect of version 8."""
+    return {k: _COMPATIBLE_WITH.sub("compatible-with=8", v) for k, v in dict(headers or {}).items()}
 
 
 def connect(connection: Connection | None = None) -> Elasticsearch:
@@ -86,6 +92,18 @@ def connect(connection: Connection | None = None) -> Elasticsearch:
     if version[0] == 8:
         return Elasticsearch(**options, node_class=Compatible8Node)
     return Elasticsearch(**options)
+
+
+async def connect_async(connection: Connection | None = None) -> AsyncElasticsearch:
+    """As `connect`, for asyncio; needs aiohttp (``pip install 'elasticsearch[async]'``). Close it after use."""
+    from crosslens.async_node import Compatible8AsyncNode
+
+    # Whatever can go wrong has its message there.
+    checked = await asyncio.to_thread(connect, connection)
+    options = _options(connection or Connection())
+    if (await asyncio.to_thread(server_version, checked))[0] == 8:
+        return AsyncElasticsearch(**options, node_class=Compatible8AsyncNode)
+    return AsyncElasticsearch(**options)
 
 
 def server_version(client: Elasticsearch) -> tuple[int, ...]:

@@ -1,71 +1,127 @@
-"""Fusing the scores of several legs into one.
-
-A leg maps documents to raw scores on a scale of its own. Each leg is normalised to 0..1, weighted, and summed; a
-document that a leg didn't find takes 0 from it.
-"""
+"""Fusing the scores of several legs into one: each leg is normalised, weighted, and a mean is taken."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, Literal, TypeVar, get_args
 
 from crosslens.errors import QueryError
+from crosslens.queries import normalise
+from crosslens.queries.normalise import NORMALISERS, Normaliser
 
 Key = TypeVar("Key", bound=Hashable)
+Mean = Literal["arithmetic", "geometric", "harmonic"]
+MEANS: tuple[Mean, ...] = get_args(Mean)
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one leg adds to a document: ``raw`` score (None: not found by it), ``normalised`` 0..1, ``weighted``."""
+    """What one leg adds to a document: ``raw`` score (None: it has none), ``normalised``, and ``weighted``.
+
+    The arithmetic mean is the sum of the weighted parts.
+    """
 
     raw: float | None
     normalised: float
     weighted: float
 
 
-def theoretical_minimum(raw: Mapping[Key, float], floor: float) -> dict[Key, float]:
-    """Min-max scaling from the least possible score instead of the least one seen.
+@dataclass(frozen=True)
+class Scores(Generic[Key]):
+    """The raw scores of a leg by document, and their ``floor``, the least score possible.
 
-        n(d) = (s(d) - floor) / (max(s) - floor)
-
-    Range 0..1; the best document gets 1. Unlike plain min-max it doesn't push the last document of the window to 0
-    and doesn't change when the window grows. BM25 has floor 0, a cosine -1.
-    One hit, or equal scores, give 1. Scores that all equal the floor give 1: they matched. A score below the floor
-    counts as the floor.
-
-    Source: theoretical min-max, Bruch, Gai, Ingber (2023), An Analysis of Fusion Functions for Hybrid Retrieval,
-    section 4.2, doi 10.1145/3596512.
+    ``moments`` are mean and standard deviation of the query's score over the whole corpus, for `standardise`.
     """
-    if not raw:
-        return {}
-    highest = max(raw.values())
-    if highest <= floor:
-        return dict.fromkeys(raw, 1.0)
-    return {key: max(score - floor, 0.0) / (highest - floor) for key, score in raw.items()}
+
+    raw: Mapping[Key, float]
+    floor: float
+    moments: tuple[float, float] | None = None
 
 
 def fuse(
-    legs: Mapping[str, tuple[Mapping[Key, float], float]], weights: Mapping[str, float]
+    legs: Mapping[str, Scores[Key]],
+    weights: Mapping[str, float],
+    *,
+    normaliser: Normaliser = "theoretical-min-max",
+    mean: Mean = "arithmetic",
 ) -> dict[Key, tuple[float, dict[str, Part]]]:
-    """Weighted mean of the legs' normalised scores: each document's total, 0..1, and its part of every leg.
+    """Each document's total and its part of every leg.
 
-    ``legs`` maps a leg's name to its raw scores and their floor. Weights are divided by their sum, so that totals
-    compare between queries; a leg without a weight has 1. The total is the sum of the weighted parts.
+    Weights are divided by their sum, so that totals compare between queries; a leg without a weight has 1. Means of
+    normalised scores n with weights w (source: OpenSearch's documentation, combination techniques):
 
-    Raises `QueryError` when a weight is negative or not finite, names no leg, or all are 0.
+        arithmetic  sum(w n) / sum(w)
+        geometric   exp(sum(w ln n) / sum(w))
+        harmonic    sum(w) / sum(w / n)
+
+    In the geometric and harmonic mean only legs with n > 0 count, as in OpenSearch; so a document that one leg alone
+    scores gets that leg's score whole, and these two make sense with completed scores only.
+
+    With "standardise", the standardised legs share one scale: 0 for the corpus's mean and below, 1 for the largest z
+    of any of them; a leg without moments (BM25) is scaled by theoretical-min-max.
+
+    Raises `QueryError` when a weight is negative or not finite, names no leg, or all are 0; for an unknown normaliser
+    or mean; and for a mean of scores that may be negative.
     """
+    if normaliser not in NORMALISERS:
+        raise QueryError(f"unknown normaliser {normaliser!r}; one of {', '.join(NORMALISERS)}")
+    if mean not in MEANS:
+        raise QueryError(f"unknown mean {mean!r}; one of {', '.join(MEANS)}")
+    if normaliser == "z-score" and mean != "arithmetic":
+        raise QueryError(f"a {mean} mean needs scores that aren't negative, and z-score gives such")
     shares = _shares(list(legs), weights)
-    normalised = {name: theoretical_minimum(raw, floor) for name, (raw, floor) in legs.items()}
-    keys = dict.fromkeys(key for scores in normalised.values() for key in scores)
+    normalised = _normalise(legs, normaliser)
+    absent = {name: normalise.missing(scores, normaliser) for name, scores in normalised.items()}
     fused = {}
-    for key in keys:
+    for key in dict.fromkeys(key for scores in normalised.values() for key in scores):
         parts = {}
-        for name, (raw, _) in legs.items():
-            value = normalised[name].get(key, 0.0)
-            parts[name] = Part(raw.get(key), value, value * shares[name])
-        fused[key] = (sum(part.weighted for part in parts.values()), parts)
+        for name, scores in legs.items():
+            value = normalised[name].get(key, absent[name])
+            parts[name] = Part(scores.raw.get(key), value, value * shares[name])
+        fused[key] = (_mean([(shares[name], part.normalised) for name, part in parts.items()], mean), parts)
     return fused
+
+
+def _normalise(legs: Mapping[str, Scores[Key]], normaliser: Normaliser) -> dict[str, dict[Key, float]]:
+    if normaliser == "standardise":
+        return _standardise(legs)
+    functions = {
+        "theoretical-min-max": lambda scores: normalise.theoretical_min_max(scores.raw, scores.floor),
+        "min-max": lambda scores: normalise.min_max(scores.raw),
+        "z-score": lambda scores: normalise.z_score(scores.raw),
+        "l2": lambda scores: normalise.l2(scores.raw),
+        "rank": lambda scores: normalise.rank(scores.raw),
+    }
+    return {name: functions[normaliser](scores) for name, scores in legs.items()}
+
+
+def _standardise(legs: Mapping[str, Scores[Key]]) -> dict[str, dict[Key, float]]:
+    standardised = {
+        name: normalise.standardise(scores.raw, *scores.moments)
+        for name, scores in legs.items()
+        if scores.moments is not None
+    }
+    top = max((z for scores in standardised.values() for z in scores.values()), default=0.0)
+    return {
+        name: {key: max(z, 0.0) / top if top > 0 else 0.0 for key, z in standardised[name].items()}
+        if name in standardised
+        else normalise.theoretical_min_max(scores.raw, scores.floor)
+        for name, scores in legs.items()
+    }
+
+
+def _mean(values: Sequence[tuple[float, float]], mean: Mean) -> float:
+    if mean == "arithmetic":
+        return sum(share * value for share, value in values)
+    counted = [(share, value) for share, value in values if value > 0 and share > 0]
+    total = sum(share for share, _ in counted)
+    if not counted:
+        return 0.0
+    if mean == "geometric":
+        return math.exp(sum(share * math.log(value) for share, value in counted) / total)
+    return total / sum(share / value for share, value in counted)
 
 
 def _shares(names: list[str], weights: Mapping[str, float]) -> dict[str, float]:

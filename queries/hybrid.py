@@ -2,63 +2,82 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import binascii
+import hashlib
+import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from elasticsearch import ApiError, Elasticsearch
+from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, NotFoundError
 
+from crosslens.client import parse_version
 from crosslens.errors import MixedModelsError, ModelError, QueryError
 from crosslens.ingest import contract
 from crosslens.ingest.contract import VectorField
 from crosslens.ingest.encoder import Encoder
 from crosslens.ingest.encoders import Encoders
-from crosslens.ingest.fields import choose, read_mappings, recorded_fields
+from crosslens.ingest.fields import choose, read_mappings, recorded_fields, usable_mappings
 from crosslens.ingest.images import ImageSource
-from crosslens.queries.fusion import Part, fuse
-from crosslens.queries.legs import Leg, keyword_leg, knn_leg
+from crosslens.queries.fusion import Mean
+from crosslens.queries.legs import Key, Leg, Query, keyword_leg, knn_leg
+from crosslens.queries.normalise import Normaliser
+from crosslens.queries.search import (
+    Aggregations,
+    Fusion,
+    Hit,
+    Plan,
+    Presentation,
+    SearchResult,
+    plan,
+    reason,
+)
+from crosslens.queries.terms import Terms, vectors
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["AsyncHybridSearcher", "Hit", "HybridSearcher", "SearchResult"]
 DEFAULT_WINDOW = 100
 _LOG = logging.getLogger("crosslens")
 _MAX_WINDOW = 10_000
 # Searchers see a changed mapping at most this much later; `crosslens.ingest.migrate` waits for it.
 MAPPING_TTL_S = 30.0
 _CONSISTENT_TRIES = 10
-
-_Key = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One result: ``score`` 0..1 is the sum of the weighted ``parts``, one for each leg of the search.
-
-    ``matched`` tells, by leg, which value of a field with a vector for each value came nearest: its ``position`` among
-    the document's values, and an image's ``reference``.
-    """
-
-    index: str
-    id: str
-    score: float
-    parts: dict[str, Part]
-    source: dict[str, Any]
-    matched: dict[str, dict[str, Any]] = field(default_factory=dict)
+_RESCORES_SINCE = (8, 18)
+_VECTORS_LEFT_OUT_SINCE = (9, 2)
+_KEEP_ALIVE = "5m"
 
 
-@dataclass(frozen=True)
-class SearchResult:
-    """Hits, best first; ``found`` documents were in some leg's window; times in milliseconds."""
+class SearchOptions(TypedDict, total=False):
+    """What `HybridSearcher.search` takes by name; what each means, and the defaults, are said there."""
 
-    hits: list[Hit]
-    legs: list[str]
-    found: int
-    encode_ms: float
-    search_ms: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain dictionaries and lists, for JSON."""
-        return asdict(self)
+    image: ImageSource | Sequence[ImageSource] | None
+    less_text: str | Sequence[str] | None
+    less_image: ImageSource | Sequence[ImageSource] | None
+    like: str | Key | Sequence[str | Key] | None
+    query: Query | None
+    filter: Query | Sequence[Query] | None
+    weights: Mapping[str, float] | None
+    legs: Sequence[str] | None
+    normaliser: Normaliser
+    mean: Mean
+    complete: bool
+    min_score: float | None
+    size: int
+    source: Sequence[str] | bool
+    fields: Sequence[Any]
+    highlight: Mapping[str, Any] | None
+    aggregations: Mapping[str, Any] | None
+    aggregate_over: Literal["keyword", "window"]
+    collapse: str | None
+    candidates: int | None
+    oversample: float | None
+    page: str | Literal[True] | None
 
 
 @dataclass(frozen=True)
@@ -68,11 +87,234 @@ class _Seen:
     fields: dict[str, VectorField]
     own_paths: list[str]
     text_fields: list[str]
+    version: tuple[int, ...]
     at: float
 
 
-class HybridSearcher:
-    """Searches an index by text, by image, or by both.
+@dataclass(frozen=True)
+class _Request:
+    """A search as it was asked for, checked."""
+
+    terms: Terms
+    query: Query | None
+    filters: list[Query]
+    legs: Sequence[str] | None
+    fusion: Fusion
+    presentation: Presentation
+    aggregations: Aggregations | None
+    size: int
+    candidates: int | None
+    oversample: float | None
+    page: str | Literal[True] | None
+
+    @property
+    def digest(self) -> str:
+        """Tells this search from another one, whatever page of it is asked for."""
+        told = repr((replace(self, page=None, size=0),)).encode("utf-8", "surrogatepass")
+        return hashlib.sha256(told).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class _Page:
+    """Where a search by pages stands: the point in time, how many were shown, and of which search."""
+
+    pit: str
+    offset: int
+    digest: str
+
+    def token(self) -> str:
+        return base64.urlsafe_b64encode(json.dumps([self.pit, self.offset, self.digest]).encode()).decode()
+
+    @classmethod
+    def of(cls, token: str, digest: str) -> _Page:
+        try:
+            page = cls(*json.loads(base64.urlsafe_b64decode(token.encode())))
+        except (ValueError, TypeError, binascii.Error) as error:
+            raise QueryError("that is no token of a search's next page") from error
+        if page.digest != digest:
+            raise QueryError("the token belongs to another search; ask for the same with it, but for the size")
+        return page
+
+
+class _Searcher:
+    """What the waiting and the asynchronous searcher share: everything but talking to the server."""
+
+    def __init__(
+        self,
+        index: str,
+        encoders: Encoder | Encoders | Sequence[Encoder] | None,
+        fields: Sequence[str] | None,
+        text_fields: Sequence[str] | None,
+        window: int,
+        mapping_ttl_s: float,
+    ):
+        if not 1 <= window <= _MAX_WINDOW:
+            raise QueryError(f"window must be from 1 to {_MAX_WINDOW}, not {window}")
+        self._index, self._window = index, window
+        self._encoders = Encoders.of(encoders)
+        self._wanted, self._wanted_text, self._ttl_s = fields, text_fields, mapping_ttl_s
+        self._seen: _Seen | None = None
+
+    @property
+    def _stale(self) -> bool:
+        return self._seen is None or time.monotonic() - self._seen.at > self._ttl_s
+
+    def _request(
+        self,
+        text: str | Sequence[str] | None = None,
+        *,
+        image: ImageSource | Sequence[ImageSource] | None = None,
+        less_text: str | Sequence[str] | None = None,
+        less_image: ImageSource | Sequence[ImageSource] | None = None,
+        like: str | Key | Sequence[str | Key] | None = None,
+        query: Query | None = None,
+        filter: Query | Sequence[Query] | None = None,
+        weights: Mapping[str, float] | None = None,
+        legs: Sequence[str] | None = None,
+        normaliser: Normaliser = "theoretical-min-max",
+        mean: Mean = "arithmetic",
+        complete: bool = True,
+        min_score: float | None = None,
+        size: int = 10,
+        source: Sequence[str] | bool = True,
+        fields: Sequence[Any] = (),
+        highlight: Mapping[str, Any] | None = None,
+        aggregations: Mapping[str, Any] | None = None,
+        aggregate_over: Literal["keyword", "window"] = "keyword",
+        collapse: str | None = None,
+        candidates: int | None = None,
+        oversample: float | None = None,
+        page: str | Literal[True] | None = None,
+    ) -> _Request:
+        if not 0 <= size <= self._window:
+            raise QueryError(f"size must be from 0 to the window of {self._window}, not {size}; give a larger window")
+        if aggregate_over not in ("keyword", "window"):
+            raise QueryError(f'aggregate_over must be "keyword" or "window", not {aggregate_over!r}')
+        several = [] if like is None else [like] if isinstance(like, str | tuple) else list(like)
+        return _Request(
+            Terms.of(
+                text,
+                image,
+                less_text,
+                less_image,
+                [(self._index, each) if isinstance(each, str) else each for each in several],
+            ),
+            query,
+            [] if filter is None else [dict(filter)] if isinstance(filter, Mapping) else list(filter),
+            legs,
+            Fusion(dict(weights or {}), normaliser, mean, min_score, complete),
+            Presentation(source, tuple(fields), highlight, collapse),
+            None if aggregations is None else Aggregations(aggregations, aggregate_over),
+            size,
+            candidates,
+            oversample,
+            page,
+        )
+
+    def _legs(self, seen: _Seen, request: _Request, liked: Mapping[str, Sequence[Sequence[float]]]) -> list[Leg]:
+        terms, filters = request.terms, list(request.filters)
+        if terms.like:
+            # What is to be found more of isn't itself a result.
+            filters.append({"bool": {"must_not": [{"ids": {"values": [id for _, id in terms.like]}}]}})
+        made = vectors(terms, list(seen.fields.values()), self._encoders, liked)
+        legs = []
+        words: str | Query | None = request.query or terms.words or None
+        if words is None and terms.like and seen.text_fields:
+            documents = [{"_index": index, "_id": id} for index, id in terms.like]
+            words = {
+                "more_like_this": {
+                    "fields": seen.text_fields,
+                    "like": documents,
+                    "min_term_freq": 1,
+                    "min_doc_freq": 1,
+                }
+            }
+        if words is not None and (seen.text_fields or request.query):
+            legs.append(keyword_leg(words, seen.text_fields, window=self._window, filters=filters))
+        for name, vector in made.items():
+            legs.append(
+                knn_leg(
+                    seen.fields[name],
+                    vector,
+                    window=self._window,
+                    filters=filters,
+                    candidates=request.candidates,
+                    oversample=request.oversample,
+                )
+            )
+        return _keep(legs, request.legs)
+
+    def _plan(self, seen: _Seen, request: _Request, legs: list[Leg], page: _Page | None) -> Plan:
+        return plan(
+            self._index,
+            legs,
+            request.fusion,
+            request.presentation,
+            seen.own_paths,
+            size=request.size,
+            offset=page.offset if page else 0,
+            aggregations=request.aggregations,
+            rescore=seen.version >= _RESCORES_SINCE,
+            pit=page.pit if page else None,
+        )
+
+    def _lines(self, searches: Sequence[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+        """An ``_msearch`` of several searches, each of an index and a body; a point in time names the index itself."""
+        return [line for index, body in searches for line in ({} if "pit" in body else {"index": index}, body)]
+
+    def _liked_request(self, seen: _Seen, like: Sequence[Key]) -> list[tuple[str, dict[str, Any]]]:
+        paths = [each.path for each in seen.fields.values()]
+        source: dict[str, Any] = {"includes": paths}
+        if seen.version >= _VECTORS_LEFT_OUT_SINCE:
+            source["exclude_vectors"] = False
+        return [(index, {"query": {"ids": {"values": [id]}}, "_source": source, "size": 1}) for index, id in like]
+
+    def _liked(
+        self, seen: _Seen, like: Sequence[Key], answers: Sequence[Mapping[str, Any]]
+    ) -> dict[str, list[list[float]]]:
+        """The vectors that the documents to find more of have in each field."""
+        found: dict[str, list[list[float]]] = {}
+        for (index, id), answer in zip(like, answers, strict=True):
+            if "error" in answer or not answer["hits"]["hits"]:
+                raise QueryError(f"there is no document {id!r} in {index!r} to find more of")
+            source = answer["hits"]["hits"][0].get("_source") or {}
+            for each in seen.fields.values():
+                for vector in _vectors_at(source, each):
+                    found.setdefault(each.field, []).append(vector)
+        return found
+
+    def _see(self, mappings: Mapping[str, Mapping[str, Any]], version: tuple[int, ...]) -> _Seen:
+        """What the mappings say. Raises `MixedModelsError` in the moment in which several indices change models."""
+        chosen = choose(self._index, recorded_fields(self._index, mappings), self._wanted)
+        if self._seen is None:
+            self._encoders.check(chosen.values(), self._index)
+        for each in chosen.values():
+            self._encoders.for_field(each)
+        own = dict.fromkeys(path for mapping in mappings.values() for path in contract.own_paths(mapping))
+        known = dict.fromkeys(f for mapping in mappings.values() for f in contract.text_fields(mapping))
+        text_fields = list(known) if self._wanted_text is None else list(self._wanted_text)
+        return _Seen(chosen, list(own), text_fields, version, time.monotonic())
+
+    def _kept_seeing(self, error: ModelError) -> _Seen:
+        """The old state, after a change of model that this machine can't follow. Raises ``error`` if there is none."""
+        if self._seen is None:
+            raise error
+        _LOG.warning("searches go on with the model in use until now: %s", error)
+        return replace(self._seen, at=time.monotonic())
+
+    def _finish(
+        self, request: _Request, result: SearchResult, page: _Page | None, times: Sequence[float]
+    ) -> SearchResult:
+        """The result with its times and, by pages, the token of the next one."""
+        token = None
+        if page is not None and page.offset + len(result.hits) < result.found and result.hits:
+            token = replace(page, offset=page.offset + len(result.hits)).token()
+        started, encoded, finished = times
+        return replace(result, encode_ms=(encoded - started) * 1e3, search_ms=(finished - encoded) * 1e3, next=token)
+
+
+class HybridSearcher(_Searcher):
+    """Searches an index by text, by image, by both, or by a document.
 
         searcher = HybridSearcher(client, "products", Encoder("models/clip"))
         searcher.search("blue running shoes", filter={"term": {"in_stock": True}}).hits
@@ -101,203 +343,194 @@ class HybridSearcher:
         Raises `MappingError` when there is no such index, it has no vectors or lacks a field named, and `ModelError`
         when the model of a field is not at hand, or one that was given is of no field.
         """
-        if not 1 <= window <= _MAX_WINDOW:
-            raise QueryError(f"window must be from 1 to {_MAX_WINDOW}, not {window}")
-        self._client, self._index, self._window = client, index, window
-        self._encoders = Encoders.of(encoders)
-        self._wanted, self._wanted_text, self._ttl_s = fields, text_fields, mapping_ttl_s
-        self._seen = self._look(strict=True)
+        super().__init__(index, encoders, fields, text_fields, window, mapping_ttl_s)
+        self._client = client
+        self._current()
 
     @property
     def fields(self) -> dict[str, VectorField]:
         """The vector fields that are searched, by name."""
-        return dict(self._seen.fields)
+        return dict(self._current().fields)
 
-    def search(
-        self,
-        text: str | None = None,
-        *,
-        image: ImageSource | None = None,
-        filter: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
-        weights: Mapping[str, float] | None = None,
-        legs: Sequence[str] | None = None,
-        size: int = 10,
-        source: Sequence[str] | bool = True,
-    ) -> SearchResult:
-        """The best ``size`` documents for the text, the image, or both.
+    def search(self, text: str | Sequence[str] | None = None, **how: Unpack[SearchOptions]) -> SearchResult:
+        """The best documents for what is looked for. All arguments but ``text`` are by name.
 
-        ``filter`` is one or several Elasticsearch queries that every result meets. ``weights`` are by leg ("keyword",
-        or a vector field's name), 1 where not given; ``legs`` keeps only the legs named. ``source`` names the document
-        fields to return (False: none). With both a text and an image each vector field has two legs, FIELD:text and
-        FIELD:image; a weight for FIELD goes to both.
+        What to look for:
+        ``text``, ``image``: one or several; ``less_text``, ``less_image``: what to look away from; ``like``: a
+        document, by id or (index, id), or several, to find more of. Each field's query vector is the sum of theirs.
+        The keyword leg searches for all of ``text``, or for ``query``, any Elasticsearch query.
 
-        Raises `QueryError` for an empty query, a size beyond the window, or wrong weights; `ImageError` when the
-        image can't be read; what the server says of a bad filter comes as `QueryError` too.
+        Which documents:
+        ``filter``: one or several Elasticsearch queries that every result meets. ``min_score``: the least total.
+        ``collapse``: a field of whose values each comes once. ``size``: how many, within the window.
+
+        How they are ranked:
+        ``weights`` by leg ("keyword", or a vector field's name), 1 where not given; ``legs``: only those named.
+        ``normaliser`` and ``mean`` as in `crosslens.queries.fusion.fuse`. ``complete``: every document that one leg
+        found gets its true score in the others, in a second round trip; otherwise it takes the least from them.
+        ``candidates`` and ``oversample`` as in `crosslens.queries.legs.knn_leg`.
+
+        What is returned:
+        ``source``: document fields (False: none); ``fields``, ``highlight``: as in ``_search``. ``aggregations``: as in
+        ``_search``, over all keyword matches or, with ``aggregate_over="window"``, over the documents of the window.
+        ``page``: True for the first of pages that don't shift while the index changes, then the result's ``next``.
+
+        Raises `QueryError` for an empty query, a size beyond the window, wrong weights and the like, and for what the
+        server says of a bad filter; `ImageError` when an image can't be read.
         """
-        if not 0 <= size <= self._window:
-            raise QueryError(f"size must be from 0 to the window of {self._window}, not {size}; give a larger window")
+        request = self._request(text, **how)
         seen = self._current()
-        filters = [] if filter is None else [filter] if isinstance(filter, Mapping) else list(filter)
         started = time.perf_counter()
-        vectors = self._encode(seen, text, image)
+        liked = self._liked(seen, request.terms.like, self._ask(self._liked_request(seen, request.terms.like)))
+        legs = self._legs(seen, request, liked)
         encoded = time.perf_counter()
-        run = _keep(self._legs(seen, text, vectors, filters), legs)
-        raw, matched = self._run(run)
-        expanded = _expand_weights(weights or {}, run)
-        fused = fuse({leg.name: (scores, leg.floor) for leg, scores in zip(run, raw, strict=True)}, expanded)
-        # Equal totals are ordered by index and id, so that the same search always gives the same list.
-        best = sorted(fused.items(), key=lambda item: (-item[1][0], item[0]))[:size]
-        sources = self._sources(seen, [key for key, _ in best], source)
-        hits = [
-            Hit(key[0], key[1], total, parts, sources.get(key, {}), matched.get(key, {}))
-            for key, (total, parts) in best
-        ]
-        finished = time.perf_counter()
-        return SearchResult(
-            hits, [leg.name for leg in run], len(fused), (encoded - started) * 1e3, (finished - encoded) * 1e3
-        )
-
-    def legs(
-        self, text: str | None = None, *, image: ImageSource | None = None, filters: Sequence[dict[str, Any]] = ()
-    ) -> list[Leg]:
-        """The legs of a search, with their requests. Raises as `search` does."""
-        seen = self._current()
-        return self._legs(seen, text, self._encode(seen, text, image), filters)
-
-    def _legs(
-        self,
-        seen: _Seen,
-        text: str | None,
-        vectors: Mapping[str, Mapping[str, Sequence[float]]],
-        filters: Sequence[dict[str, Any]],
-    ) -> list[Leg]:
-        legs = []
-        if text and text.strip() and seen.text_fields:
-            legs.append(keyword_leg(text, seen.text_fields, window=self._window, filters=filters))
-        for each in seen.fields.values():
-            kinds = vectors[each.fingerprint]
-            for kind, vector in kinds.items():
-                name = each.field if len(kinds) == 1 else f"{each.field}:{kind}"
-                legs.append(knn_leg(name, each, vector, window=self._window, filters=filters))
-        return legs
-
-    def _encode(self, seen: _Seen, text: str | None, image: ImageSource | None) -> dict[str, dict[str, list[float]]]:
-        """The query's vectors by model's fingerprint, each under "text", "image" or both."""
-        vectors: dict[str, dict[str, list[float]]] = {}
-        for each in seen.fields.values():
-            if each.fingerprint in vectors:
-                continue
-            encoder = self._encoders.for_field(each)
-            made = vectors[each.fingerprint] = {}
-            if text is not None and text.strip():
-                made["text"] = encoder.encode_texts([text])[0].tolist()
-            if image is not None:
-                made["image"] = encoder.encode_images([image])[0].tolist()
-            if not made:
-                raise QueryError("nothing to search for: give a text that isn't blank, an image, or both")
-        return vectors
-
-    def _run(self, legs: Sequence[Leg]) -> tuple[list[dict[_Key, float]], dict[_Key, dict[str, dict[str, Any]]]]:
-        """Each leg's raw scores by document, and by document and leg which of its values matched."""
-        results = self._msearch([(self._index, leg.request) for leg in legs], [leg.name for leg in legs])
-        matched: dict[_Key, dict[str, dict[str, Any]]] = {}
-        scores: list[dict[_Key, float]] = []
-        for leg, hits in zip(legs, results, strict=True):
-            scores.append({(hit["_index"], hit["_id"]): leg.raw(hit["_score"]) for hit in hits})
-            for hit in hits:
-                value = leg.matched(hit)
-                if value is not None:
-                    matched.setdefault((hit["_index"], hit["_id"]), {})[leg.name] = value
-        return scores, matched
-
-    def _sources(self, seen: _Seen, keys: Sequence[_Key], source: Sequence[str] | bool) -> dict[_Key, dict[str, Any]]:
-        """The documents of the results, vectors and crosslens's own state left out."""
-        if not keys or source is False:
-            return {}
-        wanted: dict[str, list[str]] = {}
-        for index, id in keys:
-            wanted.setdefault(index, []).append(id)
-        filtered = {
-            "includes": ["*"] if source is True else list(source),
-            "excludes": seen.own_paths,
-        }
-        searches = [
-            (index, {"query": {"ids": {"values": ids}}, "size": len(ids), "_source": filtered})
-            for index, ids in wanted.items()
-        ]
-        results = self._msearch(searches, [f"results in {index}" for index in wanted])
-        return {(h["_index"], h["_id"]): h.get("_source") or {} for hits in results for h in hits}
-
-    def _msearch(self, searches: Sequence[tuple[str, dict[str, Any]]], names: Sequence[str]) -> list[list[Any]]:
-        """The hits of several searches, each of an index and a body, in one request."""
-        lines = [line for index, body in searches for line in ({"index": index}, body)]
+        page = None
+        if request.page is True:
+            pit = self._client.open_point_in_time(index=self._index, keep_alive=_KEEP_ALIVE)["id"]
+            page = _Page(pit, 0, request.digest)
+        elif request.page:
+            page = _Page.of(request.page, request.digest)
+        steps = self._plan(seen, request, legs, page)
         try:
-            responses = self._client.msearch(searches=lines)["responses"]
+            asked = next(steps)
+            while True:
+                asked = steps.send(self._ask(asked))
+        except StopIteration as end:
+            result: SearchResult = end.value
+        return self._finish(request, result, page, (started, encoded, time.perf_counter()))
+
+    def legs(self, text: str | Sequence[str] | None = None, **how: Unpack[SearchOptions]) -> list[Leg]:
+        """The legs of a search, with their requests. Takes what `search` takes, and raises as it does."""
+        request = self._request(text, **how)
+        seen = self._current()
+        liked = self._liked(seen, request.terms.like, self._ask(self._liked_request(seen, request.terms.like)))
+        return self._legs(seen, request, liked)
+
+    def _ask(self, searches: Sequence[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+        if not searches:
+            return []
+        try:
+            answers: list[dict[str, Any]] = self._client.msearch(searches=self._lines(searches)).body["responses"]
         except ApiError as error:
-            body = error.body if isinstance(error.body, dict) else {}
-            raise QueryError(f"Elasticsearch refused the search: {_reason(body.get('error') or {})}") from error
-        for name, response in zip(names, responses, strict=True):
-            if "error" in response:
-                raise QueryError(f"Elasticsearch refused the search ({name}): {_reason(response['error'])}")
-            if response["_shards"]["failed"]:
-                raise QueryError(f"{response['_shards']['failed']} shards failed in the search ({name}); try again")
-        return [response["hits"]["hits"] for response in responses]
+            raise refused(error) from error
+        return answers
 
     def _current(self) -> _Seen:
-        if time.monotonic() - self._seen.at > self._ttl_s:
+        if self._seen is None or self._stale:
             try:
                 self._seen = self._look()
             except ModelError as error:
-                # A change of model that this machine can't follow: the old vectors serve until they are dropped.
-                _LOG.warning("searches go on with the model in use until now: %s", error)
-                self._seen = replace(self._seen, at=time.monotonic())
+                self._seen = self._kept_seeing(error)
         return self._seen
 
-    def _look(self, *, strict: bool = False) -> _Seen:
-        """Reads what the index holds now: its vector fields, their models, and its text fields."""
+    def _look(self) -> _Seen:
+        version = self._seen.version if self._seen else parse_version(self._client.info()["version"]["number"])
         for remaining in reversed(range(_CONSISTENT_TRIES)):
-            mappings = read_mappings(self._client, self._index)
             try:
-                recorded = recorded_fields(self._index, mappings)
-                break
+                return self._see(read_mappings(self._client, self._index), version)
             except MixedModelsError:
                 # A change of model reaches the indices of an alias one after the other.
                 if not remaining:
                     raise
                 time.sleep(0.1)
-        chosen = choose(self._index, recorded, self._wanted)
-        if strict:
-            self._encoders.check(chosen.values(), self._index)
-        for each in chosen.values():
-            self._encoders.for_field(each)
-        own = dict.fromkeys(path for mapping in mappings.values() for path in contract.own_paths(mapping))
-        known = dict.fromkeys(f for mapping in mappings.values() for f in contract.text_fields(mapping))
-        text_fields = list(known) if self._wanted_text is None else list(self._wanted_text)
-        return _Seen(chosen, list(own), text_fields, time.monotonic())
+        raise AssertionError("the last try raises")
+
+
+class AsyncHybridSearcher(_Searcher):
+    """As `HybridSearcher`, with an asynchronous client; encoding runs on a thread. The mapping is read at first use."""
+
+    def __init__(
+        self,
+        client: AsyncElasticsearch,
+        index: str,
+        encoders: Encoder | Encoders | Sequence[Encoder] | None = None,
+        *,
+        fields: Sequence[str] | None = None,
+        text_fields: Sequence[str] | None = None,
+        window: int = DEFAULT_WINDOW,
+        mapping_ttl_s: float = MAPPING_TTL_S,
+    ):
+        """As `HybridSearcher`, but that errors of the index and the models come with the first search."""
+        super().__init__(index, encoders, fields, text_fields, window, mapping_ttl_s)
+        self._client = client
+
+    async def search(self, text: str | Sequence[str] | None = None, **how: Unpack[SearchOptions]) -> SearchResult:
+        """As `HybridSearcher.search`."""
+        request = self._request(text, **how)
+        seen = await self._current()
+        started = time.perf_counter()
+        answers = await self._ask(self._liked_request(seen, request.terms.like))
+        liked = self._liked(seen, request.terms.like, answers)
+        legs = await asyncio.to_thread(self._legs, seen, request, liked)
+        encoded = time.perf_counter()
+        page = None
+        if request.page is True:
+            opened = await self._client.open_point_in_time(index=self._index, keep_alive=_KEEP_ALIVE)
+            page = _Page(opened["id"], 0, request.digest)
+        elif request.page:
+            page = _Page.of(request.page, request.digest)
+        steps = self._plan(seen, request, legs, page)
+        try:
+            asked = next(steps)
+            while True:
+                asked = steps.send(await self._ask(asked))
+        except StopIteration as end:
+            result: SearchResult = end.value
+        return self._finish(request, result, page, (started, encoded, time.perf_counter()))
+
+    async def _ask(self, searches: Sequence[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+        if not searches:
+            return []
+        try:
+            answer = await self._client.msearch(searches=self._lines(searches))
+        except ApiError as error:
+            raise refused(error) from error
+        answers: list[dict[str, Any]] = answer.body["responses"]
+        return answers
+
+    async def _current(self) -> _Seen:
+        if self._seen is None or self._stale:
+            try:
+                self._seen = await self._look()
+            except ModelError as error:
+                self._seen = self._kept_seeing(error)
+        return self._seen
+
+    async def _look(self) -> _Seen:
+        version = self._seen.version if self._seen else parse_version((await self._client.info())["version"]["number"])
+        for remaining in reversed(range(_CONSISTENT_TRIES)):
+            try:
+                found = await self._client.indices.get_mapping(index=self._index, expand_wildcards="open")
+            except NotFoundError as error:
+                raise QueryError(f"no index, alias or data stream is named {self._index!r}") from error
+            try:
+                return await asyncio.to_thread(self._see, usable_mappings(self._index, found.body), version)
+            except MixedModelsError:
+                if not remaining:
+                    raise
+                await asyncio.sleep(0.1)
+        raise AssertionError("the last try raises")
+
+
+def refused(error: ApiError) -> QueryError:
+    """What the server says of a request as a whole."""
+    body = error.body if isinstance(error.body, dict) else {}
+    return QueryError(f"Elasticsearch refused the search: {reason(body.get('error') or {}) or error}")
+
+
+def _vectors_at(source: Mapping[str, Any], each: VectorField) -> list[list[float]]:
+    node: Any = source
+    for part in each.path.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    if not node:
+        return []
+    return [entry["vector"] for entry in node if entry.get("vector")] if each.each else [node]
 
 
 def _keep(legs: list[Leg], names: Sequence[str] | None) -> list[Leg]:
     if names is None:
         return legs
-    kept = [leg for leg in legs if leg.name in names or leg.field in names]
+    kept = [leg for leg in legs if leg.name in names]
     if not kept:
         raise QueryError(f"no leg is named {', '.join(names)}; this search has {', '.join(leg.name for leg in legs)}")
     return kept
-
-
-def _expand_weights(weights: Mapping[str, float], legs: Sequence[Leg]) -> dict[str, float]:
-    """Weights by leg: its own, else its field's. Names that are neither stay, for `fuse` to refuse."""
-    shared = {leg.field for leg in legs} - {leg.name for leg in legs}
-    expanded = {name: weight for name, weight in weights.items() if name not in shared}
-    for leg in legs:
-        if leg.field in weights:
-            expanded.setdefault(leg.name, weights[leg.field])
-    return expanded
-
-
-def _reason(error: Any) -> str:
-    """The first cause in the server's description of an error."""
-    if not isinstance(error, Mapping):
-        return str(error)
-    causes = error.get("root_cause") or [error]
-    return str(causes[0].get("reason") or error.get("reason") or error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,30 +10,79 @@ from crosslens.errors import QueryError
 from crosslens.ingest.contract import VectorField
 
 Kind = Literal["keyword", "knn"]
+Query = dict[str, Any]
+Key = tuple[str, str]
 # Elasticsearch's own limit of num_candidates.
 _MAX_CANDIDATES = 10_000
+# How many documents a completion names at a time; several vectors a document fill the candidates sooner.
+_NAMED, _NESTED_NAMED = 5_000, 250
 _INNER = "matched"
 _TOLD = ("position", "reference")
+KEYWORD = "keyword"
+
+
+def named(keys: Sequence[Key]) -> Query:
+    """A query that exactly the documents of these indices and ids meet."""
+    by_index: dict[str, list[str]] = {}
+    for index, id in keys:
+        by_index.setdefault(index, []).append(id)
+    parts: list[Query] = [
+        {"bool": {"filter": [{"term": {"_index": index}}, {"ids": {"values": ids}}]}} for index, ids in by_index.items()
+    ]
+    return parts[0] if len(parts) == 1 else {"bool": {"should": parts, "minimum_should_match": 1}}
 
 
 @dataclass(frozen=True)
 class Leg:
-    """One search of the ``_msearch``: its name, its request, and how its ``_score`` reads.
+    """One ranked list of a search: its name, its query, and how its ``_score`` reads.
 
-    ``field`` is what users call it by when several legs search one vector field: that field, or "keyword".
-    ``floor`` is the least raw score possible: 0 for BM25, -1 for a cosine. ``nested`` vectors are several a document.
+    ``name`` is the vector field's, or "keyword". ``query`` is the ``query`` or the ``knn`` of a request. ``floor`` is
+    the least raw score possible: 0 for BM25, -1 for a cosine. ``nested`` vectors are several a document; ``quantised``
+    ones are compared roughly unless rescored.
     """
 
     name: str
-    field: str
     kind: Kind
-    request: dict[str, Any]
+    query: Query
+    window: int
     floor: float
+    filters: tuple[Query, ...] = ()
     nested: bool = False
+    quantised: bool = False
 
     def raw(self, score: float) -> float:
         """The leg's own scale: BM25 as it is; the cosine behind Elasticsearch's ``_score`` = (1 + cosine) / 2."""
         return score if self.kind == "keyword" else 2.0 * score - 1.0
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """The search for the leg's window."""
+        return {**self._body(self.query, self.filters), **_bare(self.window)}
+
+    def completions(self, keys: Sequence[Key], *, rescore: bool) -> Iterator[dict[str, Any]]:
+        """Searches for the leg's scores of exactly the documents named, whether the leg found them or not.
+
+        BM25 scores are those of the whole search, since a query among ``should`` scores as it does alone, and what
+        decides them (document frequencies, lengths) doesn't depend on a filter. With as many candidates as documents
+        a filtered kNN search compares all of them; ``rescore`` asks for whole floats where the field is quantised.
+        """
+        size = _NESTED_NAMED if self.nested else _NAMED
+        for start in range(0, len(keys), size):
+            part = keys[start : start + size]
+            if self.kind == "keyword":
+                yield {"query": {"bool": {"filter": [named(part)], "should": [self.query]}}, **_bare(len(part))}
+                continue
+            candidates = _MAX_CANDIDATES if self.nested else len(part)
+            knn = {**self.query, "k": len(part), "num_candidates": candidates}
+            knn.pop("rescore_vector", None)
+            if rescore and self.quantised:
+                knn["rescore_vector"] = {"oversample": 1.0}
+            yield {**self._body(knn, (named(part),)), **_bare(len(part))}
+
+    def _body(self, query: Query, filters: Sequence[Query]) -> dict[str, Any]:
+        if self.kind == "knn":
+            return {"knn": {**query, "filter": list(filters)} if filters else query}
+        return {"query": {"bool": {"must": [query], "filter": list(filters)}} if filters else query}
 
     def matched(self, hit: Mapping[str, Any]) -> dict[str, Any] | None:
         """Which of the hit's values came nearest: its ``position`` and, of an image, its ``reference``."""
@@ -43,38 +92,46 @@ class Leg:
         return {k: v for k, v in inner[0]["_source"].items() if k in _TOLD} if inner else None
 
 
-def keyword_leg(text: str, fields: Sequence[str], *, window: int, filters: Sequence[dict[str, Any]]) -> Leg:
-    """BM25 over ``fields``, each document by its best field; any of the words may match."""
-    if not fields:
-        raise QueryError("the index has no text field to search by keyword; leave the keyword leg out")
-    query: dict[str, Any] = {
-        "multi_match": {"query": text, "fields": list(fields), "type": "best_fields", "operator": "or"}
-    }
-    if filters:
-        query = {"bool": {"must": [query], "filter": list(filters)}}
-    return Leg("keyword", "keyword", "keyword", _request(window, {"query": query}), 0.0)
+def keyword_leg(query: str | Query, fields: Sequence[str], *, window: int, filters: Sequence[Query]) -> Leg:
+    """BM25: any Elasticsearch query, or a text over ``fields``, each document by its best field, any word may match.
+
+    Raises `QueryError` for a text without fields.
+    """
+    if isinstance(query, str):
+        if not fields:
+            raise QueryError("the index has no text field to search by keyword; leave the keyword leg out")
+        query = {"multi_match": {"query": query, "fields": list(fields), "type": "best_fields", "operator": "or"}}
+    return Leg(KEYWORD, "keyword", query, window, 0.0, tuple(filters))
 
 
 def knn_leg(
-    name: str, field: VectorField, vector: Sequence[float], *, window: int, filters: Sequence[dict[str, Any]]
+    field: VectorField,
+    vector: Sequence[float],
+    *,
+    window: int,
+    filters: Sequence[Query],
+    candidates: int | None = None,
+    oversample: float | None = None,
 ) -> Leg:
     """The ``window`` nearest documents by the cosine of ``field`` and ``vector``, filtered before they are counted.
 
-    Of a field with several vectors a document, the nearest one counts, and an inner hit tells which it is.
+    ``candidates`` are what each shard looks at (None: twice the window, 200 at least); ``oversample`` times the window
+    are compared again with whole floats where the field is quantised. Of a field with several vectors a document, the
+    nearest one counts, and an inner hit tells which it is.
     """
-    knn: dict[str, Any] = {
+    knn: Query = {
         "field": field.vector_path,
         "query_vector": list(vector),
         "k": window,
-        "num_candidates": min(max(2 * window, 200), _MAX_CANDIDATES),
+        "num_candidates": min(candidates or max(2 * window, 200), _MAX_CANDIDATES),
     }
-    if filters:
-        knn["filter"] = list(filters)
+    quantised = field.index_type not in ("hnsw", "flat")
+    if oversample is not None and quantised:
+        knn["rescore_vector"] = {"oversample": oversample}
     if field.each:
-        told = [f"{field.path}.{name}" for name in _TOLD]
-        knn["inner_hits"] = {"name": _INNER, "size": 1, "_source": told}
-    return Leg(name, field.field, "knn", _request(window, {"knn": knn}), -1.0, field.each)
+        knn["inner_hits"] = {"name": _INNER, "size": 1, "_source": [f"{field.path}.{name}" for name in _TOLD]}
+    return Leg(field.field, "knn", knn, window, -1.0, tuple(filters), field.each, quantised)
 
 
-def _request(window: int, body: dict[str, Any]) -> dict[str, Any]:
-    return {**body, "size": window, "_source": False, "track_total_hits": False}
+def _bare(size: int) -> dict[str, Any]:
+    return {"size": size, "_source": False, "track_total_hits": False}

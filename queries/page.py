@@ -60,7 +60,7 @@ def _hit(hit: Hit, image_fields: Sequence[VectorField], images: ImageReader) -> 
     for field in image_fields:
         # Of several images the one that matched is shown.
         values = inputs(hit.source, field)
-        told = [value["position"] for leg, value in hit.matched.items() if leg.split(":")[0] == field.field]
+        told = [value["position"] for leg, value in hit.matched.items() if leg == field.field]
         reference = next((values[i] for i in (*told, 0) if i < len(values)), None)
         if reference is None:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,32 @@ from crosslens.commands.options import (
 )
 from crosslens.ingest.encoder import Encoder
 from crosslens.ingest.sources import ImageAccess
+from crosslens.queries.fusion import MEANS, Mean
 from crosslens.queries.hybrid import DEFAULT_WINDOW, HybridSearcher
+from crosslens.queries.normalise import NORMALISERS, Normaliser
 
 
 @click.command()
 @click.argument("index")
 @click.argument("text", required=False)
-@click.option("--image", type=FILE, help="Search by this picture, alone or with the text.")
+@click.option("--image", "images", type=FILE, multiple=True, help="Search by this picture, alone or with the text.")
+@click.option("--less", "less", multiple=True, metavar="TEXT", help="Look away from this text.")
+@click.option("--less-image", "less_images", type=FILE, multiple=True, help="Look away from this picture.")
+@click.option("--like", multiple=True, metavar="ID", help="Find more of this document of INDEX.")
 @click.option("--filter", "filter_json", metavar="JSON", help="Elasticsearch query that every result meets.")
 @click.option("--weights", metavar="LEG=W,...", help="Weights by leg, as in keyword=1,photo_vector=2; 1 if not given.")
 @click.option("--field", "fields", multiple=True, metavar="FIELD", help="Vector field to search. Default: all.")
+@click.option(
+    "--normaliser",
+    type=click.Choice(NORMALISERS),
+    default="theoretical-min-max",
+    show_default=True,
+    help="How the legs' scores become comparable.",
+)
+@click.option("--mean", type=click.Choice(MEANS), default="arithmetic", show_default=True, help="How legs are fused.")
+@click.option("--no-completion", is_flag=True, help="One round trip: what a leg didn't find gets nothing from it.")
+@click.option("--min-score", type=float, help="The least total, from 0 to 1, of a result.")
+@click.option("--collapse", metavar="FIELD", help="Show the best result of each value of this field.")
 @click.option("--size", type=click.IntRange(1), default=10, show_default=True, help="How many results.")
 @click.option(
     "--window", type=click.IntRange(1, 10_000), default=DEFAULT_WINDOW, show_default=True, help="Results of each leg."
@@ -47,10 +64,18 @@ from crosslens.queries.hybrid import DEFAULT_WINDOW, HybridSearcher
 def search(
     index: str,
     text: str | None,
-    image: Path | None,
+    images: tuple[Path, ...],
+    less: tuple[str, ...],
+    less_images: tuple[Path, ...],
+    like: tuple[str, ...],
     filter_json: str | None,
     weights: str | None,
     fields: tuple[str, ...],
+    normaliser: Normaliser,
+    mean: Mean,
+    no_completion: bool,
+    min_score: float | None,
+    collapse: str | None,
     size: int,
     window: int,
     model: Path | None,
@@ -69,19 +94,35 @@ def search(
     client = connect(connection(**where))
     encoder = Encoder(model) if model else None
     searcher = HybridSearcher(client, index, encoder, fields=fields or None, window=window)
-    result = searcher.search(text, image=image, filter=filters, weights=chosen, size=size)
+    result = searcher.search(
+        text,
+        image=list(images),
+        less_text=list(less),
+        less_image=list(less_images),
+        like=list(like),
+        filter=filters,
+        weights=chosen,
+        normaliser=normaliser,
+        mean=mean,
+        complete=not no_completion,
+        min_score=min_score,
+        collapse=collapse,
+        size=size,
+    )
+    title = _title(text, images, less, like)
     if html is not None:
         from crosslens.queries.page import write_page
 
-        images = ImageAccess(root=image_root, allow_private_urls=allow_private_urls, schemes=schemes).reader()
-        write_page(html, [(_title(text, image), result)], searcher.fields.values(), images, query=image)
+        reader = ImageAccess(root=image_root, allow_private_urls=allow_private_urls, schemes=schemes).reader()
+        query = images[0] if images else None
+        write_page(html, [(title, result)], searcher.fields.values(), reader, query=query)
         note.print(f"wrote {html}", highlight=False, soft_wrap=True)
     if as_json:
         print_json(result.as_dict())
         return
     from crosslens.queries.table import result_table
 
-    out.print(result_table(result, _title(text, image)))
+    out.print(result_table(result, title))
     if not result.hits:
         out.print("nothing was found")
     out.print(
@@ -91,6 +132,7 @@ def search(
     )
 
 
-def _title(text: str | None, image: Path | None) -> str:
+def _title(text: str | None, images: Sequence[Path], less: Sequence[str], like: Sequence[str]) -> str:
     parts = [repr(text)] if text else []
-    return " + ".join([*parts, image.name] if image else parts) or "search"
+    parts += [image.name for image in images] + [f"like {id}" for id in like]
+    return (" + ".join(parts) or "search") + "".join(f" - {each!r}" for each in less)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crosslens.errors import QueryError
-from crosslens.queries.fusion import fuse, theoretical_minimum
+from crosslens.queries import normalise
+from crosslens.queries.fusion import MEANS, Mean, Scores, fuse
+from crosslens.queries.normalise import theoretical_min_max as theoretical_minimum
 
 SCORES = st.dictionaries(st.text(min_size=1, max_size=3), st.floats(-1, 50, allow_nan=False), max_size=12)
 
@@ -19,7 +26,7 @@ def test_worked_numbers_of_one_leg() -> None:
 
 
 def test_worked_numbers_of_a_weighted_sum() -> None:
-    legs = {"keyword": ({"a": 6.0, "b": 3.0}, 0.0), "photo": ({"b": 0.6, "c": 0.2}, -1.0)}
+    legs = {"keyword": Scores({"a": 6.0, "b": 3.0}, 0.0), "photo": Scores({"b": 0.6, "c": 0.2}, -1.0)}
     fused = fuse(legs, {"keyword": 1.0, "photo": 3.0})
     assert fused["a"][0] == pytest.approx(0.25)
     assert fused["b"][0] == pytest.approx(0.25 * 0.5 + 0.75 * 1.0)
@@ -46,7 +53,7 @@ def test_edge_cases_of_one_leg(raw: dict[str, float], floor: float, expected: di
 
 
 def test_an_empty_leg_takes_its_share_from_everyone_alike() -> None:
-    legs: dict[str, tuple[dict[str, float], float]] = {"keyword": ({}, 0.0), "photo": ({"a": 0.3, "b": 0.1}, -1.0)}
+    legs = {"keyword": Scores[str]({}, 0.0), "photo": Scores({"a": 0.3, "b": 0.1}, -1.0)}
     fused = fuse(legs, {})
     assert fused["a"][0] == pytest.approx(0.5)
     assert list(fused) == ["a", "b"]
@@ -63,7 +70,7 @@ def test_an_empty_leg_takes_its_share_from_everyone_alike() -> None:
 )
 def test_wrong_weights_are_refused(weights: dict[str, float], says: str) -> None:
     with pytest.raises(QueryError, match=says):
-        fuse({"keyword": ({"a": 1.0}, 0.0), "photo": ({"a": 0.1}, -1.0)}, weights)
+        fuse({"keyword": Scores({"a": 1.0}, 0.0), "photo": Scores({"a": 0.1}, -1.0)}, weights)
 
 
 @given(SCORES, st.floats(-1, 0))
@@ -83,10 +90,130 @@ def test_normalised_scores_lie_in_0_to_1_keep_their_order_and_reach_1(raw: dict[
 def test_totals_are_the_sum_of_parts_and_do_not_depend_on_the_weights_scale(
     a: dict[str, float], b: dict[str, float], weight_a: float, weight_b: float, factor: float
 ) -> None:
-    legs = {"a": (a, -1.0), "b": (b, -1.0)}
+    legs = {"a": Scores(a, -1.0), "b": Scores(b, -1.0)}
     fused = fuse(legs, {"a": weight_a, "b": weight_b})
     scaled = fuse(legs, {"a": weight_a * factor, "b": weight_b * factor})
     for key, (total, parts) in fused.items():
         assert total == pytest.approx(sum(part.weighted for part in parts.values()))
         assert 0.0 <= total <= 1.0 + 1e-9
         assert scaled[key][0] == pytest.approx(total)
+
+
+def given_scores(values: list[float]) -> dict[str, float]:
+    return {str(i): value for i, value in enumerate(values)}
+
+
+@pytest.mark.parametrize(
+    ("function", "values", "expected"),
+    [
+        # OpenSearch's worked example, but for its floor of 0.001 under the last document, which ours leaves at 0.
+        (normalise.min_max, [0.9, 0.7, 0.1], [1.0, 0.75, 0.0]),
+        (normalise.l2, [2.0, 3.0], [0.5547, 0.8321]),
+        (normalise.z_score, [1.0, 2.0, 3.0], [-1.224745, 0.0, 1.224745]),
+        (normalise.rank, [5.0, 9.0, 9.0, 1.0], [61 / 63, 1.0, 1.0, 61 / 64]),
+        # One hit, equal scores, none, and negative ones.
+        (normalise.min_max, [3.0], [1.0]),
+        (normalise.min_max, [3.0, 3.0], [1.0, 1.0]),
+        (normalise.min_max, [], []),
+        (normalise.min_max, [-0.5, 0.5], [0.0, 1.0]),
+        (normalise.z_score, [3.0], [0.0]),
+        (normalise.z_score, [0.1, 0.1, 0.1], [0.0, 0.0, 0.0]),
+        (normalise.z_score, [], []),
+        (normalise.l2, [3.0], [1.0]),
+        (normalise.l2, [3.0, 3.0], [2**-0.5, 2**-0.5]),
+        (normalise.l2, [-1.0, 0.0], [0.0, 0.0]),
+        (normalise.l2, [], []),
+        (normalise.rank, [3.0], [1.0]),
+        (normalise.rank, [], []),
+    ],
+)
+def test_worked_numbers_and_edge_cases_of_normalisers(
+    function: Callable[[dict[str, float]], dict[str, float]], values: list[float], expected: list[float]
+) -> None:
+    assert list(function(given_scores(values)).values()) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(("mean", "total"), [("arithmetic", 0.69), ("geometric", 0.7863), ("harmonic", 0.7611)])
+def test_means_are_those_of_opensearchs_worked_example(mean: Mean, total: float) -> None:
+    # Scores of (1, 0, 0.6) by weights of (0.45, 0.15, 0.4): another document has the best score of the last two legs.
+    legs = {
+        "a": Scores({"d": 1.0}, 0.0),
+        "b": Scores({"d": 0.0, "e": 1.0}, 0.0),
+        "c": Scores({"d": 0.6, "e": 1.0}, 0.0),
+    }
+    fused = fuse(legs, {"a": 0.45, "b": 0.15, "c": 0.4}, mean=mean)
+    assert fused["d"][0] == pytest.approx(total, abs=1e-4)
+
+
+def test_ranks_fuse_by_cormacks_formula_on_random_runs() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        legs = {
+            name: Scores({f"d{d}": float(rng.random()) for d in rng.choice(40, 15, replace=False)}, 0.0)
+            for name in ("a", "b", "c")
+        }
+        fused = fuse(legs, {}, normaliser="rank")
+        for key, (total, _) in fused.items():
+            # Cormack's formula, by hand: a document that a leg lacks gets nothing from it.
+            expected = 0.0
+            for scores in legs.values():
+                ordered = sorted(scores.raw, key=lambda d: -scores.raw[d])
+                expected += 1 / (60 + ordered.index(key) + 1) if key in ordered else 0.0
+            assert total * 3 / 61 == pytest.approx(expected)
+
+
+def test_standardised_legs_share_one_scale_and_a_modality_gap_goes() -> None:
+    # Every text lies nearer to the query than any image, and the true image stands out among images.
+    legs = {
+        "texts": Scores({"t1": 0.80, "t2": 0.78}, -1.0, moments=(0.70, 0.05)),
+        "images": Scores({"i1": 0.33, "i2": 0.21}, -1.0, moments=(0.20, 0.03)),
+    }
+    raw = sorted(fuse(legs, {}), key=lambda d: -fuse(legs, {}, normaliser="standardise")[d][0])
+    assert raw == ["i1", "t1", "t2", "i2"]
+    parts = fuse(legs, {}, normaliser="standardise")
+    assert parts["i1"][1]["images"].normalised == 1.0
+    assert parts["t1"][1]["texts"].normalised == pytest.approx(2.0 / (0.13 / 0.03))
+
+
+def test_standardised_scores_below_the_corpus_mean_count_as_nothing() -> None:
+    legs = {"images": Scores({"a": 0.5, "b": 0.1}, -1.0, moments=(0.2, 0.1)), "keyword": Scores({"b": 3.0}, 0.0)}
+    fused = fuse(legs, {}, normaliser="standardise")
+    assert fused["b"][1]["images"].normalised == 0.0
+    assert fused["b"][1]["keyword"].normalised == 1.0
+    flat = {"images": Scores({"a": 0.5}, -1.0, moments=(0.2, 0.0))}
+    assert fuse(flat, {}, normaliser="standardise")["a"][0] == 0.0
+
+
+def test_by_z_score_a_document_that_a_leg_lacks_gets_the_least_of_it() -> None:
+    legs = {"a": Scores({"x": 1.0, "y": 2.0, "z": 3.0}, 0.0), "b": Scores({"w": 5.0}, 0.0)}
+    fused = fuse(legs, {}, normaliser="z-score")
+    assert fused["w"][1]["a"].normalised == pytest.approx(-1.224745)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"normaliser": "softmax"}, "unknown normaliser 'softmax'; one of theoretical-min-max"),
+        ({"mean": "median"}, "unknown mean 'median'; one of arithmetic"),
+        ({"normaliser": "z-score", "mean": "geometric"}, "a geometric mean needs scores that aren't negative"),
+    ],
+)
+def test_fusions_that_make_no_sense_say_why(how: dict[str, Any], says: str) -> None:
+    with pytest.raises(QueryError, match=says):
+        fuse({"a": Scores({"x": 1.0}, 0.0)}, {}, **how)
+
+
+@given(SCORES, SCORES, st.sampled_from(normalise.NORMALISERS), st.sampled_from(MEANS))
+def test_any_fusion_of_any_scores_is_finite_and_keeps_the_order_of_a_single_leg(
+    a: dict[str, float], b: dict[str, float], normaliser: normalise.Normaliser, mean: Mean
+) -> None:
+    if normaliser == "z-score" and mean != "arithmetic":
+        return
+    fused = fuse({"a": Scores(a, -1.0, (0.5, 2.0)), "b": Scores(b, -1.0)}, {}, normaliser=normaliser, mean=mean)
+    assert fused.keys() == a.keys() | b.keys()
+    assert all(math.isfinite(total) for total, _ in fused.values())
+    alone = fuse({"a": Scores(a, -1.0, (0.5, 2.0))}, {}, normaliser=normaliser, mean=mean)
+    for x in a:
+        for y in a:
+            if a[x] < a[y]:
+                assert alone[x][0] <= alone[y][0] + 1e-12

@@ -117,13 +117,17 @@ def test_deleted_documents_are_not_found(searcher: HybridSearcher) -> None:
     assert not set(ids(searcher.search("shoe number 105", size=100))) & {str(i) for i in range(100, 120)}
 
 
-def test_text_and_image_give_each_vector_field_two_legs(searcher: HybridSearcher, pictures: Path) -> None:
+def test_text_and_image_are_one_vector_for_each_field(
+    searcher: HybridSearcher, encoder: Encoder, pictures: Path
+) -> None:
     result = searcher.search("blue", image=pictures / "3.png", weights={"photo_vector": 2, "keyword": 0}, size=100)
-    assert result.legs[1:] == ["photo_vector:text", "photo_vector:image", "title_vector:text", "title_vector:image"]
-    best = result.hits[0].parts
-    assert best["keyword"].weighted == 0.0
-    top = max(hit.parts["photo_vector:image"].weighted for hit in result.hits)
-    assert top == pytest.approx(2 / 6)
+    assert result.legs == ["keyword", "photo_vector", "title_vector"]
+    assert result.hits[0].parts["keyword"].weighted == 0.0
+    assert max(hit.parts["photo_vector"].weighted for hit in result.hits) == pytest.approx(2 / 3)
+    both = encoder.encode_texts(["blue"])[0] + encoder.encode_images([pictures / "3.png"])[0]
+    stored = encoder.encode_images([pictures / result.hits[0].source["photo"]])[0]
+    expected = float(stored @ both / np.linalg.norm(both))
+    assert result.hits[0].parts["photo_vector"].raw == pytest.approx(expected, abs=1e-5)
 
 
 def test_an_image_alone_has_no_keyword_leg(searcher: HybridSearcher, pictures: Path) -> None:

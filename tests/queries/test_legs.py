@@ -8,7 +8,7 @@ import pytest
 
 from crosslens.errors import QueryError
 from crosslens.ingest.contract import VectorField
-from crosslens.queries.legs import keyword_leg, knn_leg
+from crosslens.queries.legs import keyword_leg, knn_leg, named
 
 FILTER = {"term": {"colour": "blue"}}
 PHOTO = VectorField("photo_vector", "image", ("photo",), "clip", "f00d", 2, "int8_hnsw", path="photo_vector_2")
@@ -44,7 +44,7 @@ def test_a_keyword_leg_needs_a_text_field() -> None:
 
 
 def test_the_knn_leg_filters_before_it_counts_and_reads_its_score_as_a_cosine() -> None:
-    leg = knn_leg("photo", PHOTO, [1.0, 0.0], window=100, filters=[FILTER])
+    leg = knn_leg(PHOTO, [1.0, 0.0], window=100, filters=[FILTER])
     assert leg.request["knn"] == {
         "field": "photo_vector_2",
         "query_vector": [1.0, 0.0],
@@ -57,16 +57,45 @@ def test_the_knn_leg_filters_before_it_counts_and_reads_its_score_as_a_cosine() 
 
 @pytest.mark.parametrize(("window", "candidates"), [(1, 200), (150, 300), (9_000, 10_000)])
 def test_candidates_stay_within_what_the_server_allows(window: int, candidates: int) -> None:
-    request = knn_leg("p", PHOTO, [1.0], window=window, filters=[]).request
+    request = knn_leg(PHOTO, [1.0], window=window, filters=[]).request
     assert request["knn"]["num_candidates"] == candidates
     assert request["size"] == window
 
 
 def test_a_leg_over_several_vectors_a_document_asks_which_one_matched() -> None:
     field = replace(PHOTO, each=True)
-    leg = knn_leg("photos", field, [1.0, 0.0], window=10, filters=[])
+    leg = knn_leg(field, [1.0, 0.0], window=10, filters=[])
     assert leg.request["knn"]["field"] == "photo_vector_2.vector"
     assert leg.request["knn"]["inner_hits"]["_source"] == ["photo_vector_2.position", "photo_vector_2.reference"]
     hit = {"inner_hits": {"matched": {"hits": {"hits": [{"_source": {"position": 3, "reference": "d.png"}}]}}}}
     assert leg.matched(hit) == {"position": 3, "reference": "d.png"}
-    assert knn_leg("photo", PHOTO, [1.0], window=10, filters=[]).matched({}) is None
+    assert knn_leg(PHOTO, [1.0], window=10, filters=[]).matched({}) is None
+
+
+def test_a_completion_names_its_documents_and_takes_all_of_them_for_candidates() -> None:
+    leg = knn_leg(PHOTO, [1.0, 0.0], window=10, filters=[FILTER], oversample=3)
+    keys = [("shop", str(i)) for i in range(7_000)]
+    first, second = leg.completions(keys, rescore=True)
+    assert (first["knn"]["k"], first["knn"]["num_candidates"], second["size"]) == (5_000, 5_000, 2_000)
+    assert first["knn"]["rescore_vector"] == {"oversample": 1.0}
+    assert first["knn"]["filter"] == [named(keys[:5_000])]
+    assert "rescore_vector" not in next(iter(leg.completions(keys, rescore=False)))["knn"]
+    whole = knn_leg(replace(PHOTO, index_type="hnsw"), [1.0, 0.0], window=10, filters=[])
+    assert "rescore_vector" not in next(iter(whole.completions(keys, rescore=True)))["knn"]
+
+
+def test_a_keyword_completion_scores_without_having_to_match() -> None:
+    leg = keyword_leg("blue", ["title"], window=5, filters=[FILTER])
+    (body,) = leg.completions([("shop", "1")], rescore=True)
+    assert body["query"]["bool"] == {"filter": [named([("shop", "1")])], "should": [leg.query]}
+
+
+def test_documents_of_several_indices_are_named_with_their_index() -> None:
+    query = named([("a", "1"), ("b", "1"), ("a", "2")])
+    assert query["bool"]["minimum_should_match"] == 1
+    assert query["bool"]["should"][0]["bool"]["filter"] == [{"term": {"_index": "a"}}, {"ids": {"values": ["1", "2"]}}]
+
+
+def test_any_query_can_be_the_keyword_leg() -> None:
+    query = {"match_phrase": {"title": "blue shoe"}}
+    assert keyword_leg(query, [], window=5, filters=[]).request["query"] == query
