@@ -26,6 +26,7 @@ from crosslens.ingest.fields import (
     vector_packer,
     with_path,
 )
+from crosslens.ingest.moments import note_moments
 from crosslens.ingest.pipeline import Pipeline, Prepared, Task
 from crosslens.ingest.reading import Document, Reader, prefetched
 from crosslens.ingest.report import Failure, Listener, Report
@@ -120,6 +121,7 @@ def copy_index(
     finally:
         copy.close()
         _tidy(client, old, into)
+        copy.note_moments()
         report.seconds = time.monotonic() - started
     return report
 
@@ -293,6 +295,11 @@ class _Copy:
             self._copied.refresh()
         self.report.count_before = self._original.count(everything)
         self.report.count_after = self._copied.count(everything)
+
+    def note_moments(self) -> None:
+        """Notes the moments of the vectors made for the copy; those that were copied are `calibrate`'s to gather."""
+        moments = {(self.into, path): each for (_, path), each in self._pipeline.moments.items()}
+        note_moments(self.client, self._fields, moments)
 
     def close(self) -> None:
         """Writes what was handed over, and ends the writer."""

@@ -17,6 +17,7 @@ from crosslens.ingest import documents
 from crosslens.ingest.contract import STATE, VectorField
 from crosslens.ingest.documents import State
 from crosslens.ingest.encoders import Encoders
+from crosslens.ingest.moments import Moments
 from crosslens.ingest.reading import Document
 from crosslens.ingest.sources import ImageReader, is_remote
 from crosslens.ingest.transform import Float32Array
@@ -72,6 +73,8 @@ class Pipeline:
         self._fields, self._images, self._pack = fields, images, pack
         self._fresh_s = fresh_s
         self._workers = workers
+        # Of all vectors made so far, by index and the field's path.
+        self.moments: dict[tuple[str, str], Moments] = {}
         batch = max(encoder.batch_size for encoder in self._encoders.values())
         # Prepared images are large: as many as one run of the encoder takes.
         self._chunk = batch if any(each.modality == "image" for each in fields) else _TEXT_BATCHES * batch
@@ -180,12 +183,20 @@ class Pipeline:
             if not rows:
                 continue
             made: dict[int, dict[int, Any]] = {}
-            for (p, i), vector in zip(rows, self._vectors(each, rows), strict=True):
+            vectors = self._vectors(each, rows)
+            self._gather(each, [p.document.index for p, _ in rows], vectors)
+            for (p, i), vector in zip(rows, vectors, strict=True):
                 made.setdefault(id(p), {})[i] = self._pack(vector)
             for p in chunk:
                 if id(p) in made:
                     p.vectors[each.path] = _stored(each, p.inputs[each.path], made[id(p)])
                 p.pixels.pop(each.path, None)
+
+    def _gather(self, each: VectorField, indices: Sequence[str], vectors: Float32Array) -> None:
+        for index in dict.fromkeys(indices):
+            here = Moments.of(vectors[[i for i, name in enumerate(indices) if name == index]])
+            before = self.moments.get((index, each.path))
+            self.moments[index, each.path] = here if before is None else before.merged(here)
 
     def _vectors(self, each: VectorField, rows: Sequence[tuple[Prepared, int]]) -> Float32Array:
         encoder = self._encoders[each.path]

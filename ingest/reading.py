@@ -59,7 +59,10 @@ class Share:
 
 
 class Reader:
-    """Reads documents of ``index`` with the fields ``wanted`` of their source, or all (None) but those ``left_out``."""
+    """Reads documents of ``index`` with the fields ``wanted`` of their source, or all (None) but those ``left_out``.
+
+    All of a document includes its vectors; ``wanted`` ones only with ``vectors``, in `pages` alone.
+    """
 
     def __init__(
         self,
@@ -69,16 +72,18 @@ class Reader:
         share: Share | None = None,
         *,
         left_out: Sequence[str] = (),
+        vectors: bool = False,
     ):
         self._client, self._index, self._share = patient(client), index, share or Share()
         self._with_vectors = False
+        newer = (wanted is None or vectors) and server_version(client) >= _VECTORS_LEFT_OUT_SINCE
         if wanted is not None:
-            self._filter: Any = {"includes": list(wanted)}
+            self._filter: Any = {"includes": list(wanted), **({"exclude_vectors": False} if newer else {})}
         elif left_out:
             self._filter = {"excludes": list(left_out)}
         else:
-            self._with_vectors = server_version(client) >= _VECTORS_LEFT_OUT_SINCE
-            self._filter = {"exclude_vectors": False} if self._with_vectors else True
+            self._with_vectors = newer
+            self._filter = {"exclude_vectors": False} if newer else True
 
     def pages(
         self, query: dict[str, Any], *, reopened: Callable[[], dict[str, Any]] | None = None

@@ -29,6 +29,7 @@ from crosslens.ingest.fields import (
     searchable_sources,
     vector_packer,
 )
+from crosslens.ingest.moments import note_moments
 from crosslens.ingest.pipeline import Pipeline, Prepared, Task
 from crosslens.ingest.reading import Document, Reader, Share, prefetched
 from crosslens.ingest.report import Failure, Listener, Report
@@ -232,6 +233,7 @@ class _Run:
         if not self._report.interrupted:
             writer.flush()
         self._reader.refresh()
+        note_moments(self._client, self._fields, self._pipeline.moments)
 
     def _look(self, query: dict[str, Any]) -> None:
         """Counts how documents stand and what a run would do, and estimates what it takes.

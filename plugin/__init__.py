@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from crosslens.ingest.encoder import Encoder
     from crosslens.ingest.encoders import Encoders
     from crosslens.ingest.migrate import Migration, drop_old, migrate, rollback
+    from crosslens.ingest.moments import calibrate
     from crosslens.ingest.remove import Removal, remove_field
     from crosslens.ingest.report import Failure, Report
     from crosslens.ingest.selection import Selection
@@ -73,6 +74,7 @@ _HOMES = {
         "migrate",
         "rollback",
     ),
+    "crosslens.ingest.moments": ("calibrate",),
     "crosslens.ingest.remove": (
         "Removal",
         "remove_field",
@@ -90,6 +92,7 @@ _HOMES = {
     "crosslens.ingest.write": (
         "Options",
         "add_vectors",
+        "calibrate",
         "reindex",
     ),
     "crosslens.node": ("Node",),
@@ -133,6 +136,7 @@ __all__ = [
     "Status",
     "Target",
     "add_vectors",
+    "calibrate",
     "connect",
     "connect_async",
     "copy_index",

@@ -14,6 +14,7 @@ from crosslens.errors import CrosslensError
 # Each command's module is imported only when it is used: `crosslens node` needs neither ONNX Runtime nor NumPy.
 _COMMANDS = {
     "add": "Gives the documents of an index the vectors they lack.",
+    "calibrate": "Measures an index's vectors, so that texts and pictures compare.",
     "demo": "Starts a node, indexes 1,400 pictures, adds vectors, and compares searches.",
     "export": "Exports a checkpoint to ONNX.",
     "migrate": "Changes the model of an index's vectors while searches go on.",

@@ -23,6 +23,7 @@ from crosslens.ingest.encoder import Encoder
 from crosslens.ingest.encoders import Encoders
 from crosslens.ingest.fields import choose, read_mappings, recorded_fields, usable_mappings
 from crosslens.ingest.images import ImageSource
+from crosslens.ingest.moments import MOMENTS_INDEX, Moments, moments_query, read_moments, vectors_of
 from crosslens.queries.fusion import Mean
 from crosslens.queries.legs import Key, Leg, Query, keyword_leg, knn_leg
 from crosslens.queries.normalise import Normaliser
@@ -87,8 +88,10 @@ class _Seen:
     fields: dict[str, VectorField]
     own_paths: list[str]
     text_fields: list[str]
+    indices: list[str]
     version: tuple[int, ...]
     at: float
+    moments: dict[str, Moments] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,11 @@ class _Request:
     candidates: int | None
     oversample: float | None
     page: str | Literal[True] | None
+
+    @property
+    def needs_moments(self) -> bool:
+        """Whether the corpus's moments have a part in the ranking."""
+        return self.fusion.normaliser == "standardise"
 
     @property
     def digest(self) -> str:
@@ -245,10 +253,15 @@ class _Searcher:
         return _keep(legs, request.legs)
 
     def _plan(self, seen: _Seen, request: _Request, legs: list[Leg], page: _Page | None) -> Plan:
+        moments = {
+            leg.name: seen.moments[leg.name].of_cosine(leg.query["query_vector"])
+            for leg in legs
+            if seen.moments is not None and leg.kind == "knn" and request.needs_moments
+        }
         return plan(
             self._index,
             legs,
-            request.fusion,
+            replace(request.fusion, moments=moments),
             request.presentation,
             seen.own_paths,
             size=request.size,
@@ -279,9 +292,30 @@ class _Searcher:
                 raise QueryError(f"there is no document {id!r} in {index!r} to find more of")
             source = answer["hits"]["hits"][0].get("_source") or {}
             for each in seen.fields.values():
-                for vector in _vectors_at(source, each):
+                for vector in vectors_of(source, each):
                     found.setdefault(each.field, []).append(vector)
         return found
+
+    def _moments_request(self, seen: _Seen, request: _Request) -> list[tuple[str, dict[str, Any]]]:
+        """The search for the corpus's moments, where they are needed and not known yet."""
+        if seen.moments is not None or not request.needs_moments:
+            return []
+        return [(MOMENTS_INDEX, moments_query(seen.indices, list(seen.fields.values())))]
+
+    def _with_moments(self, seen: _Seen, answers: Sequence[Mapping[str, Any]]) -> _Seen:
+        """The same, with the moments that were asked for. Raises `QueryError` when a field has none."""
+        if not answers:
+            return seen
+        hits = [] if "error" in answers[0] else answers[0]["hits"]["hits"]
+        found = read_moments(hits, list(seen.fields.values()))
+        missing = sorted(seen.fields.keys() - found.keys())
+        if missing:
+            raise QueryError(
+                f"the vectors of {', '.join(missing)} in {self._index!r} have not been measured; "
+                f"run: crosslens calibrate {self._index}"
+            )
+        self._seen = replace(seen, moments=found)
+        return self._seen
 
     def _see(self, mappings: Mapping[str, Mapping[str, Any]], version: tuple[int, ...]) -> _Seen:
         """What the mappings say. Raises `MixedModelsError` in the moment in which several indices change models."""
@@ -293,7 +327,7 @@ class _Searcher:
         own = dict.fromkeys(path for mapping in mappings.values() for path in contract.own_paths(mapping))
         known = dict.fromkeys(f for mapping in mappings.values() for f in contract.text_fields(mapping))
         text_fields = list(known) if self._wanted_text is None else list(self._wanted_text)
-        return _Seen(chosen, list(own), text_fields, version, time.monotonic())
+        return _Seen(chosen, list(own), text_fields, list(mappings), version, time.monotonic())
 
     def _kept_seeing(self, error: ModelError) -> _Seen:
         """The old state, after a change of model that this machine can't follow. Raises ``error`` if there is none."""
@@ -382,6 +416,7 @@ class HybridSearcher(_Searcher):
         seen = self._current()
         started = time.perf_counter()
         liked = self._liked(seen, request.terms.like, self._ask(self._liked_request(seen, request.terms.like)))
+        seen = self._with_moments(seen, self._ask(self._moments_request(seen, request)))
         legs = self._legs(seen, request, liked)
         encoded = time.perf_counter()
         page = None
@@ -461,6 +496,7 @@ class AsyncHybridSearcher(_Searcher):
         started = time.perf_counter()
         answers = await self._ask(self._liked_request(seen, request.terms.like))
         liked = self._liked(seen, request.terms.like, answers)
+        seen = self._with_moments(seen, await self._ask(self._moments_request(seen, request)))
         legs = await asyncio.to_thread(self._legs, seen, request, liked)
         encoded = time.perf_counter()
         page = None
@@ -516,15 +552,6 @@ def refused(error: ApiError) -> QueryError:
     """What the server says of a request as a whole."""
     body = error.body if isinstance(error.body, dict) else {}
     return QueryError(f"Elasticsearch refused the search: {reason(body.get('error') or {}) or error}")
-
-
-def _vectors_at(source: Mapping[str, Any], each: VectorField) -> list[list[float]]:
-    node: Any = source
-    for part in each.path.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    if not node:
-        return []
-    return [entry["vector"] for entry in node if entry.get("vector")] if each.each else [node]
 
 
 def _keep(legs: list[Leg], names: Sequence[str] | None) -> list[Leg]:

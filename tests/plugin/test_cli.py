@@ -50,7 +50,7 @@ def test_every_command_and_option_has_help(path: tuple[str, ...], command: click
 
 def test_the_lazy_list_is_the_commands_own_first_sentence() -> None:
     assert set(cli.list_commands(click.Context(cli))) == {
-        *("add", "demo", "export", "migrate", "node", "reindex", "remove", "search", "status")
+        *("add", "calibrate", "demo", "export", "migrate", "node", "reindex", "remove", "search", "status")
     }
 
 

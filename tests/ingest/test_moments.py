@@ -1,0 +1,115 @@
+"""Mean and covariance of vectors: exact, merged exactly, gathered while writing, and read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crosslens.errors import MappingError, QueryError
+from crosslens.ingest.contract import Target, parse_target
+from crosslens.ingest.encoder import Encoder
+from crosslens.ingest.moments import MOMENTS_INDEX, Moments, calibrate
+from crosslens.ingest.selection import Selection
+from crosslens.ingest.sources import ImageAccess
+from crosslens.ingest.write import Options, add_vectors
+from crosslens.queries.hybrid import HybridSearcher
+from tests.conftest import Server
+from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, shop
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@given(st.integers(2, 40), st.integers(1, 40), st.integers(2, 12), st.integers(0, 2**32 - 1))
+def test_the_moments_of_a_querys_cosine_are_those_of_all_its_cosines(n: int, m: int, dims: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = unit(rng.normal(size=(n, dims)) + 1), unit(rng.normal(size=(m, dims)))
+    query = unit(rng.normal(size=(1, dims)))[0]
+    cosines = np.concatenate([first, second]) @ query
+    merged = Moments.of(first).merged(Moments.of(second))
+    mean, deviation = merged.of_cosine(query.tolist())
+    assert merged.count == n + m
+    assert mean == pytest.approx(cosines.mean(), abs=1e-9)
+    assert deviation == pytest.approx(cosines.std(), abs=1e-7)
+    # Stored as float32.
+    again = Moments.from_source(merged.as_source())
+    assert again.of_cosine(query.tolist()) == pytest.approx((mean, deviation), abs=1e-3)
+
+
+def test_vectors_are_made_unit_first() -> None:
+    assert Moments.of([[3.0, 0.0], [0.0, 0.5]]).mean.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.node
+def test_moments_are_gathered_while_writing_and_standardise_uses_them(
+    server: Server, encoder: Encoder, pictures: Path
+) -> None:
+    index = server.new_index(MAPPINGS, shop(50))
+    exact = [Target(each.field, each.modality, each.sources, "hnsw") for each in (TITLE, PHOTO)]
+    add_vectors(server.client, index, encoder, exact, Options(images=ImageAccess(root=pictures)))
+    for i in range(10):
+        server.client.index(index=index, document={"title": f"red hat {i}", "photo": f"{i}.png"})
+    add_vectors(server.client, index, encoder, exact, Options(images=ImageAccess(root=pictures)))
+    searcher = HybridSearcher(server.client, index, encoder)
+    result = searcher.search("red hat", normaliser="standardise", size=60)
+    query = encoder.encode_texts(["red hat"])[0]
+    texts = [f"blue running shoe number {i}" for i in range(50)] + [f"red hat {i}" for i in range(10)]
+    files = [pictures / f"{i}.png" for i in [*range(50), *range(10)]]
+    z = {}
+    made = {"title_vector": encoder.encode_texts(texts), "photo_vector": encoder.encode_images(files)}
+    for name, vectors in made.items():
+        cosines = vectors @ query
+        z[name] = (cosines.mean(), cosines.std())
+    top = max((hit.parts[name].raw - z[name][0]) / z[name][1] for hit in result.hits for name in z)  # type: ignore[operator]
+    for hit in result.hits:
+        for name, (mean, deviation) in z.items():
+            raw = hit.parts[name].raw
+            assert raw is not None
+            assert hit.parts[name].normalised == pytest.approx(max((raw - mean) / deviation, 0) / top, abs=1e-3)
+    # Encoded again, they count again; measured anew, they don't.
+    again = Options(Selection(every=True), ImageAccess(root=pictures))
+    add_vectors(server.client, index, encoder, exact, again)
+    noted = server.client.get(index=MOMENTS_INDEX, id=f"{index}/title_vector")["_source"]
+    assert noted["count"] == 120
+    assert calibrate(server.client, index) == {"title_vector": 60, "photo_vector": 60}
+    measured = server.client.get(index=MOMENTS_INDEX, id=f"{index}/title_vector")["_source"]
+    assert Moments.from_source(measured).mean == pytest.approx(Moments.from_source(noted).mean, abs=1e-5)
+
+
+@pytest.mark.node
+def test_an_index_made_anew_under_its_name_is_measured_anew(server: Server, encoder: Encoder) -> None:
+    index = server.new_index(MAPPINGS, shop(5))
+    add_vectors(server.client, index, encoder, [TITLE])
+    server.client.indices.delete(index=index)
+    server.client.indices.create(index=index, mappings=MAPPINGS)
+    server.client.index(index=index, document={"title": "hat"}, refresh=True)
+    add_vectors(server.client, index, encoder, [TITLE])
+    assert server.client.get(index=MOMENTS_INDEX, id=f"{index}/title_vector")["_source"]["count"] == 1
+
+
+@pytest.mark.node
+def test_several_vectors_a_document_are_measured_one_by_one(server: Server, encoder: Encoder, pictures: Path) -> None:
+    index = server.new_index({}, [{"photos": ["1.png", "2.png"]}, {"photos": ["3.png"]}])
+    target = parse_target("views=photos[]", "image")
+    add_vectors(server.client, index, encoder, [target], Options(images=ImageAccess(root=pictures)))
+    assert calibrate(server.client, index) == {"views": 3}
+    assert HybridSearcher(server.client, index, encoder).search("hat", normaliser="standardise").hits
+
+
+@pytest.mark.node
+def test_vectors_that_were_not_measured_say_how(server: Server, encoder: Encoder) -> None:
+    index = server.new_index(MAPPINGS, shop(5))
+    add_vectors(server.client, index, encoder, [TITLE])
+    server.client.delete(index=MOMENTS_INDEX, id=f"{index}/title_vector", refresh=True)
+    searcher = HybridSearcher(server.client, index, encoder)
+    with pytest.raises(QueryError, match=f"have not been measured; run: crosslens calibrate {index}"):
+        searcher.search("hat", normaliser="standardise")
+    calibrate(server.client, index)
+    assert searcher.search("hat", normaliser="standardise").hits
+    with pytest.raises(MappingError, match="no vector field foto"):
+        calibrate(server.client, index, fields=["foto"])
