@@ -10,7 +10,8 @@ import base64
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from crosslens.errors import MappingError
 from crosslens.ingest.contract import VectorField
+from crosslens.ingest.encoders import Encoders
 from crosslens.ingest.fields import choose, read_mappings, recorded_fields
 from crosslens.ingest.reading import Reader, prefetched
 from crosslens.ingest.selection import done_query
@@ -37,11 +39,15 @@ _LOG = logging.getLogger("crosslens")
 
 @dataclass(frozen=True)
 class Moments:
-    """Of ``count`` unit vectors of d dims: ``mean`` float64 [d] and (population) ``covariance`` float64 [d, d]."""
+    """Of ``count`` unit vectors of d dims: ``mean`` float64 [d] and (population) ``covariance`` float64 [d, d].
+
+    ``null`` are the largest standardised cosines that queries without an answer reached, if such were tried.
+    """
 
     count: int
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
+    null: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, vectors: Float32Array | Sequence[Sequence[float]]) -> Moments:
@@ -62,7 +68,22 @@ class Moments:
             + other.covariance * other.count
             + np.outer(apart, apart) * (self.count * other.count / count)
         ) / count
-        return Moments(count, mean, covariance)
+        return Moments(count, mean, covariance, self.null + other.null)
+
+    def noise_floor(self, false_alarm: float) -> float:
+        """The standardised cosine that the best of all documents exceeds with probability ``false_alarm`` by chance.
+
+        Where queries without an answer were tried (`try_null_queries`), the quantile of what they reached; else that of
+        the largest of ``count`` independent normal deviates, F(z)^count = 1 - false_alarm, which real vectors only
+        come near. Raises `ValueError` unless ``false_alarm`` lies between 0 and 1.
+        """
+        if not 0 < false_alarm < 1:
+            raise ValueError(f"the false-alarm rate must lie between 0 and 1, not {false_alarm}")
+        if self.null:
+            return float(np.quantile(self.null, 1 - false_alarm, method="higher"))
+        # log1p and expm1 keep the digits that (1 - a)^(1/n), close to 1, would lose.
+        beyond = -math.expm1(math.log1p(-false_alarm) / max(self.count, 1))
+        return -NormalDist().inv_cdf(beyond)
 
     def of_cosine(self, query: Sequence[float]) -> tuple[float, float]:
         """Mean and standard deviation of the cosine between ``query`` (unit, [d]) and every vector."""
@@ -71,13 +92,15 @@ class Moments:
 
     def as_source(self) -> dict[str, Any]:
         """What is stored: float32, base64."""
-        return {"count": self.count, "mean": _packed(self.mean), "covariance": _packed(self.covariance)}
+        stored = {"count": self.count, "mean": _packed(self.mean), "covariance": _packed(self.covariance)}
+        return {**stored, "null": list(self.null)}
 
     @classmethod
     def from_source(cls, source: Mapping[str, Any]) -> Moments:
         """What `as_source` stored."""
         mean = _unpacked(source["mean"])
-        return cls(int(source["count"]), mean, _unpacked(source["covariance"]).reshape(len(mean), len(mean)))
+        covariance = _unpacked(source["covariance"]).reshape(len(mean), len(mean))
+        return cls(int(source["count"]), mean, covariance, tuple(source.get("null", ())))
 
 
 def _packed(values: NDArray[np.float64]) -> str:
@@ -137,12 +160,43 @@ def calibrate(
         for each in chosen.values():
             moments = _gather(client, name, each, sample, progress)
             if moments is not None:
-                store_moments(client, name, each, moments, replace=True)
+                store_moments(client, name, each, moments, anew=True)
                 counts[each.field] = counts.get(each.field, 0) + moments.count
     empty = sorted(chosen.keys() - counts.keys())
     if empty:
         raise MappingError(f"index {index!r} has no vectors in {', '.join(empty)} yet")
     return counts
+
+
+def try_null_queries(
+    client: Elasticsearch, index: str, texts: Sequence[str], encoders: Encoders, *, fields: Sequence[str] | None = None
+) -> dict[str, int]:
+    """Notes how near documents come to queries that have no answer in ``index``, for `Moments.noise_floor`.
+
+    Call `calibrate` first, which forgets earlier ones. Returns the number of queries by field. Raises `MappingError`
+    where the vectors have not been measured.
+    """
+    client = patient(client)
+    mappings = read_mappings(client, index)
+    chosen = choose(index, recorded_fields(index, mappings), fields)
+    asked: dict[str, int] = {}
+    for name in mappings:
+        for each in chosen.values():
+            try:
+                source = client.get(index=MOMENTS_INDEX, id=f"{name}/{each.path}")["_source"]
+            except NotFoundError as error:
+                raise MappingError(f"{each.field!r} in {name!r} has not been measured; calibrate first") from error
+            moments = Moments.from_source(source)
+            reached = []
+            for query in encoders.for_field(each).encode_texts(list(texts)):
+                knn = {"field": each.vector_path, "query_vector": query.tolist(), "k": 1, "num_candidates": 200}
+                hits = client.search(index=name, knn=knn, size=1, source=False)["hits"]["hits"]
+                mean, deviation = moments.of_cosine(query.tolist())
+                if hits and deviation > 0:
+                    reached.append((2 * hits[0]["_score"] - 1 - mean) / deviation)
+            store_moments(client, name, each, replace(moments, null=tuple(reached)), anew=True)
+            asked[each.field] = asked.get(each.field, 0) + len(reached)
+    return asked
 
 
 def _gather(
@@ -189,7 +243,7 @@ def note_moments(
 
 
 def store_moments(
-    client: Elasticsearch, index: str, each: VectorField, moments: Moments, *, replace: bool = False
+    client: Elasticsearch, index: str, each: VectorField, moments: Moments, *, anew: bool = False
 ) -> None:
     """Notes moments of one index's field: merged with those that are noted, or in their place."""
     if not client.indices.exists(index=MOMENTS_INDEX):
@@ -207,7 +261,7 @@ def store_moments(
         try:
             found = client.get(index=MOMENTS_INDEX, id=id)
             guard = {"if_seq_no": found["_seq_no"], "if_primary_term": found["_primary_term"]}
-            if not replace and tells.items() <= found["_source"].items():
+            if not anew and tells.items() <= found["_source"].items():
                 total = Moments.from_source(found["_source"]).merged(moments)
         except NotFoundError:
             pass

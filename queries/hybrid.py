@@ -79,6 +79,7 @@ class SearchOptions(TypedDict, total=False):
     candidates: int | None
     oversample: float | None
     page: str | Literal[True] | None
+    false_alarm: float | None
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,12 @@ class _Request:
     candidates: int | None
     oversample: float | None
     page: str | Literal[True] | None
+    false_alarm: float | None
 
     @property
     def needs_moments(self) -> bool:
         """Whether the corpus's moments have a part in the ranking."""
-        return self.fusion.normaliser == "standardise"
+        return self.fusion.normaliser == "standardise" or self.false_alarm is not None
 
     @property
     def digest(self) -> str:
@@ -193,9 +195,12 @@ class _Searcher:
         candidates: int | None = None,
         oversample: float | None = None,
         page: str | Literal[True] | None = None,
+        false_alarm: float | None = None,
     ) -> _Request:
         if not 0 <= size <= self._window:
             raise QueryError(f"size must be from 0 to the window of {self._window}, not {size}; give a larger window")
+        if false_alarm is not None and not 0 < false_alarm < 1:
+            raise QueryError(f"the false-alarm rate must lie between 0 and 1, not {false_alarm}")
         if aggregate_over not in ("keyword", "window"):
             raise QueryError(f'aggregate_over must be "keyword" or "window", not {aggregate_over!r}')
         several = [] if like is None else [like] if isinstance(like, str | tuple) else list(like)
@@ -217,6 +222,7 @@ class _Searcher:
             candidates,
             oversample,
             page,
+            false_alarm,
         )
 
     def _legs(self, seen: _Seen, request: _Request, liked: Mapping[str, Sequence[Sequence[float]]]) -> list[Leg]:
@@ -258,10 +264,17 @@ class _Searcher:
             for leg in legs
             if seen.moments is not None and leg.kind == "knn" and request.needs_moments
         }
+        # Any of several legs can raise a false alarm, so each gets its share of the rate.
+        rate = (request.false_alarm or 0.0) / max(len(moments), 1)
+        floors = {
+            name: seen.moments[name].noise_floor(rate)
+            for name in moments
+            if seen.moments is not None and request.false_alarm is not None
+        }
         return plan(
             self._index,
             legs,
-            replace(request.fusion, moments=moments),
+            replace(request.fusion, moments=moments, floors=floors),
             request.presentation,
             seen.own_paths,
             size=request.size,
@@ -407,6 +420,8 @@ class HybridSearcher(_Searcher):
         What is returned:
         ``source``: document fields (False: none); ``fields``, ``highlight``: as in ``_search``. ``aggregations``: as in
         ``_search``, over all keyword matches or, with ``aggregate_over="window"``, over the documents of the window.
+        ``false_alarm``: a rate, as in 0.05, at which a query that nothing answers may pass for answered; the result's
+        ``answered`` then tells whether its best vectors stand out of the noise.
         ``page``: True for the first of pages that don't shift while the index changes, then the result's ``next``.
 
         Raises `QueryError` for an empty query, a size beyond the window, wrong weights and the like, and for what the

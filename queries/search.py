@@ -42,7 +42,8 @@ class SearchResult:
     """Hits, best first; ``found`` documents were in some leg's window and passed ``min_score`` and ``collapse``.
 
     Times in milliseconds; ``profile`` has the server's own time of each leg and of the completion. ``next`` continues
-    a search by pages (None: the window is at its end).
+    a search by pages (None: the window is at its end). ``noise`` has, by vector leg, the standardised cosine ``z`` of
+    its best document, and the ``floor`` that chance exceeds at the rate asked for.
     """
 
     hits: list[Hit]
@@ -53,6 +54,12 @@ class SearchResult:
     aggregations: dict[str, Any] = field(default_factory=dict)
     profile: dict[str, float] = field(default_factory=dict)
     next: str | None = None
+    noise: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def answered(self) -> bool | None:
+        """Whether any vector leg's best document stands out of the noise; None when that wasn't asked."""
+        return any(each["z"] > each["floor"] for each in self.noise.values()) if self.noise else None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionaries and lists, for JSON."""
@@ -84,7 +91,7 @@ class Presentation:
 
 @dataclass(frozen=True)
 class Fusion:
-    """How the legs become one list; ``moments`` by leg, for "standardise"."""
+    """How the legs become one list; by leg, ``moments`` for "standardise", and noise ``floors``."""
 
     weights: Mapping[str, float] = field(default_factory=dict)
     normaliser: Normaliser = "theoretical-min-max"
@@ -92,6 +99,7 @@ class Fusion:
     min_score: float | None = None
     complete: bool = True
     moments: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    floors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -190,7 +198,13 @@ def plan(
         _hit(key, total, parts, documents.get(key, {}), matched.get(key, {}), presentation)
         for key, (total, parts) in best[offset : offset + size]
     ]
-    return SearchResult(hits, [leg.name for leg in legs], len(best), aggregations=aggregated, profile=profile)
+    noise = {}
+    for name, floor in fusion.floors.items():
+        mean, deviation = fusion.moments[name]
+        if by_leg[name].raw and deviation > 0:
+            noise[name] = {"z": (max(by_leg[name].raw.values()) - mean) / deviation, "floor": floor}
+    names = [leg.name for leg in legs]
+    return SearchResult(hits, names, len(best), aggregations=aggregated, profile=profile, noise=noise)
 
 
 def checked(answers: Sequence[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:

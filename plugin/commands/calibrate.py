@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from crosslens.client import connect
-from crosslens.commands.options import connection, connection_options, note, out, print_json
-from crosslens.ingest.moments import DEFAULT_SAMPLE
+from crosslens.commands.options import FILE, FOLDER, connection, connection_options, note, out, print_json
+from crosslens.ingest.encoder import Encoder
+from crosslens.ingest.encoders import Encoders
+from crosslens.ingest.moments import DEFAULT_SAMPLE, try_null_queries
 from crosslens.ingest.moments import calibrate as measure
 from crosslens.progress import counting_bar
 
@@ -19,9 +22,25 @@ from crosslens.progress import counting_bar
 @click.option(
     "--sample", type=click.IntRange(100), default=DEFAULT_SAMPLE, show_default=True, help="Documents of each index."
 )
+@click.option(
+    "--null-queries",
+    type=FILE,
+    help="Texts, one a line, that nothing in INDEX answers: they set the floor under which results are noise.",
+)
+@click.option(
+    "--model", type=FOLDER, envvar="CROSSLENS_MODEL", help="For --null-queries. Default: the index's, if known."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @connection_options
-def calibrate(index: str, fields: tuple[str, ...], sample: int, as_json: bool, **where: Any) -> None:
+def calibrate(
+    index: str,
+    fields: tuple[str, ...],
+    sample: int,
+    null_queries: Path | None,
+    model: Path | None,
+    as_json: bool,
+    **where: Any,
+) -> None:
     """Measures mean and covariance of the vectors of INDEX, for searches with --normaliser standardise.
 
     They are gathered by add and reindex, too; this is for vectors that were filled otherwise, or changed much since.
@@ -29,8 +48,16 @@ def calibrate(index: str, fields: tuple[str, ...], sample: int, as_json: bool, *
     client = connect(connection(**where))
     with counting_bar(note, "measuring") as advance:
         counts = measure(client, index, fields=fields or None, sample=sample, progress=advance)
+    tried: dict[str, int] = {}
+    if null_queries is not None:
+        texts = [line.strip() for line in null_queries.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if not texts:
+            raise click.BadParameter(f"{null_queries} holds no text", param_hint="--null-queries")
+        tried = try_null_queries(
+            client, index, texts, Encoders([Encoder(model)] if model else []), fields=fields or None
+        )
     if as_json:
-        print_json(counts)
+        print_json({name: {"vectors": count, "null_queries": tried.get(name, 0)} for name, count in counts.items()})
         return
     for name, count in counts.items():
-        out.print(f"{name}: measured {count} vectors", highlight=False)
+        out.print(f"{name}: measured {count} vectors, {tried.get(name, 0)} queries without answer", highlight=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from crosslens.errors import MappingError, QueryError
 from crosslens.ingest.contract import Target, parse_target
 from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.moments import MOMENTS_INDEX, Moments, calibrate
+from crosslens.ingest.encoders import Encoders
+from crosslens.ingest.moments import MOMENTS_INDEX, Moments, calibrate, try_null_queries
 from crosslens.ingest.selection import Selection
 from crosslens.ingest.sources import ImageAccess
 from crosslens.ingest.write import Options, add_vectors
@@ -43,6 +45,18 @@ def test_the_moments_of_a_querys_cosine_are_those_of_all_its_cosines(n: int, m: 
 
 def test_vectors_are_made_unit_first() -> None:
     assert Moments.of([[3.0, 0.0], [0.0, 0.5]]).mean.tolist() == [0.5, 0.5]
+
+
+@given(st.integers(1, 10**7), st.floats(1e-6, 0.5))
+def test_the_noise_floor_is_what_the_best_of_many_normal_deviates_exceeds_at_the_rate(n: int, rate: float) -> None:
+    floor = Moments(n, np.zeros(2), np.eye(2)).noise_floor(rate)
+    assert 1 - NormalDist().cdf(floor) ** n == pytest.approx(rate, rel=1e-3, abs=1e-8)
+
+
+def test_queries_without_an_answer_set_the_noise_floor_by_what_they_reached() -> None:
+    moments = Moments(1_000, np.zeros(2), np.eye(2), null=tuple(float(z) for z in range(1, 101)))
+    assert moments.noise_floor(0.05) == 96.0
+    assert moments.noise_floor(0.5) == 51.0
 
 
 @pytest.mark.node
@@ -113,3 +127,26 @@ def test_vectors_that_were_not_measured_say_how(server: Server, encoder: Encoder
     assert searcher.search("hat", normaliser="standardise").hits
     with pytest.raises(MappingError, match="no vector field foto"):
         calibrate(server.client, index, fields=["foto"])
+
+
+@pytest.mark.node
+def test_a_search_tells_whether_anything_stands_out_of_the_noise(
+    server: Server, encoder: Encoder, pictures: Path
+) -> None:
+    index = server.new_index(MAPPINGS, [{"photo": f"{i}.png"} for i in range(40)])
+    target = Target("photo_vector", "image", ("photo",), "hnsw")
+    add_vectors(server.client, index, encoder, [target], Options(images=ImageAccess(root=pictures)))
+    calibrate(server.client, index)
+    null = [f"nothing like it {i}" for i in range(30)]
+    asked = try_null_queries(server.client, index, null, Encoders([encoder]))
+    assert asked == {"photo_vector": 30}
+    searcher = HybridSearcher(server.client, index, encoder)
+    assert searcher.search("hat").answered is None
+    # By the floor that these very queries set, just the rate asked for is exceeded.
+    alarms = [searcher.search(text, false_alarm=0.2).answered for text in null]
+    assert sum(bool(alarm) for alarm in alarms) <= 6
+    found = searcher.search(image=pictures / "7.png", false_alarm=0.2)
+    noise = found.noise["photo_vector"]
+    assert found.answered == (noise["z"] > noise["floor"])
+    with pytest.raises(QueryError, match="between 0 and 1"):
+        searcher.search("hat", false_alarm=1.5)
