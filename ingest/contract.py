@@ -21,6 +21,7 @@ Modality = Literal["text", "image"]
 STATE = "crosslens"
 META = "crosslens"
 META_VERSION = 2
+_SEARCH = "search"
 _READABLE_VERSIONS = (1, 2)
 INDEX_TYPES = ("int8_hnsw", "hnsw", "int4_hnsw", "bbq_hnsw", "flat", "int8_flat", "int4_flat", "bbq_flat")
 DEFAULT_INDEX_TYPE = "int8_hnsw"
@@ -175,6 +176,21 @@ def read_record(mapping: Mapping[str, Any]) -> Record:
 def vector_fields(mapping: Mapping[str, Any]) -> dict[str, VectorField]:
     """The vector fields in use that one index's mapping records, by name. Raises as `read_record` does."""
     return read_record(mapping).fields
+
+
+def search_settings(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """How the index's owner chose to fuse: ``weights`` by leg and a ``normaliser``, as `crosslens tune` notes them."""
+    found: dict[str, Any] = ((mapping.get("_meta") or {}).get(META) or {}).get(_SEARCH) or {}
+    return found
+
+
+def with_search_settings(mapping: Mapping[str, Any], settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The ``_meta`` that notes ``settings`` for searches (None: none), keeping the rest."""
+    meta = meta_update(mapping, read_record(mapping))
+    meta[META].pop(_SEARCH, None)
+    if settings is not None:
+        meta[META][_SEARCH] = dict(settings)
+    return meta
 
 
 def own_paths(mapping: Mapping[str, Any]) -> list[str]:

@@ -190,6 +190,12 @@ def record_change(
     raise MappingError(f"index {index!r}: other clients keep changing the mapping's _meta; try again")
 
 
+def record_search_settings(client: Elasticsearch, index: str, settings: Mapping[str, Any] | None) -> None:
+    """Notes in every index behind the name how to fuse its searches (None: not any more)."""
+    for name, mapping in read_mappings(client, index).items():
+        client.indices.put_mapping(index=name, meta=contract.with_search_settings(mapping, settings))
+
+
 def _has_state(properties: Mapping[str, Any], each: VectorField) -> bool:
     return f"{contract.STATE}.{each.path}.model" in properties
 

@@ -16,14 +16,20 @@ _COMMANDS = {
     "add": "Gives the documents of an index the vectors they lack.",
     "calibrate": "Measures an index's vectors, so that texts and pictures compare.",
     "demo": "Starts a node, indexes 1,400 pictures, adds vectors, and compares searches.",
+    "evaluate": "Measures searches on judged queries.",
     "export": "Exports a checkpoint to ONNX.",
     "migrate": "Changes the model of an index's vectors while searches go on.",
     "node": "Runs a real Elasticsearch on this machine.",
     "reindex": "Brings an index's vectors up to date, in place or in a copy.",
     "remove": "Takes vectors out of an index again.",
     "status": "Tells how an index stands with its vectors.",
+    "tune": "Chooses weights and normaliser by judged queries.",
     "search": "Searches an index by text, by a picture, or by both.",
 }
+
+
+# Commands that live in another's module.
+_MODULES = {"tune": "evaluate"}
 
 
 class _Lazy(click.Group):
@@ -33,7 +39,8 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"crosslens.commands.{cmd_name}"), cmd_name)
+        module = _MODULES.get(cmd_name, cmd_name)
+        command: click.Command = getattr(import_module(f"crosslens.commands.{module}"), cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

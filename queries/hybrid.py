@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, NotFoundError
@@ -65,7 +65,7 @@ class SearchOptions(TypedDict, total=False):
     filter: Query | Sequence[Query] | None
     weights: Mapping[str, float] | None
     legs: Sequence[str] | None
-    normaliser: Normaliser
+    normaliser: Normaliser | None
     mean: Mean
     complete: bool
     min_score: float | None
@@ -92,6 +92,7 @@ class _Seen:
     indices: list[str]
     version: tuple[int, ...]
     at: float
+    settings: dict[str, Any] = field(default_factory=dict)
     moments: dict[str, Moments] | None = None
 
 
@@ -111,6 +112,7 @@ class _Request:
     oversample: float | None
     page: str | Literal[True] | None
     false_alarm: float | None
+    default_weights: bool
 
     @property
     def needs_moments(self) -> bool:
@@ -171,6 +173,7 @@ class _Searcher:
 
     def _request(
         self,
+        seen: _Seen,
         text: str | Sequence[str] | None = None,
         *,
         image: ImageSource | Sequence[ImageSource] | None = None,
@@ -181,7 +184,7 @@ class _Searcher:
         filter: Query | Sequence[Query] | None = None,
         weights: Mapping[str, float] | None = None,
         legs: Sequence[str] | None = None,
-        normaliser: Normaliser = "theoretical-min-max",
+        normaliser: Normaliser | None = None,
         mean: Mean = "arithmetic",
         complete: bool = True,
         min_score: float | None = None,
@@ -215,7 +218,13 @@ class _Searcher:
             query,
             [] if filter is None else [dict(filter)] if isinstance(filter, Mapping) else list(filter),
             legs,
-            Fusion(dict(weights or {}), normaliser, mean, min_score, complete),
+            Fusion(
+                dict(weights or {}),
+                normaliser or seen.settings.get("normaliser") or "theoretical-min-max",
+                mean,
+                min_score,
+                complete,
+            ),
             Presentation(source, tuple(fields), highlight, collapse),
             None if aggregations is None else Aggregations(aggregations, aggregate_over),
             size,
@@ -223,6 +232,7 @@ class _Searcher:
             oversample,
             page,
             false_alarm,
+            weights is None,
         )
 
     def _legs(self, seen: _Seen, request: _Request, liked: Mapping[str, Sequence[Sequence[float]]]) -> list[Leg]:
@@ -264,6 +274,11 @@ class _Searcher:
             for leg in legs
             if seen.moments is not None and leg.kind == "knn" and request.needs_moments
         }
+        weights = request.fusion.weights
+        if request.default_weights:
+            # As tuned; a search of other legs than it was tuned for takes what concerns it.
+            tuned = {leg.name: seen.settings.get("weights", {}).get(leg.name, 0.0) for leg in legs}
+            weights = tuned if any(tuned.values()) else {}
         # Any of several legs can raise a false alarm, so each gets its share of the rate.
         rate = (request.false_alarm or 0.0) / max(len(moments), 1)
         floors = {
@@ -274,7 +289,7 @@ class _Searcher:
         return plan(
             self._index,
             legs,
-            replace(request.fusion, moments=moments, floors=floors),
+            replace(request.fusion, weights=weights, moments=moments, floors=floors),
             request.presentation,
             seen.own_paths,
             size=request.size,
@@ -340,7 +355,8 @@ class _Searcher:
         own = dict.fromkeys(path for mapping in mappings.values() for path in contract.own_paths(mapping))
         known = dict.fromkeys(f for mapping in mappings.values() for f in contract.text_fields(mapping))
         text_fields = list(known) if self._wanted_text is None else list(self._wanted_text)
-        return _Seen(chosen, list(own), text_fields, list(mappings), version, time.monotonic())
+        settings = next((found for each in mappings.values() if (found := contract.search_settings(each))), {})
+        return _Seen(chosen, list(own), text_fields, list(mappings), version, time.monotonic(), settings)
 
     def _kept_seeing(self, error: ModelError) -> _Seen:
         """The old state, after a change of model that this machine can't follow. Raises ``error`` if there is none."""
@@ -399,6 +415,11 @@ class HybridSearcher(_Searcher):
         """The vector fields that are searched, by name."""
         return dict(self._current().fields)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `crosslens tune` noted in the index: ``weights`` and ``normaliser``; empty for nothing."""
+        return dict(self._current().settings)
+
     def search(self, text: str | Sequence[str] | None = None, **how: Unpack[SearchOptions]) -> SearchResult:
         """The best documents for what is looked for. All arguments but ``text`` are by name.
 
@@ -413,8 +434,9 @@ class HybridSearcher(_Searcher):
 
         How they are ranked:
         ``weights`` by leg ("keyword", or a vector field's name), 1 where not given; ``legs``: only those named.
-        ``normaliser`` and ``mean`` as in `crosslens.queries.fusion.fuse`. ``complete``: every document that one leg
-        found gets its true score in the others, in a second round trip; otherwise it takes the least from them.
+        ``normaliser`` and ``mean`` as in `crosslens.queries.fusion.fuse`. Weights and normaliser that `crosslens tune`
+        noted in the index are the defaults. ``complete``: every document that one leg found gets its true score in the
+        others, in a second round trip; otherwise it takes the least from them.
         ``candidates`` and ``oversample`` as in `crosslens.queries.legs.knn_leg`.
 
         What is returned:
@@ -427,8 +449,8 @@ class HybridSearcher(_Searcher):
         Raises `QueryError` for an empty query, a size beyond the window, wrong weights and the like, and for what the
         server says of a bad filter; `ImageError` when an image can't be read.
         """
-        request = self._request(text, **how)
         seen = self._current()
+        request = self._request(seen, text, **how)
         started = time.perf_counter()
         liked = self._liked(seen, request.terms.like, self._ask(self._liked_request(seen, request.terms.like)))
         seen = self._with_moments(seen, self._ask(self._moments_request(seen, request)))
@@ -451,8 +473,8 @@ class HybridSearcher(_Searcher):
 
     def legs(self, text: str | Sequence[str] | None = None, **how: Unpack[SearchOptions]) -> list[Leg]:
         """The legs of a search, with their requests. Takes what `search` takes, and raises as it does."""
-        request = self._request(text, **how)
         seen = self._current()
+        request = self._request(seen, text, **how)
         liked = self._liked(seen, request.terms.like, self._ask(self._liked_request(seen, request.terms.like)))
         return self._legs(seen, request, liked)
 
@@ -506,8 +528,8 @@ class AsyncHybridSearcher(_Searcher):
 
     async def search(self, text: str | Sequence[str] | None = None, **how: Unpack[SearchOptions]) -> SearchResult:
         """As `HybridSearcher.search`."""
-        request = self._request(text, **how)
         seen = await self._current()
+        request = self._request(seen, text, **how)
         started = time.perf_counter()
         answers = await self._ask(self._liked_request(seen, request.terms.like))
         liked = self._liked(seen, request.terms.like, answers)

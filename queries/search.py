@@ -7,7 +7,7 @@ waits and the one that doesn't (`crosslens.queries.hybrid`) run the same search.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from crosslens.errors import QueryError
@@ -43,7 +43,8 @@ class SearchResult:
 
     Times in milliseconds; ``profile`` has the server's own time of each leg and of the completion. ``next`` continues
     a search by pages (None: the window is at its end). ``noise`` has, by vector leg, the standardised cosine ``z`` of
-    its best document, and the ``floor`` that chance exceeds at the rate asked for.
+    its best document, and the ``floor`` that chance exceeds at the rate asked for. ``scores`` are what was fused: every
+    leg's raw scores of all documents of the window.
     """
 
     hits: list[Hit]
@@ -55,6 +56,7 @@ class SearchResult:
     profile: dict[str, float] = field(default_factory=dict)
     next: str | None = None
     noise: dict[str, dict[str, float]] = field(default_factory=dict)
+    scores: dict[str, Scores[Key]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def answered(self) -> bool | None:
@@ -63,7 +65,7 @@ class SearchResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionaries and lists, for JSON."""
-        return asdict(self)
+        return asdict(replace(self, scores={}))
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ def plan(
         if by_leg[name].raw and deviation > 0:
             noise[name] = {"z": (max(by_leg[name].raw.values()) - mean) / deviation, "floor": floor}
     names = [leg.name for leg in legs]
-    return SearchResult(hits, names, len(best), aggregations=aggregated, profile=profile, noise=noise)
+    return SearchResult(hits, names, len(best), aggregations=aggregated, profile=profile, noise=noise, scores=by_leg)
 
 
 def checked(answers: Sequence[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:

@@ -49,7 +49,7 @@ def connection_options(command: Command) -> Command:
         ),
         click.option("--cloud-id", envvar=["ELASTICSEARCH_CLOUD_ID", "ELASTIC_CLOUD_ID"], help="Elastic Cloud ID."),
     ]
-    return _decorated(command, options)
+    return decorated(command, options)
 
 
 def connection(
@@ -73,7 +73,7 @@ def connection(
 
 def target_options(command: Command) -> Command:
     """--text, --image and --index-type: vector fields that are wanted."""
-    return _decorated(
+    return decorated(
         command,
         [
             click.option(
@@ -141,7 +141,7 @@ def encoding_options(command: Command) -> Command:
         encoding = Encoding(images, batch_size, threads, workers, failures)
         return command(*arguments, encoding=encoding, **others)
 
-    return _decorated(
+    return decorated(
         cast(Command, gathered),
         [
             click.option("--image-root", type=FOLDER, help="Folder that image paths start in, and must stay in."),
@@ -180,7 +180,8 @@ def encoding_options(command: Command) -> Command:
     )
 
 
-def _decorated(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+def decorated(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+    """The command with several options, in the order given."""
     for option in reversed(options):
         command = option(command)
     return command

@@ -40,9 +40,7 @@ from crosslens.queries.normalise import NORMALISERS, Normaliser
 @click.option(
     "--normaliser",
     type=click.Choice(NORMALISERS),
-    default="theoretical-min-max",
-    show_default=True,
-    help="How the legs' scores become comparable.",
+    help="How the legs' scores become comparable. Default: as tuned, else theoretical-min-max.",
 )
 @click.option("--mean", type=click.Choice(MEANS), default="arithmetic", show_default=True, help="How legs are fused.")
 @click.option("--no-completion", is_flag=True, help="One round trip: what a leg didn't find gets nothing from it.")
@@ -71,7 +69,7 @@ def search(
     filter_json: str | None,
     weights: str | None,
     fields: tuple[str, ...],
-    normaliser: Normaliser,
+    normaliser: Normaliser | None,
     mean: Mean,
     no_completion: bool,
     min_score: float | None,
@@ -101,7 +99,7 @@ def search(
         less_image=list(less_images),
         like=list(like),
         filter=filters,
-        weights=chosen,
+        weights=chosen or None,
         normaliser=normaliser,
         mean=mean,
         complete=not no_completion,

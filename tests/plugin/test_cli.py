@@ -50,7 +50,20 @@ def test_every_command_and_option_has_help(path: tuple[str, ...], command: click
 
 def test_the_lazy_list_is_the_commands_own_first_sentence() -> None:
     assert set(cli.list_commands(click.Context(cli))) == {
-        *("add", "calibrate", "demo", "export", "migrate", "node", "reindex", "remove", "search", "status")
+        *(
+            "add",
+            "calibrate",
+            "demo",
+            "evaluate",
+            "export",
+            "tune",
+            "migrate",
+            "node",
+            "reindex",
+            "remove",
+            "search",
+            "status",
+        )
     }
 
 
@@ -297,3 +310,34 @@ def test_ctrl_c_stops_every_worker_and_the_next_run_goes_on(server: Server, mode
     assert 200 <= done() < 4_000
     assert run(*what).returncode == 0
     assert done() == 4_000
+
+
+@pytest.mark.node
+def test_searches_are_measured_and_tuned_from_the_command_line(
+    server: Server, models: Path, pictures: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ir_measures", reason="the extra 'evaluate' is not installed")
+    index = server.new_index(MAPPINGS, [{"title": f"shoe {i}", "photo": f"{i}.png"} for i in range(40)])
+    where = {"ELASTICSEARCH_URL": server.node.url}
+    files = ["--image-root", str(pictures), "--failures", str(tmp_path / "failed.jsonl")]
+    run("add", index, "--text", "title", "--image", "photo", "--model", str(models / "small"), *files, env=where)
+    judged = tmp_path / "judged.jsonl"
+    lines = [{"text": f"shoe {i}", "relevant": [str(i)]} for i in range(30)]
+    judged.write_text("\n".join(map(json.dumps, lines)))
+    plot = tmp_path / "measures.png"
+    done = run("evaluate", index, str(judged), "--plot", str(plot), env=where)
+    assert done.returncode == 0, done.stderr
+    assert "fused against keyword alone" in done.stdout
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    tried = run("tune", index, str(judged), "--dry-run", env=where)
+    assert (tried.returncode, "nothing was noted" in tried.stdout) == (0, True)
+    chosen = json.loads(run("tune", index, str(judged), "--json", env=where).stdout)
+    assert sum(chosen["weights"].values()) == pytest.approx(1)
+    again = json.loads(run("evaluate", index, str(judged), "--json", env=where).stdout)
+    assert again["queries"] == 30
+    measured = run("calibrate", index, env=where)
+    assert "title_vector: measured 40 vectors" in measured.stdout
+    few = tmp_path / "few.jsonl"
+    few.write_text(json.dumps(lines[0]))
+    assert run("tune", index, str(few), env=where).returncode == 2
+    assert "doesn't exist" in run("evaluate", index, str(tmp_path / "none"), env=where).stderr

@@ -1,0 +1,213 @@
+"""crosslens evaluate and tune: how good a search is, and how to fuse its legs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from crosslens.client import connect
+from crosslens.commands.options import (
+    FILE,
+    FOLDER,
+    Command,
+    connection,
+    connection_options,
+    decorated,
+    note,
+    out,
+    parse_weights,
+    print_json,
+)
+from crosslens.errors import QueryError
+from crosslens.ingest.encoder import Encoder
+from crosslens.ingest.fields import record_search_settings
+from crosslens.progress import counting_bar
+from crosslens.queries.evaluate import (
+    MEASURES,
+    Collected,
+    Measured,
+    as_json,
+    best_single,
+    collect,
+    paired_p,
+)
+from crosslens.queries.evaluate import (
+    evaluate as measure_all,
+)
+from crosslens.queries.hybrid import DEFAULT_WINDOW, HybridSearcher
+from crosslens.queries.judgements import Judged, read_jsonl, read_trec
+from crosslens.queries.normalise import NORMALISERS, Normaliser
+from crosslens.queries.tune import Tuned
+from crosslens.queries.tune import tune as choose
+
+
+def _judged_options(command: Command) -> Command:
+    return decorated(
+        command,
+        [
+            click.argument("index"),
+            click.argument("judged", type=FILE),
+            click.option("--topics", type=FILE, help="JUDGED are TREC qrels; the queries' ids and texts are here."),
+            click.option(
+                "--field", "fields", multiple=True, metavar="FIELD", help="Vector field to search. Default: all."
+            ),
+            click.option(
+                "--window",
+                type=click.IntRange(1, 10_000),
+                default=DEFAULT_WINDOW,
+                show_default=True,
+                help="Results of each leg.",
+            ),
+            click.option(
+                "--model", type=FOLDER, envvar="CROSSLENS_MODEL", help="Model folder. Default: the index's, if known."
+            ),
+            click.option("--json", "as_json_", is_flag=True, help="Print the result as JSON."),
+        ],
+    )
+
+
+@click.command()
+@_judged_options
+@click.option("--weights", metavar="LEG=W,...", help="Weights by leg. Default: as tuned, else equal.")
+@click.option("--normaliser", type=click.Choice(NORMALISERS), help="Default: as tuned, else theoretical-min-max.")
+@click.option("--plot", type=FILE, help="Write a picture of the measures with their intervals, as PNG or SVG.")
+@connection_options
+def evaluate(
+    index: str,
+    judged: Path,
+    topics: Path | None,
+    fields: tuple[str, ...],
+    window: int,
+    model: Path | None,
+    as_json_: bool,
+    weights: str | None,
+    normaliser: Normaliser | None,
+    plot: Path | None,
+    **where: Any,
+) -> None:
+    """Measures searches of INDEX on judged queries: each leg alone, and fused, with intervals of 95 %.
+
+    JUDGED has a JSON object a line, {"text": ..., "image": ..., "relevant": ["DOC", ...] or {"DOC": GRADE}}.
+    """
+    chosen = parse_weights(weights)
+    searcher = _searcher(index, fields, window, model, where)
+    settings = searcher.settings
+    used: Normaliser = normaliser or settings.get("normaliser") or "theoretical-min-max"
+    collected = _collect(searcher, _read(judged, topics), standardise=used == "standardise")
+    rows = measure_all(collected, chosen or settings.get("weights") or {}, used)
+    single, fused = best_single(rows), rows[-1]
+    p = paired_p(fused.values[MEASURES[0]], single.values[MEASURES[0]])
+    if plot is not None:
+        from crosslens.queries.plots import plot_measures
+
+        plot_measures(rows, plot)
+        note.print(f"wrote {plot}", highlight=False, soft_wrap=True)
+    if as_json_:
+        print_json({"queries": len(collected), "rows": as_json(rows), "best_leg": single.name, "p": p})
+        return
+    _table(f"{index}: {len(collected)} judged queries, {used}", rows)
+    better = fused.mean(MEASURES[0]) - single.mean(MEASURES[0])
+    out.print(f"fused against {single.name} alone: {better:+.3f} {MEASURES[0]}, p = {p:.3f}", highlight=False)
+
+
+@click.command()
+@_judged_options
+@click.option("--dry-run", is_flag=True, help="Tell what would be chosen; note nothing in the index.")
+@click.option("--forget", is_flag=True, help="Forget what was noted before; searches weigh all legs alike again.")
+@connection_options
+def tune(
+    index: str,
+    judged: Path,
+    topics: Path | None,
+    fields: tuple[str, ...],
+    window: int,
+    model: Path | None,
+    as_json_: bool,
+    dry_run: bool,
+    forget: bool,
+    **where: Any,
+) -> None:
+    """Chooses weights and normaliser for searches of INDEX by judged queries, 20 at least, and notes them in the index.
+
+    What they are worth is measured by cross-validation, on queries that the choice was made without.
+    """
+    searcher = _searcher(index, fields, window, model, where)
+    client = connect(connection(**where))
+    if forget:
+        record_search_settings(client, index, None)
+    queries = _read(judged, topics)
+    normalisers: list[Normaliser] = ["theoretical-min-max", "min-max", "rank", "standardise"]
+    try:
+        collected = _collect(searcher, queries, standardise=True)
+    except QueryError as error:
+        if "crosslens calibrate" not in str(error):
+            raise
+        note.print(f"standardise is left out: {error}", highlight=False)
+        normalisers.remove("standardise")
+        collected = _collect(searcher, queries, standardise=False)
+    with counting_bar(note, "choosing") as advance:
+        tuned = choose(collected, normalisers, progress=advance)
+    settings = {"weights": dict(tuned.choice.weights), "normaliser": tuned.choice.normaliser}
+    if not dry_run:
+        record_search_settings(client, index, settings)
+    if as_json_:
+        rows = as_json([tuned.expected, tuned.single])
+        print_json(
+            {**settings, "rows": rows, "best_leg": tuned.single_leg, "p": tuned.p, "worthwhile": tuned.worthwhile}
+        )
+        return
+    _show(index, tuned, len(collected), dry_run)
+
+
+def _show(index: str, tuned: Tuned, count: int, dry_run: bool) -> None:
+    key = MEASURES[0]
+    weights = ", ".join(f"{name}={weight:g}" for name, weight in tuned.choice.weights)
+    out.print(f"{count} judged queries choose {tuned.choice.normaliser} with {weights}", highlight=False)
+    for name, row in (("so fused", tuned.expected), (f"{tuned.single_leg} alone", tuned.single)):
+        low, high = row.intervals[key]
+        out.print(
+            f"{name}, on queries not chosen by: {key} {row.mean(key):.3f} [{low:.3f}, {high:.3f}]", highlight=False
+        )
+    if tuned.worthwhile:
+        out.print(f"fusing is better than any leg alone (p = {tuned.p:.3f})", highlight=False)
+    else:
+        out.print(
+            f"{tuned.single_leg} alone is as good as far as these queries tell (p = {tuned.p:.3f})",
+            style="yellow",
+            highlight=False,
+        )
+    out.print("nothing was noted" if dry_run else f"noted in {index}; searches use it within half a minute")
+
+
+def _searcher(
+    index: str, fields: Sequence[str], window: int, model: Path | None, where: dict[str, Any]
+) -> HybridSearcher:
+    client = connect(connection(**where))
+    return HybridSearcher(client, index, Encoder(model) if model else None, fields=fields or None, window=window)
+
+
+def _read(judged: Path, topics: Path | None) -> list[Judged]:
+    for path in (judged, topics):
+        if path is not None and not path.is_file():
+            raise click.BadParameter(f"{path} doesn't exist", param_hint="JUDGED or --topics")
+    return read_jsonl(judged) if topics is None else read_trec(judged, topics)
+
+
+def _collect(searcher: HybridSearcher, queries: Sequence[Judged], *, standardise: bool) -> list[Collected]:
+    with counting_bar(note, "searching") as advance:
+        return collect(searcher, queries, standardise=standardise, progress=advance)
+
+
+def _table(title: str, rows: Sequence[Measured]) -> None:
+    table = Table(title=title, title_justify="left")
+    table.add_column("ranked by")
+    for key in MEASURES:
+        table.add_column(key, justify="right", no_wrap=True)
+    for row in rows:
+        cells = [f"{row.mean(key):.3f} [{row.intervals[key][0]:.3f}, {row.intervals[key][1]:.3f}]" for key in MEASURES]
+        table.add_row(row.name, *cells)
+    out.print(table)
