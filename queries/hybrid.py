@@ -25,7 +25,7 @@ from crosslens.ingest.fields import choose, read_mappings, recorded_fields, usab
 from crosslens.ingest.images import ImageSource
 from crosslens.ingest.moments import MOMENTS_INDEX, Moments, moments_query, read_moments, vectors_of
 from crosslens.queries.fusion import Mean
-from crosslens.queries.legs import Key, Leg, Query, keyword_leg, knn_leg
+from crosslens.queries.legs import Key, Leg, Query, keyword_leg, knn_leg, native_retrievers
 from crosslens.queries.normalise import Normaliser
 from crosslens.queries.search import (
     Aggregations,
@@ -477,6 +477,16 @@ class HybridSearcher(_Searcher):
         request = self._request(seen, text, **how)
         liked = self._liked(seen, request.terms.like, self._ask(self._liked_request(seen, request.terms.like)))
         return self._legs(seen, request, liked)
+
+    def to_body(self, text: str | Sequence[str] | None = None, **how: Unpack[SearchOptions]) -> dict[str, Any]:
+        """Plain Elasticsearch requests for what `search` would look for, to send from anywhere.
+
+        ``legs`` has each leg's own search by name; ``rrf`` and ``linear`` are the same for Elasticsearch's retrievers,
+        for those who have the licence.
+        """
+        legs = self.legs(text, **how)
+        bodies: dict[str, Any] = {"legs": {leg.name: leg.request for leg in legs}}
+        return {**bodies, **native_retrievers(legs, how.get("weights") or {}, size=how.get("size", 10))}
 
     def _ask(self, searches: Sequence[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
         if not searches:

@@ -135,3 +135,32 @@ def knn_leg(
 
 def _bare(size: int) -> dict[str, Any]:
     return {"size": size, "_source": False, "track_total_hits": False}
+
+
+def native_retrievers(
+    legs: Sequence[Leg], weights: Mapping[str, float], *, size: int, rank_constant: int = 60
+) -> dict[str, dict[str, Any]]:
+    """The same legs as request bodies of Elasticsearch's own ``rrf`` and ``linear`` retrievers (they need a licence).
+
+    Their rankings aren't ours: without score completion, and ``linear`` scales by the window's least score.
+    """
+    if not legs:
+        return {}
+    retrievers = []
+    for leg in legs:
+        if leg.kind == "keyword":
+            standard: dict[str, Any] = {"query": leg.query, **({"filter": list(leg.filters)} if leg.filters else {})}
+            retrievers.append({"standard": standard})
+        else:
+            retrievers.append({"knn": {**leg.query, **({"filter": list(leg.filters)} if leg.filters else {})}})
+    window = legs[0].window
+    weighed = [
+        {"retriever": retriever, "weight": weights.get(leg.name, 1.0), "normalizer": "minmax"}
+        for leg, retriever in zip(legs, retrievers, strict=True)
+    ]
+    rrf = {"retrievers": retrievers, "rank_constant": rank_constant, "rank_window_size": window}
+    linear = {"retrievers": weighed, "rank_window_size": window}
+    return {
+        "rrf": {"retriever": {"rrf": rrf}, "size": size},
+        "linear": {"retriever": {"linear": linear}, "size": size},
+    }

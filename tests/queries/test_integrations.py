@@ -1,0 +1,77 @@
+"""In other people's code: LangChain, Haystack, and plain requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crosslens.ingest.encoder import Encoder
+from crosslens.ingest.sources import ImageAccess
+from crosslens.ingest.write import Options, add_vectors
+from crosslens.queries.hybrid import HybridSearcher
+from tests.conftest import Server
+from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, shop
+
+pytestmark = pytest.mark.node
+
+
+@pytest.fixture(scope="module")
+def searcher(server: Server, encoder: Encoder, pictures: Path) -> HybridSearcher:
+    index = server.new_index(MAPPINGS, shop(40))
+    add_vectors(server.client, index, encoder, [TITLE, PHOTO], Options(images=ImageAccess(root=pictures)))
+    return HybridSearcher(server.client, index, encoder)
+
+
+def test_the_langchain_retriever_is_one_of_langchains_own(searcher: HybridSearcher) -> None:
+    pytest.importorskip("langchain_core", reason="the extra 'langchain' is not installed")
+    from langchain_core.retrievers import BaseRetriever
+
+    from crosslens.queries.langchain import CrosslensRetriever
+
+    retriever = CrosslensRetriever(searcher=searcher, content_field="title", k=3, options={"weights": {"keyword": 3}})
+    assert isinstance(retriever, BaseRetriever)
+    found = retriever.invoke("shoe number 7")
+    expected = searcher.search("shoe number 7", size=3, weights={"keyword": 3}).hits
+    assert [d.id for d in found] == [hit.id for hit in expected]
+    assert found[0].page_content == expected[0].source["title"]
+    assert found[0].metadata["_score"] == expected[0].score
+    assert found[0].metadata["price"] == expected[0].source["price"]
+    # As every runnable: in batches, and in chains.
+    assert len(retriever.batch(["shoe", "number 3"])) == 2
+    assert (retriever | (lambda documents: len(documents))).invoke("shoe") == 3
+
+
+def test_the_haystack_component_runs_in_a_pipeline(searcher: HybridSearcher) -> None:
+    haystack = pytest.importorskip("haystack", reason="the extra 'haystack' is not installed")
+    from crosslens.queries.haystack import CrosslensRetriever
+
+    pipeline = haystack.Pipeline()
+    pipeline.add_component("retriever", CrosslensRetriever(searcher, content_field="title", top_k=4))
+    result = pipeline.run({"retriever": {"query": "shoe number 7"}})["retriever"]["documents"]
+    expected = searcher.search("shoe number 7", size=4).hits
+    assert [d.content for d in result] == [hit.source["title"] for hit in expected]
+    assert [d.score for d in result] == [hit.score for hit in expected]
+    assert len(pipeline.run({"retriever": {"query": "shoe", "top_k": 2}})["retriever"]["documents"]) == 2
+
+
+def test_each_legs_plain_request_gives_the_legs_own_scores(server: Server, searcher: HybridSearcher) -> None:
+    filters = {"range": {"price": {"lt": 30}}}
+    bodies = searcher.to_body("shoe number 7", filter=filters)
+    result = searcher.search("shoe number 7", filter=filters, complete=False, size=100)
+    for name, body in bodies["legs"].items():
+        hits = server.client.search(index=searcher._index, body=body)["hits"]["hits"]
+        plain = {hit["_id"]: hit["_score"] if name == "keyword" else 2 * hit["_score"] - 1 for hit in hits}
+        ours = {hit.id: hit.parts[name].raw for hit in result.hits if hit.parts[name].raw is not None}
+        assert plain == pytest.approx(ours)
+
+
+def test_native_retrievers_are_understood_by_the_server_up_to_their_licence(
+    server: Server, searcher: HybridSearcher
+) -> None:
+    bodies = searcher.to_body("shoe", weights={"keyword": 2}, size=5)
+    assert [each["weight"] for each in bodies["linear"]["retriever"]["linear"]["retrievers"]] == [2, 1.0, 1.0]
+    assert bodies["rrf"]["retriever"]["rrf"]["rank_window_size"] == 100
+    # The retrievers that these are made of are free, and run as they stand.
+    for retriever in bodies["rrf"]["retriever"]["rrf"]["retrievers"]:
+        assert server.client.search(index=searcher._index, body={"retriever": retriever})["hits"]["hits"]
