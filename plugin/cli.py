@@ -20,6 +20,7 @@ _COMMANDS = {
     "export": "Exports a checkpoint to ONNX.",
     "migrate": "Changes the model of an index's vectors while searches go on.",
     "node": "Runs a real Elasticsearch on this machine.",
+    "recall": "Measures what an index's approximate search misses.",
     "reindex": "Brings an index's vectors up to date, in place or in a copy.",
     "remove": "Takes vectors out of an index again.",
     "status": "Tells how an index stands with its vectors.",

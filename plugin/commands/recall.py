@@ -1,0 +1,75 @@
+"""crosslens recall: what the approximate search of an index misses."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+from rich.table import Table
+
+from crosslens.client import connect
+from crosslens.commands.options import connection, connection_options, note, out, print_json
+from crosslens.commands.running import size
+from crosslens.ingest.contract import INDEX_TYPES
+from crosslens.progress import counting_bar
+from crosslens.queries.recall import DEFAULT_OVERSAMPLES, advice, measure_recall
+
+
+@click.command()
+@click.argument("index")
+@click.option("--field", "fields", multiple=True, metavar="FIELD", help="Vector field to measure. Default: all.")
+@click.option(
+    "--queries", type=click.IntRange(1), default=100, show_default=True, help="How many of its own vectors to look by."
+)
+@click.option("-k", type=click.IntRange(1, 100), default=10, show_default=True, help="How many nearest documents.")
+@click.option(
+    "--type",
+    "types",
+    type=click.Choice(INDEX_TYPES),
+    multiple=True,
+    help="Also try this index type, on a copy of the vectors that is deleted afterwards.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+@connection_options
+def recall(
+    index: str,
+    fields: tuple[str, ...],
+    queries: int,
+    k: int,
+    types: tuple[str, ...],
+    as_json: bool,
+    **where: Any,
+) -> None:
+    """Compares the approximate search of INDEX with an exact one, on its own vectors.
+
+    Text to image, image to image and so on are measured apart, as the index is, with oversampling, and with other index
+    types where asked for; each with its cost in time and on disk.
+    """
+    client = connect(connection(**where))
+    with counting_bar(note, "reading vectors") as advance:
+        rows = measure_recall(
+            client,
+            index,
+            fields=fields or None,
+            queries=queries,
+            k=k,
+            oversamples=DEFAULT_OVERSAMPLES,
+            index_types=types,
+            progress=advance,
+        )
+    if as_json:
+        print_json([asdict(row) for row in rows])
+        return
+    table = Table(title=f"{index}: recall@{k} over {queries} of its own vectors", title_justify="left")
+    for heading in ("direction", "field", "index type", "oversample", f"recall@{k}", "p50", "on disk"):
+        table.add_column(heading, justify="left" if heading in ("direction", "field", "index type") else "right")
+    for row in rows:
+        times = f"{row.oversample:g}" if row.oversample else "-"
+        on_disk = "-" if row.bytes is None else size(row.bytes)
+        table.add_row(
+            row.direction, row.field, row.index_type, times, f"{row.recall:.3f}", f"{row.p50_ms:.1f} ms", on_disk
+        )
+    out.print(table)
+    for line in advice(rows):
+        out.print(line, highlight=False)

@@ -1,0 +1,75 @@
+"""Recall of the approximate search against an exact one, on the index's own vectors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crosslens.errors import QueryError
+from crosslens.ingest.contract import parse_target
+from crosslens.ingest.encoder import Encoder
+from crosslens.ingest.sources import ImageAccess
+from crosslens.ingest.write import Options, add_vectors
+from crosslens.queries.recall import RecallRow, advice, measure_recall
+from tests.conftest import Server
+from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, shop
+
+
+@pytest.mark.node
+def test_an_exact_index_has_a_recall_of_one_in_every_direction(
+    server: Server, encoder: Encoder, pictures: Path
+) -> None:
+    documents = [{"title": f"{['blue', 'red', 'green'][i % 3]} shoe {i}", "photo": f"{i}.png"} for i in range(60)]
+    index = server.new_index(MAPPINGS, documents)
+    targets = [replace(TITLE, index_type="flat"), replace(PHOTO, index_type="flat")]
+    add_vectors(server.client, index, encoder, targets, Options(images=ImageAccess(root=pictures)))
+    rows = measure_recall(server.client, index, queries=15, k=5)
+    assert {row.direction for row in rows} == {"text -> text", "image -> text", "text -> image", "image -> image"}
+    assert all(row.recall == pytest.approx(1.0) for row in rows), rows
+    assert all(row.oversample is None for row in rows)
+
+
+@pytest.mark.node
+def test_other_index_types_are_tried_on_a_copy_that_goes(server: Server, encoder: Encoder, pictures: Path) -> None:
+    index = server.new_index(MAPPINGS, shop(60))
+    add_vectors(server.client, index, encoder, [PHOTO], Options(images=ImageAccess(root=pictures)))
+    rows = measure_recall(server.client, index, queries=10, k=5, index_types=["flat", "int8_flat"])
+    by_type = {(row.index_type, row.oversample): row for row in rows}
+    assert set(by_type) == {
+        *((kind, o) for kind in ("int8_hnsw", "int8_flat") for o in (None, 2.0, 3.0)),
+        ("flat", None),
+    }
+    assert by_type["flat", None].recall == pytest.approx(1.0)
+    # 24 dims are coarse in bytes; compared again with whole floats they come right.
+    assert by_type["int8_flat", 3.0].recall >= by_type["int8_flat", None].recall
+    assert by_type["int8_flat", 3.0].recall > 0.9
+    left = server.client.indices.get(index="crosslens-recall-*", expand_wildcards="all")
+    assert left.body == {}
+
+
+@pytest.mark.node
+def test_several_vectors_a_document_count_by_the_nearest(server: Server, encoder: Encoder, pictures: Path) -> None:
+    index = server.new_index({}, [{"photos": [f"{(3 * i + j) % 60}.png" for j in range(2)]} for i in range(40)])
+    target = replace(parse_target("views=photos[]", "image"), index_type="flat")
+    add_vectors(server.client, index, encoder, [target], Options(images=ImageAccess(root=pictures)))
+    (row,) = measure_recall(server.client, index, queries=10, k=3)
+    assert row.recall > 0.9
+    with pytest.raises(QueryError, match="holds 40 vectors"):
+        measure_recall(server.client, index, k=30)
+
+
+def test_advice_names_the_cheapest_that_is_good_enough() -> None:
+    def row(kind: str, recall: float, p50: float, size: int) -> RecallRow:
+        return RecallRow(
+            "text -> image", "photo_vector", kind, 3.0 if kind == "bbq_hnsw" else None, recall, 9, p50, size
+        )
+
+    rows = [row("hnsw", 0.99, 2.0, 400), row("int8_hnsw", 0.97, 1.5, 500), row("bbq_hnsw", 0.96, 3.0, 100)]
+    (said,) = advice(rows)
+    assert said.startswith("text -> image in photo_vector: bbq_hnsw, oversample 3 is enough (recall 0.960")
+    (short,) = advice(rows, goal=0.999)
+    assert "hnsw comes nearest, short of 1.00" in short
+    assert np.isfinite(rows[0].recall)
