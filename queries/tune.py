@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslens.errors import QueryError
-from crosslens.queries.evaluate import MEASURES, Collected, Measured, measure, paired_p, ranked
+from crosslens.queries.evaluate import MEASURES, Collected, Measured, interval, measure, paired_p, ranked
+from crosslens.queries.fusion import fuse
 from crosslens.queries.normalise import Normaliser
 
 LEAST_QUERIES = 20
@@ -88,10 +89,9 @@ def tune(
     # The plainest first, so that among equal ones it is taken.
     candidates.sort(key=lambda c: sum((weight - 1 / len(legs)) ** 2 for _, weight in c.weights))
     values = np.empty((len(candidates), len(collected)))
-    for i, choice in enumerate(candidates):
-        ranking = ranked(collected, dict(choice.weights), choice.normaliser)
-        values[i] = _ndcg(ranking, collected)
-        progress(i + 1, len(candidates))
+    for column, each in enumerate(collected):
+        values[:, column] = ndcg_of_choices(each, candidates)
+        progress(column + 1, len(collected))
     alone = [i for i, choice in enumerate(candidates) if choice.single is not None]
     unseen, unseen_single = (
         _cross_validated(values, range(len(candidates)), seed),
@@ -111,8 +111,6 @@ def tune(
 
 
 def _unseen(row: Measured, values: NDArray[np.float64]) -> Measured:
-    from crosslens.queries.evaluate import interval
-
     return Measured(row.name, {**row.values, _KEY: values}, {**row.intervals, _KEY: interval(values)})
 
 
@@ -129,19 +127,29 @@ def _cross_validated(values: NDArray[np.float64], allowed: Sequence[int] | range
     return total / _REPEATS
 
 
-def _ndcg(ranking: dict[str, dict[str, float]], collected: Sequence[Collected]) -> list[float]:
-    """nDCG@10 by query, with gain = grade; as ir-measures' (trec_eval's), but hundreds of times in a row.
+def ndcg_of_choices(each: Collected, candidates: Sequence[Choice]) -> NDArray[np.float64]:
+    """nDCG@10 of one query under every choice, with gain = grade: as ir-measures' (trec_eval's), but hundreds at once.
 
     Source: Jaervelin, Kekaelaeinen (2002), doi 10.1145/582415.582418.
     """
+    grades = {doc: max(1, round(grade)) for doc, grade in each.judged.relevant.items()}
     discounts = 1 / np.log2(np.arange(2, 12))
-    found = []
-    for each in collected:
-        grades = {doc: max(1, round(grade)) for doc, grade in each.judged.relevant.items()}
-        scores = ranking[each.judged.id]
+    ideal = sorted(grades.values(), reverse=True)[:10]
+    best = sum(grade * discount for grade, discount in zip(ideal, discounts, strict=False))
+    values = np.zeros(len(candidates))
+    for normaliser in dict.fromkeys(choice.normaliser for choice in candidates):
+        rows = [i for i, choice in enumerate(candidates) if choice.normaliser == normaliser]
+        fused = fuse(each.legs, {}, normaliser=normaliser)
         # Equal scores: by document id, the later first, as trec_eval orders them.
-        order = sorted(scores, key=lambda doc: (scores[doc], doc), reverse=True)[:10]
-        gained = sum(grades.get(doc, 0) * discount for doc, discount in zip(order, discounts, strict=False))
-        ideal = sorted(grades.values(), reverse=True)[:10]
-        found.append(float(gained / sum(g * d for g, d in zip(ideal, discounts, strict=False))))
-    return found
+        ordered = sorted(fused.items(), key=lambda item: item[0][1], reverse=True)
+        if not ordered:
+            continue
+        parts = np.array([[part.normalised for part in found.values()] for _, (_, found) in ordered])
+        weights = np.array([[dict(candidates[i].weights).get(name, 0.0) for name in each.legs] for i in rows])
+        gains = np.array([grades.get(id, 0) for (_, id), _ in ordered], dtype=np.float64)
+        # Rounded, so that sums that differ in their last bit alone count as equal.
+        scores = np.round(parts @ weights.T, 12)
+        top = np.argsort(-scores, axis=0, kind="stable")[:10]
+        gained = (gains[top] * discounts[: len(top), None]).sum(axis=0)
+        values[rows] = np.where(weights.sum(axis=1) > 0, gained / best, 0.0)
+    return values

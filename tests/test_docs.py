@@ -6,6 +6,7 @@ import re
 import shlex
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import crosslens
 from crosslens import errors
 from crosslens.cli import cli
+from crosslens.client import Connection
 from tests.conftest import Server
 from tests.reference import README, with_reference
 
@@ -89,12 +91,13 @@ def test_the_readmes_commands_are_understood(words: list[str]) -> None:
 def test_the_readmes_python_runs_as_it_stands(
     server: Server, models: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = re.search(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert code is not None
-    properties = {"title": {"type": "text"}, "description": {"type": "text"}, "photo": {"type": "keyword"}}
-    documents = [{"title": "Blue running shoe", "description": "light", "photo": "1.png"}, {"title": "Hat"}]
+    first, second = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    kinds = {"title": "text", "description": "text", "photo": "keyword", "brand": "keyword", "model": "keyword"}
+    properties = {name: {"type": kind} for name, kind in kinds.items()} | {"in_stock": {"type": "boolean"}}
+    shoe = {"title": "Blue running shoe", "description": "light", "photo": "1.png", "in_stock": True}
+    documents: list[dict[str, object]] = [shoe, {"title": "Hat"}]
     index = server.new_index({"properties": properties}, documents)
-    text = code[1]
+    text = first
     for said, here in {
         "http://localhost:9200": server.node.url,
         "models/clip": str(models / "small"),
@@ -105,3 +108,13 @@ def test_the_readmes_python_runs_as_it_stands(
         text = text.replace(said, here)
     exec(compile(text, "README.md", "exec"), {})
     assert "Blue running shoe {'keyword': 0.5" in capsys.readouterr().out
+    for said, here in {
+        "connect()": f"connect(Connection(url={server.node.url!r}))",
+        "models/clip": str(models / "small"),
+        '"products"': f'"{index}"',
+    }.items():
+        assert said in second
+        second = second.replace(said, here)
+    names: dict[str, Any] = {"Connection": Connection}
+    exec(compile(second, "README.md", "exec"), names)
+    assert [hit.source["title"] for hit in names["result"].hits] == ["Blue running shoe"]

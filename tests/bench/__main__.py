@@ -1,6 +1,6 @@
 """Runs every benchmark, one after the other."""
 
-from tests.bench import bulk, images, memory, query, texts, write
+from tests.bench import bulk, images, large, memory, quality, query, texts, write
 
-for benchmark in (images, texts, write, bulk, memory, query):
+for benchmark in (images, texts, write, bulk, memory, query, large, quality):
     benchmark.main()
