@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, NotFoundError
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 __all__ = ["AsyncHybridSearcher", "Hit", "HybridSearcher", "SearchResult"]
+_Number = TypeVar("_Number", int, float)
 DEFAULT_WINDOW = 100
 _LOG = logging.getLogger("crosslens")
 _MAX_WINDOW = 10_000
@@ -76,10 +77,19 @@ class SearchOptions(TypedDict, total=False):
     aggregations: Mapping[str, Any] | None
     aggregate_over: Literal["keyword", "window"]
     collapse: str | None
-    candidates: int | None
-    oversample: float | None
+    candidates: int | Mapping[str, int] | None
+    oversample: float | Mapping[str, float] | None
     page: str | Literal[True] | None
     false_alarm: float | None
+
+
+class SearcherOptions(TypedDict, total=False):
+    """What both searchers' constructors take by name, see `HybridSearcher`."""
+
+    fields: Sequence[str] | None
+    text_fields: Sequence[str] | None
+    window: int
+    mapping_ttl_s: float
 
 
 @dataclass(frozen=True)
@@ -108,8 +118,8 @@ class _Request:
     presentation: Presentation
     aggregations: Aggregations | None
     size: int
-    candidates: int | None
-    oversample: float | None
+    candidates: int | Mapping[str, int] | None
+    oversample: float | Mapping[str, float] | None
     page: str | Literal[True] | None
     false_alarm: float | None
     default_weights: bool
@@ -118,6 +128,12 @@ class _Request:
     def needs_moments(self) -> bool:
         """Whether the corpus's moments have a part in the ranking."""
         return self.fusion.normaliser == "standardise" or self.false_alarm is not None
+
+    def page_at(self, opened: str | None) -> _Page | None:
+        """Where this search by pages stands: at the beginning, in the point in time ``opened``, or at its token."""
+        if opened is not None:
+            return _Page(opened, 0, self.digest)
+        return _Page.of(self.page, self.digest) if isinstance(self.page, str) else None
 
     @property
     def digest(self) -> str:
@@ -155,10 +171,11 @@ class _Searcher:
         self,
         index: str,
         encoders: Encoder | Encoders | Sequence[Encoder] | None,
-        fields: Sequence[str] | None,
-        text_fields: Sequence[str] | None,
-        window: int,
-        mapping_ttl_s: float,
+        *,
+        fields: Sequence[str] | None = None,
+        text_fields: Sequence[str] | None = None,
+        window: int = DEFAULT_WINDOW,
+        mapping_ttl_s: float = MAPPING_TTL_S,
     ):
         if not 1 <= window <= _MAX_WINDOW:
             raise QueryError(f"window must be from 1 to {_MAX_WINDOW}, not {window}")
@@ -195,8 +212,8 @@ class _Searcher:
         aggregations: Mapping[str, Any] | None = None,
         aggregate_over: Literal["keyword", "window"] = "keyword",
         collapse: str | None = None,
-        candidates: int | None = None,
-        oversample: float | None = None,
+        candidates: int | Mapping[str, int] | None = None,
+        oversample: float | Mapping[str, float] | None = None,
         page: str | Literal[True] | None = None,
         false_alarm: float | None = None,
     ) -> _Request:
@@ -262,8 +279,8 @@ class _Searcher:
                     vector,
                     window=self._window,
                     filters=filters,
-                    candidates=request.candidates,
-                    oversample=request.oversample,
+                    candidates=_for_leg(request.candidates, name),
+                    oversample=_for_leg(request.oversample, name),
                 )
             )
         return _keep(legs, request.legs)
@@ -392,21 +409,18 @@ class HybridSearcher(_Searcher):
         client: Elasticsearch,
         index: str,
         encoders: Encoder | Encoders | Sequence[Encoder] | None = None,
-        *,
-        fields: Sequence[str] | None = None,
-        text_fields: Sequence[str] | None = None,
-        window: int = DEFAULT_WINDOW,
-        mapping_ttl_s: float = MAPPING_TTL_S,
+        **options: Unpack[SearcherOptions],
     ):
         """``encoders`` make the query's vectors, each for the fields of its model; models not given are looked for
         among those this machine remembers. ``fields`` are the vector fields to search (None: all), ``text_fields``
-        those of the keyword leg (None: all full-text fields, an empty list: no keyword leg). The index's mapping is
-        read again when it was read more than ``mapping_ttl_s`` seconds ago.
+        those of the keyword leg (None: all full-text fields, an empty list: no keyword leg). ``window`` is how many
+        documents each leg finds (100). The index's mapping is read again when it was read more than ``mapping_ttl_s``
+        seconds ago (30).
 
         Raises `MappingError` when there is no such index, it has no vectors or lacks a field named, and `ModelError`
         when the model of a field is not at hand, or one that was given is of no field.
         """
-        super().__init__(index, encoders, fields, text_fields, window, mapping_ttl_s)
+        super().__init__(index, encoders, **options)
         self._client = client
         self._current()
 
@@ -437,7 +451,7 @@ class HybridSearcher(_Searcher):
         ``normaliser`` and ``mean`` as in `crosslens.queries.fusion.fuse`. Weights and normaliser that `crosslens tune`
         noted in the index are the defaults. ``complete``: every document that one leg found gets its true score in the
         others, in a second round trip; otherwise it takes the least from them.
-        ``candidates`` and ``oversample`` as in `crosslens.queries.legs.knn_leg`.
+        ``candidates`` and ``oversample`` as in `crosslens.queries.legs.knn_leg`, for all legs or by leg.
 
         What is returned:
         ``source``: document fields (False: none); ``fields``, ``highlight``: as in ``_search``. ``aggregations``: as in
@@ -456,12 +470,10 @@ class HybridSearcher(_Searcher):
         seen = self._with_moments(seen, self._ask(self._moments_request(seen, request)))
         legs = self._legs(seen, request, liked)
         encoded = time.perf_counter()
-        page = None
+        opened = None
         if request.page is True:
-            pit = self._client.open_point_in_time(index=self._index, keep_alive=_KEEP_ALIVE)["id"]
-            page = _Page(pit, 0, request.digest)
-        elif request.page:
-            page = _Page.of(request.page, request.digest)
+            opened = self._client.open_point_in_time(index=self._index, keep_alive=_KEEP_ALIVE)["id"]
+        page = request.page_at(opened)
         steps = self._plan(seen, request, legs, page)
         try:
             asked = next(steps)
@@ -526,14 +538,10 @@ class AsyncHybridSearcher(_Searcher):
         client: AsyncElasticsearch,
         index: str,
         encoders: Encoder | Encoders | Sequence[Encoder] | None = None,
-        *,
-        fields: Sequence[str] | None = None,
-        text_fields: Sequence[str] | None = None,
-        window: int = DEFAULT_WINDOW,
-        mapping_ttl_s: float = MAPPING_TTL_S,
+        **options: Unpack[SearcherOptions],
     ):
         """As `HybridSearcher`, but that errors of the index and the models come with the first search."""
-        super().__init__(index, encoders, fields, text_fields, window, mapping_ttl_s)
+        super().__init__(index, encoders, **options)
         self._client = client
 
     async def search(self, text: str | Sequence[str] | None = None, **how: Unpack[SearchOptions]) -> SearchResult:
@@ -546,12 +554,10 @@ class AsyncHybridSearcher(_Searcher):
         seen = self._with_moments(seen, await self._ask(self._moments_request(seen, request)))
         legs = await asyncio.to_thread(self._legs, seen, request, liked)
         encoded = time.perf_counter()
-        page = None
+        opened = None
         if request.page is True:
-            opened = await self._client.open_point_in_time(index=self._index, keep_alive=_KEEP_ALIVE)
-            page = _Page(opened["id"], 0, request.digest)
-        elif request.page:
-            page = _Page.of(request.page, request.digest)
+            opened = (await self._client.open_point_in_time(index=self._index, keep_alive=_KEEP_ALIVE))["id"]
+        page = request.page_at(opened)
         steps = self._plan(seen, request, legs, page)
         try:
             asked = next(steps)
@@ -599,6 +605,10 @@ def refused(error: ApiError) -> QueryError:
     """What the server says of a request as a whole."""
     body = error.body if isinstance(error.body, dict) else {}
     return QueryError(f"Elasticsearch refused the search: {reason(body.get('error') or {}) or error}")
+
+
+def _for_leg(value: _Number | Mapping[str, _Number] | None, name: str) -> _Number | None:
+    return value.get(name) if isinstance(value, Mapping) else value
 
 
 def _keep(legs: list[Leg], names: Sequence[str] | None) -> list[Leg]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 from rich.table import Table
@@ -26,6 +28,7 @@ from crosslens.errors import QueryError
 from crosslens.ingest.encoder import Encoder
 from crosslens.ingest.fields import record_search_settings
 from crosslens.progress import counting_bar
+from crosslens.queries import plots
 from crosslens.queries.evaluate import (
     MEASURES,
     Collected,
@@ -45,9 +48,38 @@ from crosslens.queries.tune import Tuned
 from crosslens.queries.tune import tune as choose
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """The index, the judged queries, and how to search, as both commands take them."""
+
+    index: str
+    judged: Path
+    topics: Path | None
+    fields: tuple[str, ...]
+    window: int
+    model: Path | None
+    as_json: bool
+
+
 def _judged_options(command: Command) -> Command:
+    """INDEX, JUDGED and the like, which reach the command as one `_Asked`, called ``asked``."""
+
+    @functools.wraps(command)
+    def gathered(
+        *,
+        index: str,
+        judged: Path,
+        topics: Path | None,
+        fields: tuple[str, ...],
+        window: int,
+        model: Path | None,
+        as_json: bool,
+        **others: Any,
+    ) -> Any:
+        return command(asked=_Asked(index, judged, topics, fields, window, model, as_json), **others)
+
     return decorated(
-        command,
+        cast(Command, gathered),
         [
             click.argument("index"),
             click.argument("judged", type=FILE),
@@ -65,7 +97,7 @@ def _judged_options(command: Command) -> Command:
             click.option(
                 "--model", type=FOLDER, envvar="CROSSLENS_MODEL", help="Model folder. Default: the index's, if known."
             ),
-            click.option("--json", "as_json_", is_flag=True, help="Print the result as JSON."),
+            click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
         ],
     )
 
@@ -75,18 +107,16 @@ def _judged_options(command: Command) -> Command:
 @click.option("--weights", metavar="LEG=W,...", help="Weights by leg. Default: as tuned, else equal.")
 @click.option("--normaliser", type=click.Choice(NORMALISERS), help="Default: as tuned, else theoretical-min-max.")
 @click.option("--plot", type=FILE, help="Write a picture of the measures with their intervals, as PNG or SVG.")
+@click.option(
+    "--plot-scores", type=FILE, help="Write a picture of each leg's scores, of relevant documents and others."
+)
 @connection_options
 def evaluate(
-    index: str,
-    judged: Path,
-    topics: Path | None,
-    fields: tuple[str, ...],
-    window: int,
-    model: Path | None,
-    as_json_: bool,
+    asked: _Asked,
     weights: str | None,
     normaliser: Normaliser | None,
     plot: Path | None,
+    plot_scores: Path | None,
     **where: Any,
 ) -> None:
     """Measures searches of INDEX on judged queries: each leg alone, and fused, with intervals of 95 %.
@@ -94,22 +124,22 @@ def evaluate(
     JUDGED has a JSON object a line, {"text": ..., "image": ..., "relevant": ["DOC", ...] or {"DOC": GRADE}}.
     """
     chosen = parse_weights(weights)
-    searcher = _searcher(index, fields, window, model, where)
+    searcher = _searcher(asked, where)
     settings = searcher.settings
     used: Normaliser = normaliser or settings.get("normaliser") or "theoretical-min-max"
-    collected = _collect(searcher, _read(judged, topics), standardise=used == "standardise")
+    collected = _collect(searcher, _read(asked.judged, asked.topics), standardise=used == "standardise")
     rows = measure_all(collected, chosen or settings.get("weights") or {}, used)
     single, fused = best_single(rows), rows[-1]
     p = paired_p(fused.values[MEASURES[0]], single.values[MEASURES[0]])
     if plot is not None:
-        from crosslens.queries.plots import plot_measures
-
-        plot_measures(rows, plot)
-        note.print(f"wrote {plot}", highlight=False, soft_wrap=True)
-    if as_json_:
+        plots.plot_measures(rows, plot)
+    if plot_scores is not None:
+        plots.plot_scores(collected, plot_scores)
+    _wrote(plot, plot_scores)
+    if asked.as_json:
         print_json({"queries": len(collected), "rows": as_json(rows), "best_leg": single.name, "p": p})
         return
-    _table(f"{index}: {len(collected)} judged queries, {used}", rows)
+    _table(f"{asked.index}: {len(collected)} judged queries, {used}", rows)
     better = fused.mean(MEASURES[0]) - single.mean(MEASURES[0])
     out.print(f"fused against {single.name} alone: {better:+.3f} {MEASURES[0]}, p = {p:.3f}", highlight=False)
 
@@ -117,17 +147,13 @@ def evaluate(
 @click.command()
 @_judged_options
 @click.option("--dry-run", is_flag=True, help="Tell what would be chosen; note nothing in the index.")
+@click.option("--plot", type=FILE, help="Write a picture of nDCG@10 over each leg's weight, as PNG or SVG.")
 @click.option("--forget", is_flag=True, help="Forget what was noted before; searches weigh all legs alike again.")
 @connection_options
 def tune(
-    index: str,
-    judged: Path,
-    topics: Path | None,
-    fields: tuple[str, ...],
-    window: int,
-    model: Path | None,
-    as_json_: bool,
+    asked: _Asked,
     dry_run: bool,
+    plot: Path | None,
     forget: bool,
     **where: Any,
 ) -> None:
@@ -135,11 +161,11 @@ def tune(
 
     What they are worth is measured by cross-validation, on queries that the choice was made without.
     """
-    searcher = _searcher(index, fields, window, model, where)
+    searcher = _searcher(asked, where)
     client = connect(connection(**where))
     if forget:
-        record_search_settings(client, index, None)
-    queries = _read(judged, topics)
+        record_search_settings(client, asked.index, None)
+    queries = _read(asked.judged, asked.topics)
     normalisers: list[Normaliser] = ["theoretical-min-max", "min-max", "rank", "standardise"]
     try:
         collected = _collect(searcher, queries, standardise=True)
@@ -151,16 +177,19 @@ def tune(
         collected = _collect(searcher, queries, standardise=False)
     with counting_bar(note, "choosing") as advance:
         tuned = choose(collected, normalisers, progress=advance)
+    if plot is not None:
+        plots.plot_weights(collected, tuned.choice, plot)
+    _wrote(plot)
     settings = {"weights": dict(tuned.choice.weights), "normaliser": tuned.choice.normaliser}
     if not dry_run:
-        record_search_settings(client, index, settings)
-    if as_json_:
+        record_search_settings(client, asked.index, settings)
+    if asked.as_json:
         rows = as_json([tuned.expected, tuned.single])
         print_json(
             {**settings, "rows": rows, "best_leg": tuned.single_leg, "p": tuned.p, "worthwhile": tuned.worthwhile}
         )
         return
-    _show(index, tuned, len(collected), dry_run)
+    _show(asked.index, tuned, len(collected), dry_run)
 
 
 def _show(index: str, tuned: Tuned, count: int, dry_run: bool) -> None:
@@ -183,11 +212,15 @@ def _show(index: str, tuned: Tuned, count: int, dry_run: bool) -> None:
     out.print("nothing was noted" if dry_run else f"noted in {index}; searches use it within half a minute")
 
 
-def _searcher(
-    index: str, fields: Sequence[str], window: int, model: Path | None, where: dict[str, Any]
-) -> HybridSearcher:
-    client = connect(connection(**where))
-    return HybridSearcher(client, index, Encoder(model) if model else None, fields=fields or None, window=window)
+def _searcher(asked: _Asked, where: dict[str, Any]) -> HybridSearcher:
+    client, encoder = connect(connection(**where)), Encoder(asked.model) if asked.model else None
+    return HybridSearcher(client, asked.index, encoder, fields=asked.fields or None, window=asked.window)
+
+
+def _wrote(*paths: Path | None) -> None:
+    for path in paths:
+        if path is not None:
+            note.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
 def _read(judged: Path, topics: Path | None) -> list[Judged]:

@@ -325,11 +325,14 @@ def test_searches_are_measured_and_tuned_from_the_command_line(
     lines = [{"text": f"shoe {i}", "relevant": [str(i)]} for i in range(30)]
     judged.write_text("\n".join(map(json.dumps, lines)))
     plot = tmp_path / "measures.png"
-    done = run("evaluate", index, str(judged), "--plot", str(plot), env=where)
+    scores, weights = tmp_path / "scores.png", tmp_path / "weights.svg"
+    done = run("evaluate", index, str(judged), "--plot", str(plot), "--plot-scores", str(scores), env=where)
     assert done.returncode == 0, done.stderr
     assert "fused against keyword alone" in done.stdout
     assert plot.read_bytes().startswith(b"\x89PNG")
-    tried = run("tune", index, str(judged), "--dry-run", env=where)
+    assert scores.read_bytes().startswith(b"\x89PNG")
+    tried = run("tune", index, str(judged), "--dry-run", "--plot", str(weights), env=where)
+    assert "<svg" in weights.read_text()
     assert (tried.returncode, "nothing was noted" in tried.stdout) == (0, True)
     chosen = json.loads(run("tune", index, str(judged), "--json", env=where).stdout)
     assert sum(chosen["weights"].values()) == pytest.approx(1)

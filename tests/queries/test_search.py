@@ -319,6 +319,12 @@ def test_candidates_and_oversampling_reach_the_request(searcher: HybridSearcher)
     assert legs["title_vector"]["knn"]["num_candidates"] == 77
     assert legs["title_vector"]["knn"]["rescore_vector"] == {"oversample": 3.0}
     assert "rescore_vector" not in legs["photo_vector"]["knn"]
+    by_leg = {
+        leg.name: leg.request for leg in searcher.legs("hat", candidates={"views": 500}, oversample={"views": 2.0})
+    }
+    assert by_leg["views"]["knn"]["num_candidates"] == 500
+    assert by_leg["title_vector"]["knn"]["num_candidates"] == 200
+    assert "rescore_vector" not in by_leg["title_vector"]["knn"]
     assert searcher.search("hat", candidates=77, oversample=3.0).hits
 
 
