@@ -44,6 +44,7 @@ _HOMES = {
     "crosslens.client": (
         "Connection",
         "connect",
+        "connect_async",
     ),
     "crosslens.errors": (
         "BlockedError",
@@ -92,7 +93,6 @@ _HOMES = {
     "crosslens.ingest.write": (
         "Options",
         "add_vectors",
-        "calibrate",
         "reindex",
     ),
     "crosslens.node": ("Node",),
