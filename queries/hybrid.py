@@ -25,7 +25,7 @@ from crosslens.ingest.fields import choose, read_mappings, recorded_fields, usab
 from crosslens.ingest.images import ImageSource
 from crosslens.ingest.moments import MOMENTS_INDEX, Moments, moments_query, read_moments, vectors_of
 from crosslens.queries.fusion import Mean
-from crosslens.queries.legs import Key, Leg, Query, keyword_leg, knn_leg, native_retrievers
+from crosslens.queries.legs import Key, Leg, Query, keyword_leg, knn_leg, named, native_retrievers
 from crosslens.queries.normalise import Normaliser
 from crosslens.queries.search import (
     Aggregations,
@@ -143,6 +143,14 @@ class _Request:
 
 
 @dataclass(frozen=True)
+class _Liked:
+    """Documents to find more of, by their own index and id, and the vectors that they have, by field."""
+
+    keys: list[Key]
+    vectors: dict[str, list[list[float]]]
+
+
+@dataclass(frozen=True)
 class _Page:
     """Where a search by pages stands: the point in time, how many were shown, and of which search."""
 
@@ -252,16 +260,16 @@ class _Searcher:
             weights is None,
         )
 
-    def _legs(self, seen: _Seen, request: _Request, liked: Mapping[str, Sequence[Sequence[float]]]) -> list[Leg]:
+    def _legs(self, seen: _Seen, request: _Request, liked: _Liked) -> list[Leg]:
         terms, filters = request.terms, list(request.filters)
-        if terms.like:
+        if liked.keys:
             # What is to be found more of isn't itself a result.
-            filters.append({"bool": {"must_not": [{"ids": {"values": [id for _, id in terms.like]}}]}})
-        made = vectors(terms, list(seen.fields.values()), self._encoders, liked)
+            filters.append({"bool": {"must_not": [named(liked.keys)]}})
+        made = vectors(terms, list(seen.fields.values()), self._encoders, liked.vectors)
         legs = []
         words: str | Query | None = request.query or terms.words or None
         if words is None and terms.like and seen.text_fields:
-            documents = [{"_index": index, "_id": id} for index, id in terms.like]
+            documents = [{"_index": index, "_id": id} for index, id in liked.keys]
             words = {
                 "more_like_this": {
                     "fields": seen.text_fields,
@@ -327,19 +335,19 @@ class _Searcher:
             source["exclude_vectors"] = False
         return [(index, {"query": {"ids": {"values": [id]}}, "_source": source, "size": 1}) for index, id in like]
 
-    def _liked(
-        self, seen: _Seen, like: Sequence[Key], answers: Sequence[Mapping[str, Any]]
-    ) -> dict[str, list[list[float]]]:
-        """The vectors that the documents to find more of have in each field."""
-        found: dict[str, list[list[float]]] = {}
+    def _liked(self, seen: _Seen, like: Sequence[Key], answers: Sequence[Mapping[str, Any]]) -> _Liked:
+        """What the documents to find more of are like. Raises `QueryError` for one that isn't there."""
+        found, keys = dict[str, list[list[float]]](), list[Key]()
         for (index, id), answer in zip(like, answers, strict=True):
             if "error" in answer or not answer["hits"]["hits"]:
                 raise QueryError(f"there is no document {id!r} in {index!r} to find more of")
-            source = answer["hits"]["hits"][0].get("_source") or {}
+            hit = answer["hits"]["hits"][0]
+            keys.append((hit["_index"], hit["_id"]))
+            source = hit.get("_source") or {}
             for each in seen.fields.values():
                 for vector in vectors_of(source, each):
                     found.setdefault(each.field, []).append(vector)
-        return found
+        return _Liked(keys, found)
 
     def _moments_request(self, seen: _Seen, request: _Request) -> list[tuple[str, dict[str, Any]]]:
         """The search for the corpus's moments, where they are needed and not known yet."""
