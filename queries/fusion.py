@@ -56,8 +56,9 @@ def fuse(
         geometric   exp(sum(w ln n) / sum(w))
         harmonic    sum(w) / sum(w / n)
 
-    In the geometric and harmonic mean only legs with n > 0 count, as in OpenSearch; so a document that one leg alone
-    scores gets that leg's score whole, and these two make sense with completed scores only.
+    A leg in which no score exceeds the floor found nothing, and gives 0. In the geometric and harmonic mean only legs
+    with n > 0 count, as in OpenSearch; so a document that one leg alone scores gets that leg's score whole, and these
+    two make sense with completed scores only.
 
     With "standardise", the standardised legs share one scale: 0 for the corpus's mean and below, 1 for the largest z
     of any of them; a leg without moments (BM25) is scaled by theoretical-min-max.
@@ -72,7 +73,11 @@ def fuse(
     if normaliser == "z-score" and mean != "arithmetic":
         raise QueryError(f"a {mean} mean needs scores that aren't negative, and z-score gives such")
     shares = _shares(list(legs), weights)
-    normalised = _normalise(legs, normaliser)
+    normalised = {
+        # Completed, a leg that found nothing has the floor's score everywhere; equal scores aren't matches there.
+        name: scores if any(raw > legs[name].floor for raw in legs[name].raw.values()) else dict.fromkeys(scores, 0.0)
+        for name, scores in _normalise(legs, normaliser).items()
+    }
     absent = {name: normalise.missing(scores, normaliser) for name, scores in normalised.items()}
     fused = {}
     for key in dict.fromkeys(key for scores in normalised.values() for key in scores):

@@ -14,8 +14,9 @@ Query = dict[str, Any]
 Key = tuple[str, str]
 # Elasticsearch's own limit of num_candidates.
 _MAX_CANDIDATES = 10_000
-# How many documents a completion names at a time; several vectors a document fill the candidates sooner.
-_NAMED, _NESTED_NAMED = 5_000, 250
+# How many documents a completion names at a time: less than the server returns at most (index.max_result_window), and
+# fewer where several vectors a document fill the candidates sooner.
+PART, _NESTED_PART = 5_000, 250
 _INNER = "matched"
 _TOLD = ("position", "reference")
 KEYWORD = "keyword"
@@ -66,7 +67,7 @@ class Leg:
         decides them (document frequencies, lengths) doesn't depend on a filter. With as many candidates as documents
         a filtered kNN search compares all of them; ``rescore`` asks for whole floats where the field is quantised.
         """
-        size = _NESTED_NAMED if self.nested else _NAMED
+        size = _NESTED_PART if self.nested else PART
         for start in range(0, len(keys), size):
             part = keys[start : start + size]
             if self.kind == "keyword":

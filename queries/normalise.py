@@ -24,7 +24,7 @@ def theoretical_min_max(raw: Mapping[Key, float], floor: float) -> dict[Key, flo
 
     Range 0..1; the best document gets 1. Unlike plain min-max it doesn't push the last document of the window to 0
     and doesn't change when the window grows. BM25 has floor 0, a cosine -1.
-    One hit, or equal scores, give 1. Scores that all equal the floor give 1: they matched. A score below the floor
+    One hit, or equal scores, give 1. Scores that all equal the floor give 0: nothing was found. A score below the floor
     counts as the floor.
 
     Source: theoretical min-max, Bruch, Gai, Ingber (2023), An Analysis of Fusion Functions for Hybrid Retrieval,
@@ -34,7 +34,7 @@ def theoretical_min_max(raw: Mapping[Key, float], floor: float) -> dict[Key, flo
         return {}
     highest = max(raw.values())
     if highest <= floor:
-        return dict.fromkeys(raw, 1.0)
+        return dict.fromkeys(raw, 0.0)
     return {key: max(score - floor, 0.0) / (highest - floor) for key, score in raw.items()}
 
 

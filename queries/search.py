@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from crosslens.errors import QueryError
 from crosslens.queries.fusion import Mean, Part, Scores, fuse
-from crosslens.queries.legs import KEYWORD, Key, Leg, named
+from crosslens.queries.legs import KEYWORD, PART, Key, Leg, named
 from crosslens.queries.normalise import Normaliser
 
 Search = tuple[str, dict[str, Any]]
@@ -151,33 +151,38 @@ def plan(
     keys = list(dict.fromkeys(key for scores in raw.values() for key in scores))
     over_window = aggregations is not None and aggregations.over == "window"
     if keys and (fusion.complete or over_window):
-        present: dict[str, Any] = {"query": {"bool": {"filter": [named(keys)]}}, "track_total_hits": False, **shown}
         keyword = next((leg for leg in legs if leg.kind == "keyword"), None)
-        if keyword is not None:
-            # Its query scores, and marks the words that highlighting shows.
-            present["query"]["bool"]["should"] = [keyword.query]
-        present["size"] = len(keys)
+        second: list[Search] = []
+        names: list[str] = []
         if over_window and aggregations is not None:
-            present["aggs"] = dict(aggregations.body)
-        second = [search(present)]
+            second.append(search({"query": named(keys), "size": 0, "aggs": dict(aggregations.body)}))
+            names.append("aggregations")
+        presenting = range(0, len(keys), PART) if fusion.complete else range(0)
+        for start in presenting:
+            part = keys[start : start + PART]
+            # The keyword query scores, and marks the words that highlighting shows.
+            query = {"filter": [named(part)], **({"should": [keyword.query]} if keyword else {})}
+            second.append(search({"query": {"bool": query}, "size": len(part), "track_total_hits": False, **shown}))
+            names.append("completion")
         owners: list[Leg] = []
         for leg in legs if fusion.complete else ():
             if leg.kind == "knn":
                 for body in leg.completions(keys, rescore=rescore):
                     second.append(search(body))
                     owners.append(leg)
-        names = ["completion", *(f"completion of {leg.name}" for leg in owners)]
-        present_answer, *completed = checked((yield second), names)
-        profile["completion"] = float(sum(a["took"] for a in (present_answer, *completed)))
-        aggregated = present_answer.get("aggregations", aggregated)
+        names += [f"completion of {leg.name}" for leg in owners]
+        completed = checked((yield second), names)
+        profile["completion"] = float(sum(answer["took"] for answer in completed))
+        if over_window:
+            aggregated = completed.pop(0).get("aggregations", {})
         if fusion.complete:
-            documents = _documents([present_answer])
+            documents = _documents(completed[: len(presenting)])
             # A document that was deleted between the two is no result.
             keys = [key for key in keys if key in documents]
             raw = {leg.name: {} for leg in legs}
             if keyword is not None:
                 raw[keyword.name] = {key: float(documents[key]["_score"] or 0.0) for key in keys}
-            again, told = _scores(owners, completed)
+            again, told = _scores(owners, completed[len(presenting) :])
             for name, scores in again.items():
                 raw[name] = {key: score for key, score in scores.items() if key in documents}
             for key, values in told.items():
@@ -205,8 +210,15 @@ def plan(
         mean, deviation = fusion.moments[name]
         if by_leg[name].raw and deviation > 0:
             noise[name] = {"z": (max(by_leg[name].raw.values()) - mean) / deviation, "floor": floor}
-    names = [leg.name for leg in legs]
-    return SearchResult(hits, names, len(best), aggregations=aggregated, profile=profile, noise=noise, scores=by_leg)
+    return SearchResult(
+        hits,
+        [leg.name for leg in legs],
+        len(best),
+        aggregations=aggregated,
+        profile=profile,
+        noise=noise,
+        scores=by_leg,
+    )
 
 
 def checked(answers: Sequence[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:

@@ -42,8 +42,8 @@ def test_worked_numbers_of_a_weighted_sum() -> None:
         ({}, 0.0, {}),
         ({"a": 3.0}, 0.0, {"a": 1.0}),
         ({"a": 3.0, "b": 3.0}, 0.0, {"a": 1.0, "b": 1.0}),
-        ({"a": 0.0, "b": 0.0}, 0.0, {"a": 1.0, "b": 1.0}),
-        ({"a": -1.0}, -1.0, {"a": 1.0}),
+        ({"a": 0.0, "b": 0.0}, 0.0, {"a": 0.0, "b": 0.0}),
+        ({"a": -1.0}, -1.0, {"a": 0.0}),
         ({"a": 2.0, "b": -2.0}, 0.0, {"a": 1.0, "b": 0.0}),
     ],
     ids=["no hit", "one hit", "equal scores", "all at the floor", "opposite cosine", "below the floor"],
@@ -78,7 +78,7 @@ def test_normalised_scores_lie_in_0_to_1_keep_their_order_and_reach_1(raw: dict[
     scaled = theoretical_minimum(raw, floor)
     assert set(scaled) == set(raw)
     assert all(0.0 <= value <= 1.0 for value in scaled.values())
-    if raw:
+    if any(score > floor for score in raw.values()):
         assert max(scaled.values()) == 1.0
     for a in raw:
         for b in raw:
@@ -202,6 +202,14 @@ def test_standardised_scores_below_the_corpus_mean_count_as_nothing() -> None:
     assert fused["b"][1]["keyword"].normalised == 1.0
     flat = {"images": Scores({"a": 0.5}, -1.0, moments=(0.2, 0.0))}
     assert fuse(flat, {}, normaliser="standardise")["a"][0] == 0.0
+
+
+@pytest.mark.parametrize("normaliser", normalise.NORMALISERS)
+def test_a_keyword_leg_that_matched_nothing_gives_nothing(normaliser: normalise.Normaliser) -> None:
+    legs = {"keyword": Scores({"a": 0.0, "b": 0.0}, 0.0), "photo": Scores({"a": 0.3, "b": 0.1}, -1.0, (0.0, 0.1))}
+    fused = fuse(legs, {}, normaliser=normaliser)
+    assert [fused[key][1]["keyword"].normalised for key in "ab"] == [0.0, 0.0]
+    assert fused["a"][0] > fused["b"][0]
 
 
 def test_by_z_score_a_document_that_a_leg_lacks_gets_the_least_of_it() -> None:

@@ -167,6 +167,13 @@ def test_no_ranking_depends_on_size(searcher: HybridSearcher, normaliser: Any, c
         assert [h.score for h in part.hits] == [h.score for h in whole.hits][:size]
 
 
+def test_words_that_match_nothing_leave_the_ranking_to_the_vectors(searcher: HybridSearcher) -> None:
+    result = searcher.search("xylophone quartz", size=WINDOW)
+    assert {hit.parts["keyword"].normalised for hit in result.hits} == {0.0}
+    alone = searcher.search("xylophone quartz", weights={"keyword": 0}, size=WINDOW)
+    assert ids(result) == ids(alone)
+
+
 def test_two_round_trips_with_completion_and_one_without(
     searcher: HybridSearcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
