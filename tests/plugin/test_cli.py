@@ -23,7 +23,9 @@ MAPPINGS: dict[str, Any] = {"properties": {"title": {"type": "text"}, "photo": {
 def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "crosslens.cli", *arguments]
     environment = {**os.environ, "COLUMNS": "120", **(env or {})}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    # Files that a command writes where it is called must not land in the repository.
+    here = Path(os.environ["CROSSLENS_NODE"]).parent
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=here)
 
 
 def commands(group: click.Group = cli, prefix: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
