@@ -18,7 +18,7 @@ import numpy as np
 from elasticsearch import ApiError, ConflictError, Elasticsearch, NotFoundError
 from numpy.typing import NDArray
 
-from crosslens.errors import MappingError
+from crosslens.errors import ConnectionFailedError, MappingError
 from crosslens.ingest.contract import VectorField
 from crosslens.ingest.encoders import Encoders
 from crosslens.ingest.fields import choose, read_mappings, recorded_fields
@@ -231,15 +231,19 @@ def vectors_of(source: Mapping[str, Any], each: VectorField) -> list[list[float]
 def note_moments(
     client: Elasticsearch, fields: Sequence[VectorField], gathered: Mapping[tuple[str, str], Moments]
 ) -> None:
-    """Merges what a run gathered, by index and path, with what is noted; without the right to, it is logged."""
+    """Merges what a run gathered, by index and path, with what is noted.
+
+    Where that can't be done (no right to, a full disk), it is logged: the vectors are written all the same, and
+    `calibrate` measures them later.
+    """
     by_path = {each.path: each for each in fields}
     try:
         for (index, path), moments in gathered.items():
             store_moments(client, index, by_path[path], moments)
-    except ApiError as error:
-        if error.status_code not in (401, 403):
-            raise
-        _LOG.warning("the vectors were not measured for want of rights on %s (%s)", MOMENTS_INDEX, error)
+    except (ApiError, ConnectionFailedError) as error:
+        _LOG.warning(
+            "the vectors are written, but not measured in %s (%s); see crosslens calibrate", MOMENTS_INDEX, error
+        )
 
 
 def store_moments(
