@@ -92,12 +92,17 @@ class VectorField:
 
 @dataclass(frozen=True)
 class Record:
-    """All that an index's ``_meta.crosslens`` holds, by field name; ``switched`` is when a pointer last turned."""
+    """All that an index's ``_meta.crosslens`` holds, by field name; ``switched`` is when a pointer last turned.
+
+    ``search`` is how the index's owner chose to fuse: ``weights`` by leg and a ``normaliser``, as `crosslens tune`
+    notes them.
+    """
 
     fields: dict[str, VectorField] = field(default_factory=dict)
     next: dict[str, VectorField] = field(default_factory=dict)
     previous: dict[str, VectorField] = field(default_factory=dict)
     switched: str | None = None
+    search: dict[str, Any] = field(default_factory=dict)
 
     def with_fields(self, fields: Iterable[VectorField]) -> Record:
         """The same, with ``fields`` added or replaced."""
@@ -170,27 +175,14 @@ def read_record(mapping: Mapping[str, Any]) -> Record:
             for name, entry in (meta.get(part) or {}).items()
         }
 
-    return Record(entries("fields"), entries("next"), entries("previous"), meta.get("switched"))
+    return Record(
+        entries("fields"), entries("next"), entries("previous"), meta.get("switched"), meta.get(_SEARCH) or {}
+    )
 
 
 def vector_fields(mapping: Mapping[str, Any]) -> dict[str, VectorField]:
     """The vector fields in use that one index's mapping records, by name. Raises as `read_record` does."""
     return read_record(mapping).fields
-
-
-def search_settings(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """How the index's owner chose to fuse: ``weights`` by leg and a ``normaliser``, as `crosslens tune` notes them."""
-    found: dict[str, Any] = ((mapping.get("_meta") or {}).get(META) or {}).get(_SEARCH) or {}
-    return found
-
-
-def with_search_settings(mapping: Mapping[str, Any], settings: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The ``_meta`` that notes ``settings`` for searches (None: none), keeping the rest."""
-    meta = meta_update(mapping, read_record(mapping))
-    meta[META].pop(_SEARCH, None)
-    if settings is not None:
-        meta[META][_SEARCH] = dict(settings)
-    return meta
 
 
 def own_paths(mapping: Mapping[str, Any]) -> list[str]:
@@ -202,7 +194,7 @@ def meta_update(mapping: Mapping[str, Any], record: Record) -> dict[str, Any]:
     """The ``_meta`` that says ``record``, keeping what else the index's ``_meta`` holds."""
     meta = dict(mapping.get("_meta") or {})
     parts = ("fields", "next", "previous")
-    body = {k: v for k, v in (meta.get(META) or {}).items() if k not in (*parts, "switched")}
+    body = {k: v for k, v in (meta.get(META) or {}).items() if k not in (*parts, "switched", _SEARCH)}
     body["version"] = META_VERSION
     for part in parts:
         entries = {name: _entry(each) for name, each in getattr(record, part).items()}
@@ -210,6 +202,8 @@ def meta_update(mapping: Mapping[str, Any], record: Record) -> dict[str, Any]:
             body[part] = entries
     if record.switched:
         body["switched"] = record.switched
+    if record.search:
+        body[_SEARCH] = record.search
     meta[META] = body
     return meta
 

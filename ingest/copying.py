@@ -21,17 +21,15 @@ from crosslens.ingest.encoder import Encoder
 from crosslens.ingest.encoders import Encoders
 from crosslens.ingest.fields import (
     agree,
-    choose,
     read_mappings,
-    vector_packer,
     with_path,
 )
 from crosslens.ingest.moments import note_moments
-from crosslens.ingest.pipeline import Pipeline, Prepared, Task
+from crosslens.ingest.pipeline import Prepared, Task
 from crosslens.ingest.reading import Document, Reader, prefetched
 from crosslens.ingest.report import Failure, Listener, Report
 from crosslens.ingest.sending import GO_ON, Outcome, Write, Writer, patient
-from crosslens.ingest.write import Options, freshness, selected
+from crosslens.ingest.write import Options, count_states, pipeline_for, selected
 
 _ROUNDS = 50
 _SHORT_ROUND_S = 1.0
@@ -155,7 +153,7 @@ def _fields(
         fields |= {each.field: each for each in agree(client, old, {old: mapping}, new, encoders)}
     if not fields:
         raise MappingError(f"index {old!r} has no vector fields yet; name sources to make them from")
-    return list(choose(old, fields, None).values())
+    return list(fields.values())
 
 
 def _check_alias(client: Elasticsearch, alias: str, into: str) -> None:
@@ -241,14 +239,7 @@ class _Copy:
         self._original = Reader(client, old, None)
         # Of the copy only the sources and the states are compared.
         self._copied = Reader(client, into, None, left_out=[path for path in self._own if path != contract.STATE])
-        self._pipeline = Pipeline(
-            fields,
-            encoders,
-            options.images.reader(),
-            vector_packer(client, into),
-            workers=options.workers,
-            fresh_s=freshness(options.selection),
-        )
+        self._pipeline = pipeline_for(client, into, fields, encoders, options)
         self._writer = Writer(client, self._record)
         self._compare = compare
         self._conflicts: set[tuple[str, str | None]] = set()
@@ -364,11 +355,7 @@ class _Copy:
                 self._fail(Failure(self.into, write.id, None, outcome.reason))
             else:
                 self.report.copied += 1
-                for each in self._fields:
-                    state = documents.state_of(write.body, each.path)
-                    if state is not None and not state.get("error"):
-                        counts = self.report.skipped if state.get("skipped") else self.report.written
-                        self.report.count(counts, each.field)
+                count_states(self.report, self._fields, write.body)
 
     def _fail(self, failure: Failure) -> None:
         self.report.fail(failure)

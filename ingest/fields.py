@@ -78,8 +78,11 @@ def recorded_fields(index: str, mappings: Mapping[str, Mapping[str, Any]]) -> di
     return recorded
 
 
-def choose(index: str, recorded: Mapping[str, VectorField], names: Sequence[str] | None) -> dict[str, VectorField]:
-    """The fields of ``recorded`` that ``names`` (None: all) name. Raises `MappingError` for one that isn't there."""
+def choose(
+    index: str, mappings: Mapping[str, Mapping[str, Any]], names: Sequence[str] | None
+) -> dict[str, VectorField]:
+    """The `recorded_fields` that ``names`` (None: all) name. Raises `MappingError` for one that isn't there."""
+    recorded = recorded_fields(index, mappings)
     missing = sorted(set(names or ()) - set(recorded))
     if missing:
         raise MappingError(f"index {index!r} has no vector field {', '.join(missing)}; it has {', '.join(recorded)}")
@@ -192,8 +195,8 @@ def record_change(
 
 def record_search_settings(client: Elasticsearch, index: str, settings: Mapping[str, Any] | None) -> None:
     """Notes in every index behind the name how to fuse its searches (None: not any more)."""
-    for name, mapping in read_mappings(client, index).items():
-        client.indices.put_mapping(index=name, meta=contract.with_search_settings(mapping, settings))
+    for name in read_mappings(client, index):
+        record_change(client, name, lambda record: replace(record, search=dict(settings or {})))
 
 
 def _has_state(properties: Mapping[str, Any], each: VectorField) -> bool:

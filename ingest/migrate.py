@@ -21,7 +21,7 @@ from crosslens.ingest import contract
 from crosslens.ingest.contract import Record, VectorField
 from crosslens.ingest.encoder import Encoder
 from crosslens.ingest.encoders import Encoders
-from crosslens.ingest.fields import choose, read_mappings, record_change, recorded_fields, with_path
+from crosslens.ingest.fields import choose, read_mappings, record_change, with_path
 from crosslens.ingest.reading import Reader
 from crosslens.ingest.remove import Removal, strip
 from crosslens.ingest.report import Failure, Listener, Report
@@ -67,7 +67,7 @@ def migrate(
     """
     options, client = options or Options(), patient(client)
     mappings = read_mappings(client, index)
-    chosen = choose(index, recorded_fields(index, mappings), fields)
+    chosen = choose(index, mappings, fields)
     old = {name: each for name, each in chosen.items() if each.fingerprint != encoder.fingerprint}
     new = {
         name: with_path(each, f"{each.field}_{encoder.fingerprint[:8]}", encoder, index_type)

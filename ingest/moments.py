@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from crosslens.errors import ConnectionFailedError, MappingError
 from crosslens.ingest.contract import VectorField
 from crosslens.ingest.encoders import Encoders
-from crosslens.ingest.fields import choose, read_mappings, recorded_fields
+from crosslens.ingest.fields import choose, read_mappings
 from crosslens.ingest.reading import Reader, prefetched
 from crosslens.ingest.selection import done_query
 from crosslens.ingest.sending import patient
@@ -154,7 +154,7 @@ def calibrate(
     """
     client = patient(client)
     mappings = read_mappings(client, index)
-    chosen = choose(index, recorded_fields(index, mappings), fields)
+    chosen = choose(index, mappings, fields)
     counts: dict[str, int] = {}
     for name in mappings:
         for each in chosen.values():
@@ -178,7 +178,7 @@ def try_null_queries(
     """
     client = patient(client)
     mappings = read_mappings(client, index)
-    chosen = choose(index, recorded_fields(index, mappings), fields)
+    chosen = choose(index, mappings, fields)
     asked: dict[str, int] = {}
     for name in mappings:
         for each in chosen.values():

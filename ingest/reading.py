@@ -23,7 +23,7 @@ _A = TypeVar("_A")
 # A page must be encoded before its point in time runs out; 200 documents take ViT-B/32 some 15 s on two cores.
 PAGE = 200
 _KEEP_ALIVE = "30m"
-_VECTORS_LEFT_OUT_SINCE = (9, 2)
+VECTORS_LEFT_OUT_SINCE = (9, 2)
 # Runs at the same time take slices in random order each, so that they seldom meet in one.
 _SLICE = 250
 _MOST_SLICES = 64
@@ -76,7 +76,7 @@ class Reader:
     ):
         self._client, self._index, self._share = patient(client), index, share or Share()
         self._with_vectors = False
-        newer = (wanted is None or vectors) and server_version(client) >= _VECTORS_LEFT_OUT_SINCE
+        newer = (wanted is None or vectors) and server_version(client) >= VECTORS_LEFT_OUT_SINCE
         if wanted is not None:
             self._filter: Any = {"includes": list(wanted), **({"exclude_vectors": False} if newer else {})}
         elif left_out:

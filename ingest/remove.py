@@ -55,7 +55,7 @@ def remove_field(
     report = Removal(index, name)
     for each, record in records.items():
         fields = [field for field in record.all_fields if field.field == name]
-        report.found += Reader(client, each, None).count(_holding(fields)) if fields else 0
+        report.found += Reader(client, each, []).count(_holding(fields)) if fields else 0
         if dry_run or not fields:
             continue
         # No search uses the field from here on; but until the last document is done, the record says what is left.

@@ -9,7 +9,7 @@ run that is stopped at any point is continued by the next.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,6 @@ from crosslens.ingest.fields import (
     choose,
     put_fields,
     read_mappings,
-    recorded_fields,
     searchable_sources,
     vector_packer,
 )
@@ -103,7 +102,7 @@ def reindex(
     used = Encoders.of(encoders)
     new = {each.field: each for each in agree(client, index, mappings, targets, used.given())} if targets else {}
     known = any(contract.vector_fields(mapping) for mapping in mappings.values()) or not targets
-    present = choose(index, recorded_fields(index, mappings), fields) if known else {}
+    present = choose(index, mappings, fields) if known else {}
     chosen = list({**present, **new}.values())
     used.check(chosen, index)
     if not options.dry_run:
@@ -131,9 +130,28 @@ def fill(
     return report
 
 
-def freshness(selection: Selection) -> float:
-    """Seconds that a downloaded image is taken for what its URL still holds: none where changes are asked for."""
-    return 0.0 if selection.contents or selection.failed or selection.every else _FRESH_S
+def pipeline_for(
+    client: Elasticsearch, index: str, fields: Sequence[VectorField], encoders: Encoders, options: Options
+) -> Pipeline:
+    """The pipeline whose vectors are written to ``index``."""
+    selection = options.selection
+    return Pipeline(
+        fields,
+        encoders,
+        options.images.reader(),
+        vector_packer(client, index),
+        workers=options.workers,
+        # A downloaded image passes for what its URL still holds, but where changes are asked for.
+        fresh_s=0.0 if selection.contents or selection.failed or selection.every else _FRESH_S,
+    )
+
+
+def count_states(report: Report, fields: Sequence[VectorField], body: Mapping[str, Any]) -> None:
+    """Counts in ``report`` what a document that was written says of ``fields``; failures are counted apart."""
+    for each in fields:
+        state = documents.state_of(body, each.path)
+        if state is not None and not state.get("error"):
+            report.count(report.skipped if state.get("skipped") else report.written, each.field)
 
 
 def wanted_paths(fields: Sequence[VectorField]) -> list[str]:
@@ -177,14 +195,7 @@ class _Run:
         self._client, self._index, self._fields = client, index, fields
         self._options, self._report, self._progress, self._failed = options, report, progress, failed
         self._reader = Reader(client, index, wanted_paths(fields), options.share)
-        self._pipeline = Pipeline(
-            fields,
-            encoders,
-            options.images.reader(),
-            vector_packer(client, index),
-            workers=options.workers,
-            fresh_s=freshness(options.selection),
-        )
+        self._pipeline = pipeline_for(client, index, fields, encoders, options)
         # Documents of which a write came too late: what was selected of them is still to be done.
         self._conflicts: set[tuple[str, str, str | None]] = set()
         self._written = 0
@@ -324,15 +335,7 @@ class _Run:
                 self._fail(Failure(write.index, write.id, None, outcome.reason))
             else:
                 self._written += 1
-                self._count(write)
-
-    def _count(self, write: Write) -> None:
-        for each in self._fields:
-            state = documents.state_of(write.body, each.path)
-            if state is None or state.get("error"):
-                continue
-            counts = self._report.skipped if state.get("skipped") else self._report.written
-            self._report.count(counts, each.field)
+                count_states(self._report, self._fields, write.body)
 
 
 def _update(prepared: Prepared) -> Write:

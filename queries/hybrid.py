@@ -21,9 +21,10 @@ from crosslens.ingest import contract
 from crosslens.ingest.contract import VectorField
 from crosslens.ingest.encoder import Encoder
 from crosslens.ingest.encoders import Encoders
-from crosslens.ingest.fields import choose, read_mappings, recorded_fields, usable_mappings
+from crosslens.ingest.fields import choose, read_mappings, usable_mappings
 from crosslens.ingest.images import ImageSource
 from crosslens.ingest.moments import MOMENTS_INDEX, Moments, moments_query, read_moments, vectors_of
+from crosslens.ingest.reading import VECTORS_LEFT_OUT_SINCE
 from crosslens.queries.fusion import Mean
 from crosslens.queries.legs import Key, Leg, Query, keyword_leg, knn_leg, named, native_retrievers
 from crosslens.queries.normalise import Normaliser
@@ -51,7 +52,6 @@ _MAX_WINDOW = 10_000
 MAPPING_TTL_S = 30.0
 _CONSISTENT_TRIES = 10
 _RESCORES_SINCE = (8, 18)
-_VECTORS_LEFT_OUT_SINCE = (9, 2)
 _KEEP_ALIVE = "5m"
 
 
@@ -331,7 +331,7 @@ class _Searcher:
     def _liked_request(self, seen: _Seen, like: Sequence[Key]) -> list[tuple[str, dict[str, Any]]]:
         paths = [each.path for each in seen.fields.values()]
         source: dict[str, Any] = {"includes": paths}
-        if seen.version >= _VECTORS_LEFT_OUT_SINCE:
+        if seen.version >= VECTORS_LEFT_OUT_SINCE:
             source["exclude_vectors"] = False
         return [(index, {"query": {"ids": {"values": [id]}}, "_source": source, "size": 1}) for index, id in like]
 
@@ -372,7 +372,7 @@ class _Searcher:
 
     def _see(self, mappings: Mapping[str, Mapping[str, Any]], version: tuple[int, ...]) -> _Seen:
         """What the mappings say. Raises `MixedModelsError` in the moment in which several indices change models."""
-        chosen = choose(self._index, recorded_fields(self._index, mappings), self._wanted)
+        chosen = choose(self._index, mappings, self._wanted)
         if self._seen is None:
             self._encoders.check(chosen.values(), self._index)
         for each in chosen.values():
@@ -380,7 +380,7 @@ class _Searcher:
         own = dict.fromkeys(path for mapping in mappings.values() for path in contract.own_paths(mapping))
         known = dict.fromkeys(f for mapping in mappings.values() for f in contract.text_fields(mapping))
         text_fields = list(known) if self._wanted_text is None else list(self._wanted_text)
-        settings = next((found for each in mappings.values() if (found := contract.search_settings(each))), {})
+        settings = next((found for each in mappings.values() if (found := contract.read_record(each).search)), {})
         return _Seen(chosen, list(own), text_fields, list(mappings), version, time.monotonic(), settings)
 
     def _kept_seeing(self, error: ModelError) -> _Seen:
@@ -390,9 +390,7 @@ class _Searcher:
         _LOG.warning("searches go on with the model in use until now: %s", error)
         return replace(self._seen, at=time.monotonic())
 
-    def _finish(
-        self, request: _Request, result: SearchResult, page: _Page | None, times: Sequence[float]
-    ) -> SearchResult:
+    def _finish(self, result: SearchResult, page: _Page | None, times: Sequence[float]) -> SearchResult:
         """The result with its times and, by pages, the token of the next one."""
         token = None
         if page is not None and page.offset + len(result.hits) < result.found and result.hits:
@@ -489,7 +487,7 @@ class HybridSearcher(_Searcher):
                 asked = steps.send(self._ask(asked))
         except StopIteration as end:
             result: SearchResult = end.value
-        return self._finish(request, result, page, (started, encoded, time.perf_counter()))
+        return self._finish(result, page, (started, encoded, time.perf_counter()))
 
     def legs(self, text: str | Sequence[str] | None = None, **how: Unpack[SearchOptions]) -> list[Leg]:
         """The legs of a search, with their requests. Takes what `search` takes, and raises as it does."""
@@ -573,7 +571,7 @@ class AsyncHybridSearcher(_Searcher):
                 asked = steps.send(await self._ask(asked))
         except StopIteration as end:
             result: SearchResult = end.value
-        return self._finish(request, result, page, (started, encoded, time.perf_counter()))
+        return self._finish(result, page, (started, encoded, time.perf_counter()))
 
     async def _ask(self, searches: Sequence[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
         if not searches:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from crosslens.errors import QueryError
 from crosslens.ingest.contract import VectorField, mapping_update, read_record
-from crosslens.ingest.fields import choose, read_mappings, recorded_fields
+from crosslens.ingest.fields import choose, read_mappings
 from crosslens.ingest.moments import vectors_of
 from crosslens.ingest.reading import Reader, prefetched
 from crosslens.ingest.selection import done_query
@@ -80,7 +80,7 @@ def measure_recall(
     """
     client = patient(client)
     mappings = read_mappings(client, index)
-    chosen = list(choose(index, recorded_fields(index, mappings), fields).values())
+    chosen = list(choose(index, mappings, fields).values())
     samples = {each.field: _sample(client, index, each, queries) for each in chosen}
     rows: list[RecallRow] = []
     sizes = disk_sizes(client, index) or {}

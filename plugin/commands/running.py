@@ -57,7 +57,6 @@ def finish(report: Report) -> None:
 
 def retry_words(arguments: list[str]) -> list[str]:
     """The command line that takes up what failed: this one, told so, without the secrets it may hold."""
-    flag = "--retry-failed" if arguments[:1] == ["add"] else "--failed"
     kept: list[str] = []
     words = iter(arguments)
     for word in words:
@@ -65,7 +64,11 @@ def retry_words(arguments: list[str]) -> list[str]:
             next(words, None)
         elif word not in _SELECTIONS and word.split("=")[0] not in _SECRETS:
             kept.append(re.sub(r"//[^/@]*@", "//", word))
-    return [*kept, flag]
+    return [*kept, _retry_flag(arguments)]
+
+
+def _retry_flag(arguments: list[str]) -> str:
+    return "--retry-failed" if arguments[:1] == ["add"] else "--failed"
 
 
 def show(report: Report, dry_run: bool) -> None:
@@ -97,8 +100,7 @@ def show(report: Report, dry_run: bool) -> None:
     if report.failed or earlier:
         if earlier:
             out.print(f"{earlier} vectors failed in an earlier run")
-        words = "--retry-failed" if sys.argv[1:2] == ["add"] else "--failed"
-        out.print(f"mend the sources, then run again with {words}")
+        out.print(f"mend the sources, then run again with {_retry_flag(sys.argv[1:])}")
     if report.interrupted:
         out.print(GO_ON, style="yellow")
 
