@@ -14,7 +14,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,7 @@ import platformdirs
 from crosslens.errors import NodeError
 from crosslens.node.home import assemble
 from crosslens.node.java import find_java
+from crosslens.node.plugins import home_with_plugins
 
 DEFAULT_VERSION = "9.5.3"
 DEFAULT_PORT = 9200
@@ -87,11 +88,14 @@ class Node:
         port: int | None = None,
         heap: str = "1g",
         java: Path | None = None,
+        settings: Mapping[str, str | None] | None = None,
     ):
         """``version`` None keeps the folder's version (`DEFAULT_VERSION` for a new one); ``port`` None takes 9200 or,
-        where that is busy, a free one; ``heap`` is Java's heap, as in 512m or 2g."""
+        where that is busy, a free one; ``heap`` is Java's heap, as in 512m or 2g; ``settings`` are Elasticsearch's own,
+        in place of what the node would take (None: none)."""
         self.folder = (folder or default_folder()).expanduser().resolve()
         self._version, self._port, self._heap, self._java = version, port, heap, java
+        self._settings = dict(settings or {})
         self._started_here = False
         self._log_start = 0
 
@@ -141,8 +145,9 @@ class Node:
             _check_memory(heap)
             port = self._choose_port()
             java = find_java(version, self._java)
-            home = assemble(version, java)
-            return self._launch(home, java.java, version, port)
+            assembled = assemble(version, java)
+            home = home_with_plugins(assembled, self.folder, version)
+            return self._launch(home, assembled, java.java, version, port)
 
     def stop(self) -> bool:
         """Stops the node and returns True, or False when none was running. Data and settings stay."""
@@ -174,7 +179,7 @@ class Node:
             self.stop()
             self._started_here = False
 
-    def _launch(self, home: Path, java: Path, version: str, port: int) -> NodeStatus:
+    def _launch(self, home: Path, assembled: Path, java: Path, version: str, port: int) -> NodeStatus:
         config, logs, tmp = self.folder / "config", self.folder / "logs", self.folder / "tmp"
         shutil.rmtree(tmp, ignore_errors=True)
         for folder in (config, logs, tmp, self.folder / "data"):
@@ -183,7 +188,7 @@ class Node:
         settings = config / "elasticsearch.yml"
         if not settings.exists():
             settings.write_text("# Your own settings for the crosslens node; addresses and folders are set at start.\n")
-        arguments = _launch_arguments(java, home, self.folder, port)
+        arguments = _launch_arguments(java, home, assembled, self.folder, port, self._settings)
         # The log goes on from earlier starts, whose errors are not this one's.
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         # The server stops when its standard input closes, so it inherits the writing end of its own pipe.
@@ -192,7 +197,7 @@ class Node:
             os.write(writer, arguments)
             with (logs / "console.log").open("wb") as console:
                 process = subprocess.Popen(
-                    _command(java, home, self.folder, version, self._heap),
+                    _command(java, home, assembled, self.folder, version, self._heap),
                     stdin=reader,
                     stdout=console,
                     stderr=subprocess.STDOUT,
@@ -307,8 +312,10 @@ def _config_option(folder: Path) -> str:
     return f"-Des.path.conf={folder / 'config'}"
 
 
-def _launch_arguments(java: Path, home: Path, folder: Path, port: int) -> bytes:
-    settings = {
+def _launch_arguments(
+    java: Path, home: Path, assembled: Path, folder: Path, port: int, given: Mapping[str, str | None]
+) -> bytes:
+    settings: dict[str, object] = {
         "path.home": home,
         "path.data": folder / "data",
         "path.logs": folder / "logs",
@@ -321,12 +328,13 @@ def _launch_arguments(java: Path, home: Path, folder: Path, port: int) -> bytes:
         # A laptop's disk is often fuller than the thresholds made for servers, which would block every index.
         "cluster.routing.allocation.disk.threshold_enabled": "false",
     }
+    settings = {key: value for key, value in {**settings, **given}.items() if value is not None}
     done = subprocess.run(
         [
             java,
             "-XX:TieredStopAtLevel=1",
             "-cp",
-            f"{home / 'launch.jar'}:{home / 'lib'}/*",
+            f"{assembled / 'launch.jar'}:{assembled / 'lib'}/*",
             "LaunchArguments",
             folder / "config",
             folder / "logs",
@@ -340,8 +348,8 @@ def _launch_arguments(java: Path, home: Path, folder: Path, port: int) -> bytes:
     return done.stdout
 
 
-def _command(java: Path, home: Path, folder: Path, version: str, heap: str) -> list[str]:
-    bridge = home / "lib" / "entitlement-bridge" / f"elasticsearch-entitlement-bridge-{version}.jar"
+def _command(java: Path, home: Path, assembled: Path, folder: Path, version: str, heap: str) -> list[str]:
+    bridge = assembled / "lib" / "entitlement-bridge" / f"elasticsearch-entitlement-bridge-{version}.jar"
     tmp = folder / "tmp"
     return [
         str(java),
@@ -366,7 +374,7 @@ def _command(java: Path, home: Path, folder: Path, version: str, heap: str) -> l
         "--add-exports=java.base/org.elasticsearch.entitlement.bridge="
         "org.elasticsearch.entitlement,java.logging,java.net.http,java.naming,jdk.net",
         "-p",
-        str(home / "lib"),
+        str(assembled / "lib"),
         "-m",
         "org.elasticsearch.server/org.elasticsearch.bootstrap.Elasticsearch",
     ]

@@ -1,0 +1,107 @@
+"""The server plugin of a node's folder: putting it there, with models, and a home that has it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crosslens.errors import NodeError
+
+NAME = "crosslens"
+_DESCRIPTOR = "plugin-descriptor.properties"
+
+
+@dataclass(frozen=True)
+class PluginFile:
+    """A built plugin: ``version`` is its own, ``elasticsearch`` the only server version that loads it."""
+
+    path: Path
+    version: str
+    elasticsearch: str
+
+
+def read_plugin(path: Path) -> PluginFile:
+    """What a plugin's zip says of itself. Raises `NodeError` where it isn't one of ours."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            text = archive.read(_DESCRIPTOR).decode()
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise NodeError(f"{path} is not an Elasticsearch plugin ({error}); make one with: crosslens plugin build") from error
+    properties = _properties(text)
+    if properties.get("name") != NAME:
+        raise NodeError(f"{path} is the plugin {properties.get('name')!r}, not {NAME!r}")
+    return PluginFile(path, properties["version"], properties["elasticsearch.version"])
+
+
+def install_plugin(path: Path, folder: Path) -> PluginFile:
+    """Puts the plugin into a node's folder, in place of an older one; the node has it when it is started next.
+
+    Raises `NodeError` where ``path`` isn't the plugin.
+    """
+    plugin = read_plugin(path)
+    plugins = folder / "plugins"
+    plugins.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="installing-") as tmp:
+        fresh = Path(tmp) / NAME
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(fresh)
+        shutil.rmtree(plugins / NAME, ignore_errors=True)
+        fresh.rename(plugins / NAME)
+    return plugin
+
+
+def installed_plugin(folder: Path) -> dict[str, str] | None:
+    """The descriptor of the plugin in a node's folder, or None."""
+    path = folder / "plugins" / NAME / _DESCRIPTOR
+    return _properties(path.read_text()) if path.exists() else None
+
+
+def install_models(models: Sequence[Path], folder: Path) -> None:
+    """Copies model folders to where the plugin of a node looks for them: ``config/crosslens/NAME``.
+
+    Raises `NodeError` for a folder that isn't there.
+    """
+    for model in models:
+        source = model.expanduser().resolve()
+        if not source.is_dir():
+            raise NodeError(f"{model} is not a model folder; make one with: crosslens export CHECKPOINT {model}")
+        target = folder / "config" / NAME / source.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix="installing-") as tmp:
+            # A file of the model may be a link, which the server wouldn't follow out of its folder.
+            shutil.copytree(source, Path(tmp) / source.name)
+            shutil.rmtree(target, ignore_errors=True)
+            (Path(tmp) / source.name).rename(target)
+
+
+def home_with_plugins(home: Path, folder: Path, version: str) -> Path:
+    """``home``, or where the node's folder has a plugin, a home of links that has it too.
+
+    Raises `NodeError` for a plugin of another server version, which the server would refuse to start with.
+    """
+    descriptor = installed_plugin(folder)
+    if descriptor is None:
+        return home
+    if descriptor.get("elasticsearch.version") != version:
+        raise NodeError(
+            f"the plugin in {folder} was built for Elasticsearch {descriptor.get('elasticsearch.version')}, the node is "
+            f"{version}; install one that fits: crosslens plugin install --es-version {version}"
+        )
+    own = folder / "home"
+    shutil.rmtree(own, ignore_errors=True)
+    own.mkdir()
+    for name in ("lib", "modules"):
+        (own / name).symlink_to(home / name)
+    (own / "config").mkdir()
+    (own / "plugins").symlink_to(folder / "plugins")
+    return own
+
+
+def _properties(text: str) -> dict[str, str]:
+    pairs = (re.match(r"\s*([^#=\s][^=]*?)\s*=\s*(.*)", line) for line in text.splitlines())
+    return {pair[1]: pair[2].strip() for pair in pairs if pair}

@@ -1,0 +1,174 @@
+package org.crosslens.server;
+
+import java.nio.file.Path;
+import java.util.Collection;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Supplier;
+import org.apache.lucene.util.SetOnce;
+import org.crosslens.server.action.EncodeAction;
+import org.crosslens.server.action.InfoAction;
+import org.crosslens.server.action.RestCrosslens;
+import org.crosslens.server.documents.References;
+import org.crosslens.server.ingest.CrosslensProcessor;
+import org.crosslens.server.search.CrosslensQueryVectorBuilder;
+import org.crosslens.server.search.CrosslensRankDoc;
+import org.crosslens.server.search.CrosslensRetrieverBuilder;
+import org.crosslens.server.version.VersionedPlugin;
+import org.crosslens.server.work.Encoding;
+import org.crosslens.server.work.Models;
+import org.elasticsearch.common.breaker.CircuitBreaker;
+import org.elasticsearch.common.io.stream.NamedWriteableRegistry;
+import org.elasticsearch.common.settings.Setting;
+import org.elasticsearch.common.settings.Settings;
+import org.elasticsearch.common.unit.MemorySizeValue;
+import org.elasticsearch.common.util.concurrent.EsExecutors;
+import org.elasticsearch.core.TimeValue;
+import org.elasticsearch.env.Environment;
+import org.elasticsearch.indices.breaker.BreakerSettings;
+import org.elasticsearch.ingest.Processor;
+import org.elasticsearch.plugins.CircuitBreakerPlugin;
+import org.elasticsearch.plugins.IngestPlugin;
+import org.elasticsearch.plugins.SearchPlugin;
+import org.elasticsearch.rest.RestHandler;
+import org.elasticsearch.search.rank.RankDoc;
+import org.elasticsearch.threadpool.ExecutorBuilder;
+import org.elasticsearch.threadpool.FixedExecutorBuilder;
+import org.elasticsearch.threadpool.ThreadPool;
+
+/** CLIP inside Elasticsearch: query vectors, an ingest processor and a hybrid retriever. */
+public final class CrosslensPlugin extends VersionedPlugin implements SearchPlugin, IngestPlugin, CircuitBreakerPlugin {
+
+    private static final String NAME = "crosslens";
+    private static final String BREAKER_LIMIT = "30%";
+
+    /** Threads that encode: as many as the node has processors, unless set. */
+    static final Setting<Integer> THREADS = new Setting<>(
+        "crosslens.threads",
+        settings -> Integer.toString(EsExecutors.allocatedProcessors(settings)),
+        text -> Setting.parseInt(text, 1, "crosslens.threads"),
+        Setting.Property.NodeScope
+    );
+    /** How many searches, and how many texts and images of documents, wait before more are refused. */
+    static final Setting<Integer> QUEUE_SIZE = Setting.intSetting("crosslens.queue_size", 5_000, 1, Setting.Property.NodeScope);
+    /** A model that wasn't used for so long is unloaded. */
+    static final Setting<TimeValue> IDLE = Setting.timeSetting(
+        "crosslens.idle_timeout",
+        TimeValue.timeValueMinutes(30),
+        TimeValue.timeValueSeconds(1),
+        Setting.Property.NodeScope
+    );
+    /** Images of more pixels are refused. */
+    static final Setting<Integer> MAX_PIXELS = Setting.intSetting(
+        "crosslens.max_pixels",
+        89_478_485,
+        1,
+        89_478_485,
+        Setting.Property.NodeScope
+    );
+    /** The only folder that documents may refer to by path; empty for none. The entitlement policy names it too. */
+    static final Setting<String> IMAGE_FOLDER = Setting.simpleString("crosslens.image_folder", Setting.Property.NodeScope);
+
+    private final SetOnce<CircuitBreaker> breaker = new SetOnce<>();
+    private final SetOnce<CrosslensProcessor.Services> services = new SetOnce<>();
+    private final Supplier<Encoding> encoding = () -> services.get().encoding();
+
+    @Override
+    public Collection<?> createComponents(PluginServices node) {
+        Settings settings = node.environment().settings();
+        ThreadPool threadPool = node.threadPool();
+        int threads = THREADS.get(settings);
+        TimeValue idle = IDLE.get(settings);
+        Path folder = node.environment().configDir().resolve(NAME);
+        Models models = new Models(folder, threads, idle.millis(), threadPool::relativeTimeInMillis);
+        Encoding work = new Encoding(
+            models,
+            threadPool.executor(NAME),
+            breaker.get(),
+            threads,
+            QUEUE_SIZE.get(settings),
+            MAX_PIXELS.get(settings)
+        );
+        References references = new References(imageFolder(node.environment(), settings));
+        services.set(new CrosslensProcessor.Services(models, work, references, threadPool.getThreadContext()));
+        TimeValue check = TimeValue.timeValueMillis(Math.max(idle.millis() / 4, 1_000));
+        threadPool.scheduleWithFixedDelay(models::unloadIdle, check, threadPool.executor(ThreadPool.Names.MANAGEMENT));
+        return List.of(models, work);
+    }
+
+    private static Path imageFolder(Environment environment, Settings settings) {
+        String folder = IMAGE_FOLDER.get(settings);
+        return folder.isEmpty() ? null : environment.configDir().resolve(folder);
+    }
+
+    @Override
+    public List<Setting<?>> getSettings() {
+        return List.of(THREADS, QUEUE_SIZE, IDLE, MAX_PIXELS, IMAGE_FOLDER);
+    }
+
+    @Override
+    public List<ExecutorBuilder<?>> getExecutorBuilders(Settings settings) {
+        // One more than work for documents, so that a search never waits for them; the queues are Encoding's own.
+        int size = THREADS.get(settings) + 1;
+        return List.of(
+            new FixedExecutorBuilder(settings, NAME, size, -1, "crosslens.thread_pool", EsExecutors.TaskTrackingConfig.DO_NOT_TRACK)
+        );
+    }
+
+    @Override
+    public BreakerSettings getCircuitBreaker(Settings settings) {
+        long limit = MemorySizeValue.parseBytesSizeValueOrHeapRatio(BREAKER_LIMIT, "breaker.crosslens.limit").getBytes();
+        return BreakerSettings.updateFromSettings(new BreakerSettings(NAME, limit, 1.0), settings);
+    }
+
+    @Override
+    public void setCircuitBreaker(CircuitBreaker circuitBreaker) {
+        breaker.set(circuitBreaker);
+    }
+
+    @Override
+    protected List<Handled> actions() {
+        return List.of(
+            new Handled(EncodeAction.TYPE, EncodeAction.Transport.class),
+            new Handled(InfoAction.TYPE, InfoAction.Transport.class)
+        );
+    }
+
+    @Override
+    protected List<RestHandler> handlers() {
+        return RestCrosslens.handlers();
+    }
+
+    @Override
+    public Map<String, Processor.Factory> getProcessors(Processor.Parameters parameters) {
+        return Map.of(CrosslensProcessor.TYPE, new CrosslensProcessor.Factory(services::get));
+    }
+
+    @Override
+    public List<QueryVectorBuilderSpec<?>> getQueryVectorBuilders() {
+        return List.of(
+            new QueryVectorBuilderSpec<>(
+                CrosslensQueryVectorBuilder.NAME,
+                in -> new CrosslensQueryVectorBuilder(in, encoding),
+                (parser, ignored) -> CrosslensQueryVectorBuilder.parse(parser, encoding)
+            )
+        );
+    }
+
+    @Override
+    public List<RetrieverSpec<?>> getRetrievers() {
+        return List.of(new RetrieverSpec<>(CrosslensRetrieverBuilder.NAME, CrosslensRetrieverBuilder::parse));
+    }
+
+    @Override
+    public List<NamedWriteableRegistry.Entry> getNamedWriteables() {
+        return List.of(new NamedWriteableRegistry.Entry(RankDoc.class, CrosslensRankDoc.NAME, CrosslensRankDoc::new));
+    }
+
+    @Override
+    public void close() {
+        if (services.get() != null) {
+            services.get().encoding().close();
+        }
+    }
+}

@@ -1,0 +1,114 @@
+package org.crosslens.server.action;
+
+import java.io.IOException;
+import java.util.List;
+import org.crosslens.server.encode.ModelFolder;
+import org.crosslens.server.work.Encoding;
+import org.crosslens.server.work.Input;
+import org.crosslens.server.work.Models;
+import org.elasticsearch.action.ActionListener;
+import org.elasticsearch.action.ActionRequest;
+import org.elasticsearch.action.ActionRequestValidationException;
+import org.elasticsearch.action.ActionResponse;
+import org.elasticsearch.action.ActionType;
+import org.elasticsearch.action.ValidateActions;
+import org.elasticsearch.action.support.ActionFilters;
+import org.elasticsearch.action.support.ContextPreservingActionListener;
+import org.elasticsearch.action.support.GroupedActionListener;
+import org.elasticsearch.action.support.TransportAction;
+import org.elasticsearch.common.io.stream.StreamOutput;
+import org.elasticsearch.common.util.concurrent.EsExecutors;
+import org.elasticsearch.common.util.concurrent.ThreadContext;
+import org.elasticsearch.injection.guice.Inject;
+import org.elasticsearch.tasks.Task;
+import org.elasticsearch.transport.TransportService;
+
+/** Encodes texts and images on the node that is asked. */
+public final class EncodeAction {
+
+    public static final String NAME = "cluster:monitor/crosslens/encode";
+    public static final ActionType<Response> TYPE = new ActionType<>(NAME);
+
+    private EncodeAction() {}
+
+    /** {@code model} as {@link Models#find} takes it; {@code lane} says who asks. */
+    public static final class Request extends ActionRequest {
+
+        private final String model;
+        private final List<Input> inputs;
+        private final Encoding.Lane lane;
+
+        public Request(String model, List<Input> inputs, Encoding.Lane lane) {
+            this.model = model;
+            this.inputs = inputs;
+            this.lane = lane;
+        }
+
+        @Override
+        public ActionRequestValidationException validate() {
+            return inputs.isEmpty() ? ValidateActions.addValidationError("[texts] or [images] must name something to encode", null) : null;
+        }
+
+        @Override
+        public void writeTo(StreamOutput out) throws IOException {
+            TransportAction.localOnly();
+        }
+    }
+
+    /** The model that was used, and a unit vector for each input in the order given. */
+    public static final class Response extends ActionResponse {
+
+        final ModelFolder model;
+        final List<float[]> vectors;
+
+        Response(ModelFolder model, List<float[]> vectors) {
+            this.model = model;
+            this.vectors = vectors;
+        }
+
+        @Override
+        public void writeTo(StreamOutput out) throws IOException {
+            TransportAction.localOnly();
+        }
+    }
+
+    /** Carries it out. */
+    public static final class Transport extends TransportAction<Request, Response> {
+
+        private final Models models;
+        private final Encoding encoding;
+        private final ThreadContext threadContext;
+
+        private record Placed(int at, float[] vector) {}
+
+        @Inject
+        public Transport(TransportService transport, ActionFilters filters, Models models, Encoding encoding) {
+            super(NAME, filters, transport.getTaskManager(), EsExecutors.DIRECT_EXECUTOR_SERVICE);
+            this.models = models;
+            this.encoding = encoding;
+            this.threadContext = transport.getThreadPool().getThreadContext();
+        }
+
+        @Override
+        protected void doExecute(Task task, Request request, ActionListener<Response> listener) {
+            ModelFolder model = models.find(request.model);
+            GroupedActionListener<Placed> all = new GroupedActionListener<>(
+                request.inputs.size(),
+                ContextPreservingActionListener.wrapPreservingContext(listener, threadContext).map(placed -> {
+                    float[][] vectors = new float[placed.size()][];
+                    placed.forEach(each -> vectors[each.at] = each.vector);
+                    return new Response(model, List.of(vectors));
+                })
+            );
+            for (int i = 0; i < request.inputs.size(); i++) {
+                int at = i;
+                encoding.submit(
+                    request.lane,
+                    model.fingerprint(),
+                    request.inputs.get(i),
+                    all.map(vector -> new Placed(at, vector))
+                );
+            }
+        }
+    }
+}

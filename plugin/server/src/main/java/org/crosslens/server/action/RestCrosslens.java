@@ -1,0 +1,168 @@
+package org.crosslens.server.action;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.Base64;
+import java.util.List;
+import java.util.Map;
+import org.crosslens.server.documents.References;
+import org.crosslens.server.work.Encoding;
+import org.crosslens.server.work.Input;
+import org.elasticsearch.action.FailedNodeException;
+import org.elasticsearch.client.internal.node.NodeClient;
+import org.elasticsearch.rest.BaseRestHandler;
+import org.elasticsearch.rest.RestChannel;
+import org.elasticsearch.rest.RestHandler;
+import org.elasticsearch.rest.RestRequest;
+import org.elasticsearch.rest.RestResponse;
+import org.elasticsearch.rest.RestStatus;
+import org.elasticsearch.rest.action.RestBuilderListener;
+import org.elasticsearch.xcontent.ObjectParser;
+import org.elasticsearch.xcontent.ParseField;
+import org.elasticsearch.xcontent.XContentBuilder;
+import org.elasticsearch.xcontent.XContentParser;
+
+/** The plugin's own endpoints under {@code _crosslens}. */
+public final class RestCrosslens {
+
+    private RestCrosslens() {}
+
+    /** All of them. */
+    public static List<RestHandler> handlers() {
+        return List.of(new Info("models", InfoAction.Part.MODELS), new Info("stats", InfoAction.Part.STATS), new Encode());
+    }
+
+    /** {@code GET _crosslens/models} and {@code GET _crosslens/stats}: what each node says. */
+    private static final class Info extends BaseRestHandler {
+
+        private final String path;
+        private final InfoAction.Part part;
+
+        Info(String path, InfoAction.Part part) {
+            this.path = path;
+            this.part = part;
+        }
+
+        @Override
+        public String getName() {
+            return "crosslens_" + path;
+        }
+
+        @Override
+        public List<Route> routes() {
+            return List.of(new Route(RestRequest.Method.GET, "/_crosslens/" + path));
+        }
+
+        @Override
+        protected RestChannelConsumer prepareRequest(RestRequest request, NodeClient client) {
+            return channel -> client.execute(InfoAction.TYPE, new InfoAction.Request(part), new RestBuilderListener<>(channel) {
+                @Override
+                public RestResponse buildResponse(InfoAction.Response response, XContentBuilder builder) throws IOException {
+                    return new RestResponse(RestStatus.OK, write(response, builder));
+                }
+            });
+        }
+
+        private static XContentBuilder write(InfoAction.Response response, XContentBuilder builder) throws IOException {
+            builder.startObject().field("cluster_name", response.getClusterName().value()).startObject("nodes");
+            for (InfoAction.NodeResponse node : response.getNodes()) {
+                builder.startObject(node.getNode().getId()).field("name", node.getNode().getName());
+                for (Map.Entry<String, Object> entry : node.told.entrySet()) {
+                    builder.field(entry.getKey(), entry.getValue());
+                }
+                builder.endObject();
+            }
+            builder.endObject().startArray("failures");
+            for (FailedNodeException failure : response.failures()) {
+                builder.startObject().field("node", failure.nodeId()).field("reason", failure.getMessage()).endObject();
+            }
+            return builder.endArray().endObject();
+        }
+    }
+
+    /**
+     * {@code POST _crosslens/encode}: {@code {"model": "NAME", "texts": [...], "images": ["BASE64", ...]}} to
+     * {@code {"model": {...}, "vectors": [[...], ...]}}, texts first. With {@code "packed": true} a vector is base64 of
+     * little-endian float32; with {@code "bulk": true} searches go first.
+     */
+    private static final class Encode extends BaseRestHandler {
+
+        /** What a request says. */
+        private static final class Body {
+
+            String model;
+            List<String> texts = List.of();
+            List<String> images = List.of();
+            boolean packed;
+            boolean bulk;
+        }
+
+        private static final ObjectParser<Body, Void> PARSER = new ObjectParser<>("crosslens_encode", Body::new);
+
+        static {
+            PARSER.declareStringOrNull((body, model) -> body.model = model, new ParseField("model"));
+            PARSER.declareStringArray((body, texts) -> body.texts = texts, new ParseField("texts"));
+            PARSER.declareStringArray((body, images) -> body.images = images, new ParseField("images"));
+            PARSER.declareBoolean((body, packed) -> body.packed = packed, new ParseField("packed"));
+            PARSER.declareBoolean((body, bulk) -> body.bulk = bulk, new ParseField("bulk"));
+        }
+
+        @Override
+        public String getName() {
+            return "crosslens_encode";
+        }
+
+        @Override
+        public List<Route> routes() {
+            return List.of(new Route(RestRequest.Method.POST, "/_crosslens/encode"));
+        }
+
+        @Override
+        protected RestChannelConsumer prepareRequest(RestRequest request, NodeClient client) throws IOException {
+            Body body;
+            try (XContentParser parser = request.contentParser()) {
+                body = PARSER.parse(parser, null);
+            }
+            List<Input> inputs = new ArrayList<>();
+            for (int i = 0; i < body.texts.size(); i++) {
+                if (body.texts.get(i).isBlank()) {
+                    throw new IllegalArgumentException("[texts] number " + i + " is empty");
+                }
+                inputs.add(Input.of(body.texts.get(i)));
+            }
+            body.images.forEach(image -> inputs.add(Input.of(References.encoded(image))));
+            Encoding.Lane lane = body.bulk ? Encoding.Lane.INGEST : Encoding.Lane.SEARCH;
+            EncodeAction.Request encode = new EncodeAction.Request(body.model, inputs, lane);
+            return channel -> client.execute(EncodeAction.TYPE, encode, new Written(channel, body.packed));
+        }
+
+        private static final class Written extends RestBuilderListener<EncodeAction.Response> {
+
+            private final boolean packed;
+
+            Written(RestChannel channel, boolean packed) {
+                super(channel);
+                this.packed = packed;
+            }
+
+            @Override
+            public RestResponse buildResponse(EncodeAction.Response response, XContentBuilder builder) throws IOException {
+                builder.startObject().startObject("model");
+                builder.field("name", response.model.name()).field("fingerprint", response.model.fingerprint()).endObject();
+                builder.startArray("vectors");
+                for (float[] vector : response.vectors) {
+                    if (packed) {
+                        ByteBuffer bytes = ByteBuffer.allocate(vector.length * Float.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+                        bytes.asFloatBuffer().put(vector);
+                        builder.value(Base64.getEncoder().encodeToString(bytes.array()));
+                    } else {
+                        builder.value(vector);
+                    }
+                }
+                return new RestResponse(RestStatus.OK, builder.endArray().endObject());
+            }
+        }
+    }
+}

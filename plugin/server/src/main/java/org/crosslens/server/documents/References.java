@@ -1,0 +1,159 @@
+package org.crosslens.server.documents;
+
+import java.io.IOException;
+import java.net.URI;
+import java.net.URLDecoder;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
+import java.util.Base64;
+import java.util.Locale;
+import java.util.regex.Pattern;
+import org.crosslens.server.encode.ImageException;
+import org.crosslens.server.encode.Images;
+
+/**
+ * Getting the bytes of an image that a document refers to: a data URI, bare base64, or a path below the one folder that
+ * the node's settings allow. Nothing is fetched over the network.
+ */
+public final class References {
+
+    private static final int MAX_BYTES = 100 << 20;
+    private static final Pattern SCHEME = Pattern.compile("([a-zA-Z][a-zA-Z0-9+.-]*)://.*", Pattern.DOTALL);
+    // The shortest base64 worth trying: what is shorter holds no image, and may be a file's name.
+    private static final int SHORTEST = 32;
+
+    private final Path folder;
+
+    /** {@code folder} is the only one that files are read from; null for none. */
+    public References(Path folder) {
+        this.folder = folder;
+    }
+
+    /** The image that {@code reference} means. Throws {@link ImageException} where there is none, or it isn't allowed. */
+    public byte[] read(String reference) {
+        if (isDataUri(reference)) {
+            return dataUri(reference);
+        }
+        byte[] bare = base64OfImage(reference);
+        return bare != null ? bare : file(reference);
+    }
+
+    /** Whether the image itself stands in the document, so that repeating it would only cost space. */
+    public static boolean isInline(String reference) {
+        return isDataUri(reference) || base64OfImage(reference) != null;
+    }
+
+    /** The bytes of a data URI or of bare base64. Throws {@link ImageException} for anything else. */
+    public static byte[] encoded(String value) {
+        if (isDataUri(value)) {
+            return dataUri(value);
+        }
+        try {
+            return Base64.getMimeDecoder().decode(checked(value));
+        } catch (IllegalArgumentException e) {
+            throw new ImageException("the image is neither base64 nor a data URI (" + e.getMessage() + ")", e);
+        }
+    }
+
+    private static boolean isDataUri(String reference) {
+        return reference.regionMatches(true, 0, "data:", 0, 5);
+    }
+
+    /** RFC 2397: {@code data:[type][;base64],data}. */
+    private static byte[] dataUri(String uri) {
+        int comma = uri.indexOf(',');
+        if (comma < 0) {
+            throw new ImageException(shorten(uri) + ": a data URI without a comma");
+        }
+        String body = checked(uri.substring(comma + 1));
+        // A plus sign is base64's own here, not a space.
+        String decoded = body.indexOf('%') < 0 ? body : URLDecoder.decode(body.replace("+", "%2B"), StandardCharsets.ISO_8859_1);
+        if (uri.substring(0, comma).toLowerCase(Locale.ROOT).endsWith(";base64") == false) {
+            return decoded.getBytes(StandardCharsets.ISO_8859_1);
+        }
+        try {
+            return Base64.getDecoder().decode(decoded.replaceAll("\\s", ""));
+        } catch (IllegalArgumentException e) {
+            throw new ImageException(shorten(uri) + ": not valid base64 (" + e.getMessage() + ")", e);
+        }
+    }
+
+    private static String checked(String body) {
+        if (body.length() > MAX_BYTES / 3L * 4) {
+            throw new ImageException("the image has more than the " + (MAX_BYTES >> 20) + " MB allowed");
+        }
+        return body;
+    }
+
+    /** The decoded bytes if {@code text} is base64 of a file that begins as an image does, else null. */
+    private static byte[] base64OfImage(String text) {
+        if (text.length() < SHORTEST || text.length() > MAX_BYTES / 3L * 4) {
+            return null;
+        }
+        try {
+            // The beginning tells, and is cheap.
+            if (Images.isImage(Base64.getDecoder().decode(text.substring(0, SHORTEST))) == false) {
+                return null;
+            }
+            return Base64.getMimeDecoder().decode(text);
+        } catch (IllegalArgumentException e) {
+            return null;
+        }
+    }
+
+    private byte[] file(String reference) {
+        var scheme = SCHEME.matcher(reference);
+        if (scheme.matches() && scheme.group(1).equalsIgnoreCase("file") == false) {
+            throw new ImageException(
+                shorten(reference) + ": the plugin opens no connections; give base64, a data URI, or a path below "
+                    + "crosslens.image_folder, or let the crosslens command fetch it"
+            );
+        }
+        if (folder == null) {
+            throw new ImageException(
+                shorten(reference) + ": not an image in base64, and this node reads no files (crosslens.image_folder is not set)"
+            );
+        }
+        try {
+            Path root = folder.toRealPath();
+            String path = scheme.matches() ? URI.create(reference).getPath() : reference;
+            Path named = root.resolve(path).normalize();
+            // Checked before the file system is asked, which must not even tell what exists elsewhere.
+            if (named.startsWith(root) == false && named.startsWith(folder.normalize()) == false) {
+                throw outside(reference);
+            }
+            if (Files.isRegularFile(named) == false) {
+                throw new ImageException(shorten(reference) + ": no such file in " + folder);
+            }
+            // A link may lead out of the folder.
+            Path real = named.toRealPath();
+            if (real.startsWith(root) == false) {
+                throw outside(reference);
+            }
+            long size = Files.size(real);
+            if (size > MAX_BYTES) {
+                throw new ImageException(shorten(reference) + ": " + (size >> 20) + " MB are more than the " + (MAX_BYTES >> 20) + " allowed");
+            }
+            return Files.readAllBytes(real);
+        } catch (InvalidPathException | IOException e) {
+            throw new ImageException(shorten(reference) + ": can't be read (" + e.getMessage() + ")", e);
+        } catch (ImageException e) {
+            throw e;
+        } catch (IllegalArgumentException e) {
+            throw new ImageException(shorten(reference) + ": not a usable path (" + e.getMessage() + ")", e);
+        } catch (RuntimeException e) {
+            // Elasticsearch's entitlements refuse what the policy doesn't allow.
+            throw new ImageException(shorten(reference) + ": this node may not read it (" + e.getMessage() + ")", e);
+        }
+    }
+
+    private ImageException outside(String reference) {
+        return new ImageException(shorten(reference) + ": lies outside the image folder " + folder);
+    }
+
+    private static String shorten(String reference) {
+        return reference.length() <= 120 ? reference : reference.substring(0, 117) + "...";
+    }
+}

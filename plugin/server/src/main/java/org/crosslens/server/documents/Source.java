@@ -1,0 +1,107 @@
+package org.crosslens.server.documents;
+
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * What of a document is encoded for a vector field, and its hash. Equal to the Python package's
+ * {@code crosslens.ingest.documents}, so that both can serve one index.
+ *
+ * <p>{@code template} is null where values are joined by full stops; with {@code each} every value of the one source
+ * gets a vector of its own.
+ */
+public record Source(List<String> fields, boolean image, Template template, boolean each) {
+
+    /** The texts or image references to encode: at most one, or with {@code each} all of them. */
+    public List<String> inputs(Map<String, Object> document) {
+        if (each) {
+            return values(document, fields.get(0)).stream().map(Python::strip).toList();
+        }
+        if (image == false) {
+            String text = text(document);
+            return text == null ? List.of() : List.of(text);
+        }
+        for (String field : fields) {
+            List<String> values = values(document, field);
+            if (values.isEmpty() == false) {
+                return List.of(Python.strip(values.get(0)));
+            }
+        }
+        return List.of();
+    }
+
+    /** The hash that a document's state records for its {@link #inputs}. */
+    public String hash(List<String> inputs) {
+        return contentHash(Python.utf8(each ? Python.json(inputs) : String.join("", inputs)));
+    }
+
+    /** 32 hex digits of sha256. */
+    public static String contentHash(byte[] data) {
+        try {
+            byte[] digest = MessageDigest.getInstance("SHA-256").digest(data);
+            return HexFormat.of().formatHex(digest).substring(0, 32);
+        } catch (NoSuchAlgorithmException e) {
+            throw new AssertionError("every Java has SHA-256", e);
+        }
+    }
+
+    private String text(Map<String, Object> document) {
+        Map<String, String> parts = new LinkedHashMap<>();
+        for (String field : fields) {
+            parts.put(field, String.join(", ", values(document, field).stream().map(Python::strip).toList()));
+        }
+        if (template == null) {
+            String joined = String.join(
+                ". ",
+                parts.values().stream().filter(part -> part.isEmpty() == false).map(Source::withoutStops).toList()
+            );
+            return joined.isEmpty() ? null : joined;
+        }
+        if (parts.values().stream().allMatch(String::isEmpty)) {
+            return null;
+        }
+        String filled = template.fill(parts);
+        return filled.isEmpty() ? null : filled;
+    }
+
+    private static String withoutStops(String part) {
+        int end = part.length();
+        while (end > 0 && part.charAt(end - 1) == '.') {
+            end--;
+        }
+        return part.substring(0, end);
+    }
+
+    /** The values at a dotted path, in order; nested objects, arrays and dotted keys all work. Blank ones are none. */
+    static List<String> values(Map<String, Object> document, String path) {
+        List<String> values = new ArrayList<>();
+        walk(document, path.split("\\.", -1), 0, values);
+        values.removeIf(value -> Python.strip(value).isEmpty());
+        return values;
+    }
+
+    private static void walk(Object node, String[] parts, int at, List<String> values) {
+        if (node instanceof List<?> list) {
+            list.forEach(item -> walk(item, parts, at, values));
+        } else if (at == parts.length) {
+            if (node instanceof String text) {
+                values.add(text);
+            } else if (node instanceof Number || node instanceof Boolean) {
+                values.add(Python.json(node));
+            }
+        } else if (node instanceof Map<?, ?> map) {
+            StringBuilder key = new StringBuilder();
+            for (int i = at; i < parts.length; i++) {
+                key.append(i == at ? "" : ".").append(parts[i]);
+                if (map.containsKey(key.toString())) {
+                    walk(map.get(key.toString()), parts, i + 1, values);
+                }
+            }
+        }
+    }
+}

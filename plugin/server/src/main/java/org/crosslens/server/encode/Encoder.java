@@ -1,0 +1,204 @@
+package org.crosslens.server.encode;
+
+import ai.onnxruntime.OnnxTensor;
+import ai.onnxruntime.OrtEnvironment;
+import ai.onnxruntime.OrtException;
+import ai.onnxruntime.OrtLoggingLevel;
+import ai.onnxruntime.OrtSession;
+import java.io.Closeable;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
+import java.nio.LongBuffer;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * Runs the two encoders of a model folder: texts and pictures to unit vectors. The vectors are those of the Python
+ * package's {@code crosslens.ingest.encoder}. May be used from several threads; each graph is loaded when first needed.
+ */
+public final class Encoder implements Closeable {
+
+    /** As many inputs run at once; more gain nothing on a CPU. */
+    public static final int BATCH = 32;
+    private static final List<String> TEXT_OUTPUTS = List.of("text_embeds", "pooler_output", "sentence_embedding");
+    private static final List<String> IMAGE_OUTPUTS = List.of("image_embeds", "pooler_output");
+    private static final Set<String> TEXT_INPUTS = Set.of("input_ids", "attention_mask", "token_type_ids");
+
+    private final ModelFolder folder;
+    private final int threads;
+    private final Tokenizer tokenizer;
+    private OrtSession text;
+    private OrtSession vision;
+
+    /** {@code threads} for one run of a graph. Checks the files' hashes. Throws {@link ModelException}. */
+    public Encoder(ModelFolder folder, int threads) {
+        folder.verify();
+        this.folder = folder;
+        this.threads = threads;
+        this.tokenizer = new Tokenizer(folder.path().resolve(ModelFolder.TOKENIZER), folder.text().length());
+    }
+
+    public ModelFolder folder() {
+        return folder;
+    }
+
+    /** Unit vectors [texts][dims], in the order given. Longer texts than the model reads are cut. */
+    public float[][] encodeTexts(List<String> texts) {
+        long[][] ids = tokenizer.encode(texts);
+        Integer[] order = new Integer[ids.length];
+        Arrays.setAll(order, i -> i);
+        // Texts of like length together, so that short ones aren't padded to long ones.
+        Arrays.sort(order, Comparator.comparingInt(i -> ids[i].length));
+        float[][] vectors = new float[ids.length][];
+        for (int start = 0; start < order.length; start += BATCH) {
+            Integer[] rows = Arrays.copyOfRange(order, start, Math.min(start + BATCH, order.length));
+            float[][] part = runTexts(Arrays.stream(rows).map(i -> ids[i]).toList());
+            for (int i = 0; i < rows.length; i++) {
+                vectors[rows[i]] = part[i];
+            }
+        }
+        return vectors;
+    }
+
+    /** The tensor of a picture, for {@link #encodePixels}. */
+    public float[] prepare(Picture picture) {
+        return folder.transform().apply(picture);
+    }
+
+    /** Unit vectors [images][dims] of prepared pictures, in one run of the graph. */
+    public float[][] encodePixels(List<float[]> pixels) {
+        OrtSession session = vision();
+        ImageTransform transform = folder.transform();
+        FloatBuffer buffer = ByteBuffer.allocateDirect(pixels.size() * transform.outputLength() * Float.BYTES)
+            .order(ByteOrder.nativeOrder())
+            .asFloatBuffer();
+        pixels.forEach(buffer::put);
+        buffer.rewind();
+        long[] shape = { pixels.size(), 3, transform.outputHeight(), transform.outputWidth() };
+        try (OnnxTensor tensor = OnnxTensor.createTensor(OrtEnvironment.getEnvironment(), buffer, shape)) {
+            return run(session, Map.of("pixel_values", tensor), IMAGE_OUTPUTS, folder.visionModel());
+        } catch (OrtException e) {
+            throw failed(folder.visionModel(), e);
+        }
+    }
+
+    private float[][] runTexts(List<long[]> ids) {
+        OrtSession session = text();
+        TextSettings settings = folder.text();
+        int longest = ids.stream().mapToInt(each -> each.length).max().orElse(0);
+        int length = settings.fixed() ? settings.length() : longest;
+        long[] tokens = new long[ids.size() * length], mask = new long[tokens.length];
+        Arrays.fill(tokens, settings.padId());
+        for (int row = 0; row < ids.size(); row++) {
+            long[] sequence = ids.get(row);
+            int start = row * length + (settings.left() ? length - sequence.length : 0);
+            System.arraycopy(sequence, 0, tokens, start, sequence.length);
+            Arrays.fill(mask, start, start + sequence.length, 1);
+        }
+        Map<String, OnnxTensor> inputs = new HashMap<>();
+        try {
+            for (String name : session.getInputNames()) {
+                if (TEXT_INPUTS.contains(name) == false) {
+                    throw new ModelException(folder.textModel() + " asks for an input that crosslens doesn't know: " + name);
+                }
+                long[] values = switch (name) {
+                    case "input_ids" -> tokens;
+                    case "attention_mask" -> mask;
+                    default -> new long[tokens.length];
+                };
+                long[] shape = { ids.size(), length };
+                inputs.put(name, OnnxTensor.createTensor(OrtEnvironment.getEnvironment(), LongBuffer.wrap(values), shape));
+            }
+            return run(session, inputs, TEXT_OUTPUTS, folder.textModel());
+        } catch (OrtException e) {
+            throw failed(folder.textModel(), e);
+        } finally {
+            inputs.values().forEach(OnnxTensor::close);
+        }
+    }
+
+    private static float[][] run(OrtSession session, Map<String, OnnxTensor> inputs, List<String> outputs, Path model)
+        throws OrtException {
+        String output = outputs.stream()
+            .filter(session.getOutputNames()::contains)
+            .findFirst()
+            .orElseThrow(() -> new ModelException(model + " gives none of " + outputs));
+        try (OrtSession.Result result = session.run(inputs, Set.of(output))) {
+            float[][] vectors = (float[][]) result.get(0).getValue();
+            for (float[] vector : vectors) {
+                makeUnit(vector);
+            }
+            return vectors;
+        }
+    }
+
+    private static void makeUnit(float[] vector) {
+        double square = 0;
+        for (float value : vector) {
+            square += (double) value * value;
+        }
+        double norm = Math.sqrt(square);
+        if (norm > 0 == false || Double.isInfinite(norm)) {
+            throw new ModelException("the encoder gave a vector of length zero or not a number; the model folder is damaged");
+        }
+        for (int i = 0; i < vector.length; i++) {
+            vector[i] = (float) (vector[i] / norm);
+        }
+    }
+
+    private synchronized OrtSession text() {
+        text = text == null ? load(folder.textModel()) : text;
+        return text;
+    }
+
+    private synchronized OrtSession vision() {
+        vision = vision == null ? load(folder.visionModel()) : vision;
+        return vision;
+    }
+
+    private OrtSession load(Path graph) {
+        try (OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
+            options.setIntraOpNumThreads(threads);
+            options.setInterOpNumThreads(1);
+            // The arena keeps the largest batch's memory for ever; off, it costs no measurable time.
+            options.setCPUArenaAllocator(false);
+            options.setSessionLogLevel(OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR);
+            // Idle threads that spin would take the cores from the node's own work.
+            options.addConfigEntry("session.intra_op.allow_spinning", "0");
+            return OrtEnvironment.getEnvironment().createSession(graph.toString(), options);
+        } catch (OrtException e) {
+            throw new ModelException(graph + " can't be loaded by ONNX Runtime (" + e.getMessage() + ")", e);
+        }
+    }
+
+    private static ModelException failed(Path model, OrtException e) {
+        return new ModelException(model + " could not be run (" + e.getMessage() + ")", e);
+    }
+
+    /** Frees the graphs and the tokenizer; nobody may be using them. */
+    @Override
+    public synchronized void close() {
+        List<OrtSession> sessions = new ArrayList<>();
+        sessions.add(text);
+        sessions.add(vision);
+        text = null;
+        vision = null;
+        tokenizer.close();
+        for (OrtSession session : sessions) {
+            if (session != null) {
+                try {
+                    session.close();
+                } catch (OrtException e) {
+                    throw new ModelException("a graph could not be unloaded (" + e.getMessage() + ")", e);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+package org.crosslens.server.encode;
+
+import java.util.List;
+import java.util.Map;
+
+/**
+ * From a picture to the pixel tensor that a checkpoint was trained on, as its preprocessor_config.json says.
+ *
+ * <p>The steps and their order are those of transformers' PIL image processors (resize, centre crop, rescale,
+ * normalise), as in the Python package's {@code crosslens.ingest.transform}. Sizes in pixels. {@code shortestEdge} (0:
+ * none) keeps the aspect ratio, {@code width} and {@code height} (0: none) stretch; {@code cropWidth} 0 is no crop.
+ */
+public record ImageTransform(
+    int shortestEdge,
+    int height,
+    int width,
+    Resampler.Filter filter,
+    int cropHeight,
+    int cropWidth,
+    float[] multiplier,
+    float[] addend
+) {
+
+    private static final int CHANNELS = 3;
+
+    /** Reads a preprocessor_config.json; throws {@link ModelException} where it asks for what isn't done here. */
+    static ImageTransform parse(Map<String, Object> config) {
+        Object named = config.getOrDefault("image_processor_type", config.get("feature_extractor_type"));
+        String kind = named == null ? "CLIPImageProcessor" : named.toString();
+        if (kind.contains("Siglip2")) {
+            throw new ModelException(kind + " gives patches of varying number; export the checkpoint with crosslens");
+        }
+        boolean clip = kind.contains("CLIP"), efficient = kind.contains("EfficientNet") || kind.contains("Align");
+        int[] size = size(config.get("size"), clip);
+        int[] crop = Json.flag(config, "do_center_crop", false) ? size(config.get("crop_size"), false) : new int[3];
+        if (Json.flag(config, "do_resize", true) == false) {
+            size = new int[3];
+        }
+        if (crop[2] == 0 && size[2] == 0) {
+            throw new ModelException(
+                "preprocessor_config.json gives pictures no fixed size (neither a crop nor height and width)"
+            );
+        }
+        boolean rescales = Json.flag(config, "do_rescale", true), normalises = Json.flag(config, "do_normalize", true);
+        double[] mean = normalises ? three(config.get("image_mean")) : new double[] { 0, 0, 0 };
+        double[] std = normalises ? three(config.get("image_std")) : new double[] { 1, 1, 1 };
+        Number factor = Json.number(config, "rescale_factor");
+        double scale = rescales ? factor == null ? 1 / 255.0 : factor.doubleValue() : 1.0;
+        double offset = efficient && rescales && Json.flag(config, "rescale_offset", false) ? 1.0 : 0.0;
+        boolean twice = efficient && normalises && Json.flag(config, "include_top", true);
+        float[] multiplier = new float[CHANNELS], addend = new float[CHANNELS];
+        for (int c = 0; c < CHANNELS; c++) {
+            double m = scale / std[c], a = (-offset - mean[c]) / std[c];
+            multiplier[c] = (float) (twice ? m / std[c] : m);
+            addend[c] = (float) (twice ? a / std[c] : a);
+        }
+        Number resample = Json.number(config, "resample");
+        int code = resample != null ? resample.intValue() : clip ? 3 : 2;
+        return new ImageTransform(
+            size[0],
+            size[1],
+            size[2],
+            Resampler.Filter.of(code),
+            crop[1],
+            crop[2],
+            multiplier,
+            addend
+        );
+    }
+
+    /** Height of the tensor. */
+    public int outputHeight() {
+        return cropHeight > 0 ? cropHeight : height;
+    }
+
+    /** Width of the tensor. */
+    public int outputWidth() {
+        return cropWidth > 0 ? cropWidth : width;
+    }
+
+    /** How many numbers the tensor of one picture has: 3 x height x width. */
+    public int outputLength() {
+        return CHANNELS * outputHeight() * outputWidth();
+    }
+
+    /** The tensor [3, height, width] of a picture, channel after channel. */
+    public float[] apply(Picture picture) {
+        return normalise(resize(picture));
+    }
+
+    private Picture resize(Picture picture) {
+        if (shortestEdge > 0) {
+            int shorter = Math.min(picture.width(), picture.height());
+            int longer = Math.max(picture.width(), picture.height());
+            // Rounded down, as in transformers.
+            int other = (int) ((double) ((long) shortestEdge * longer) / shorter);
+            return picture.width() <= picture.height()
+                ? Resampler.resize(picture, shortestEdge, other, filter)
+                : Resampler.resize(picture, other, shortestEdge, filter);
+        }
+        return width > 0 ? Resampler.resize(picture, width, height, filter) : picture;
+    }
+
+    /** Crops the centre (a smaller picture is padded with black, as in transformers), scales and shifts. */
+    private float[] normalise(Picture picture) {
+        int rows = outputHeight(), columns = outputWidth();
+        int padTop = ceilHalf(rows - picture.height()), padLeft = ceilHalf(columns - picture.width());
+        int top = Math.max(picture.height() - rows, 0) / 2, left = Math.max(picture.width() - columns, 0) / 2;
+        float[] tensor = new float[outputLength()];
+        byte[] rgb = picture.rgb();
+        for (int c = 0; c < CHANNELS; c++) {
+            float m = multiplier[c], a = addend[c];
+            int out = c * rows * columns;
+            for (int y = 0; y < rows; y++) {
+                int sourceY = y - padTop + top;
+                boolean inside = sourceY >= 0 && sourceY < picture.height();
+                for (int x = 0; x < columns; x++, out++) {
+                    int sourceX = x - padLeft + left;
+                    int value = inside && sourceX >= 0 && sourceX < picture.width()
+                        ? rgb[(sourceY * picture.width() + sourceX) * CHANNELS + c] & 0xFF
+                        : 0;
+                    tensor[out] = value * m + a;
+                }
+            }
+        }
+        return tensor;
+    }
+
+    private static int ceilHalf(int missing) {
+        return missing > 0 ? (missing + 1) / 2 : 0;
+    }
+
+    /** {shortest edge, height, width}; a bare number means whichever the processor's kind means. */
+    private static int[] size(Object value, boolean shortest) {
+        if (value instanceof Number number) {
+            return shortest
+                ? new int[] { number.intValue(), 0, 0 }
+                : new int[] { 0, number.intValue(), number.intValue() };
+        }
+        if (value instanceof Map<?, ?> map) {
+            if (map.get("shortest_edge") instanceof Number edge && map.containsKey("longest_edge") == false) {
+                return new int[] { edge.intValue(), 0, 0 };
+            }
+            if (map.get("height") instanceof Number height && map.get("width") instanceof Number width) {
+                return new int[] { 0, height.intValue(), width.intValue() };
+            }
+        }
+        throw new ModelException("preprocessor_config.json: size " + value + " is not one that crosslens knows");
+    }
+
+    private static double[] three(Object value) {
+        if (value instanceof List<?> list && list.size() == CHANNELS) {
+            double[] numbers = new double[CHANNELS];
+            for (int i = 0; i < CHANNELS; i++) {
+                numbers[i] = ((Number) list.get(i)).doubleValue();
+            }
+            return numbers;
+        }
+        throw new ModelException("preprocessor_config.json: image_mean and image_std must be three numbers, not " + value);
+    }
+}

@@ -1,0 +1,267 @@
+package org.crosslens.server.encode;
+
+import com.luciad.imageio.webp.WebPImageReaderSpi;
+import java.awt.image.BufferedImage;
+import java.awt.image.DataBuffer;
+import java.awt.image.DataBufferByte;
+import java.awt.image.IndexColorModel;
+import java.awt.image.PixelInterleavedSampleModel;
+import java.awt.image.Raster;
+import java.awt.image.SampleModel;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Iterator;
+import java.util.List;
+import java.util.function.LongConsumer;
+import javax.imageio.ImageIO;
+import javax.imageio.ImageReader;
+import javax.imageio.metadata.IIOMetadata;
+import javax.imageio.metadata.IIOMetadataNode;
+import javax.imageio.stream.ImageInputStream;
+import javax.imageio.stream.MemoryCacheImageInputStream;
+import org.crosslens.server.encode.Container.Format;
+import org.elasticsearch.ElasticsearchException;
+
+/**
+ * Opening images of unknown origin: what comes out is an upright, opaque RGB picture, or an {@link ImageException}.
+ *
+ * <p>The pixels are those that the Python package's {@code crosslens.ingest.images} gives: EXIF orientation is applied,
+ * transparency lies on white, 16-bit greys are scaled, colour profiles are ignored, an animation gives its first frame.
+ * Decoders are Java's own and, for WebP, libwebp (which Pillow has, too), chosen by the file's first bytes.
+ */
+public final class Images {
+
+    /** What one decoded pixel costs at most while it is decoded: the decoder's raster and our copy of it. */
+    private static final int BYTES_A_PIXEL = 8;
+
+    private Images() {}
+
+    /** Whether the first bytes are those of a format that is read. */
+    public static boolean isImage(byte[] data) {
+        return Container.formatOf(data) != null;
+    }
+
+    /**
+     * The picture in the encoded bytes.
+     *
+     * <p>{@code maxPixels} are counted before any is decoded; {@code reserve} is told, before decoding, how many bytes
+     * of memory it takes at most, and may throw. Throws {@link ImageException} for an empty, corrupt or truncated file,
+     * another format, or too many pixels.
+     */
+    public static Picture open(byte[] data, long maxPixels, LongConsumer reserve) {
+        if (data.length == 0) {
+            throw new ImageException("the image is empty");
+        }
+        Container container = Container.of(data);
+        ImageReader reader = reader(container.format());
+        List<String> warnings = new ArrayList<>();
+        reader.addIIOReadWarningListener((source, warning) -> warnings.add(warning));
+        try (ImageInputStream in = new MemoryCacheImageInputStream(new ByteArrayInputStream(container.data()))) {
+            reader.setInput(in, container.format() != Format.TIFF, container.format() != Format.GIF);
+            int width = reader.getWidth(0), height = reader.getHeight(0);
+            Canvas canvas = container.format() == Format.GIF ? Canvas.ofGif(reader, data) : container.canvas();
+            long pixels = Math.max((long) width * height, canvas == null ? 0 : (long) canvas.width() * canvas.height());
+            if (pixels > maxPixels) {
+                throw new ImageException(width + " x " + height + " pixels are more than the " + maxPixels + " allowed");
+            }
+            reserve.accept(pixels * BYTES_A_PIXEL + data.length);
+            Picture picture = decode(reader, container.format());
+            for (String warning : warnings) {
+                if (warning.contains("runcated") || warning.contains("premature")) {
+                    throw new ImageException("the image is truncated (" + warning + ")");
+                }
+            }
+            return Orientation.upright(canvas == null ? picture : canvas.place(picture), container.orientation());
+        } catch (ImageException e) {
+            throw e;
+        } catch (StackOverflowError | OutOfMemoryError e) {
+            // Of one picture's decoder, which a hostile file drove there: no state of the node's is lost with it.
+            throw new ImageException("the image takes more memory to decode than there is", e);
+        } catch (IOException | RuntimeException e) {
+            // What reserve throws is no fault of the image.
+            if (e instanceof ElasticsearchException refused) {
+                throw refused;
+            }
+            // Decoders raise almost anything on hostile input.
+            throw new ImageException("the image can't be decoded (" + e.getClass().getSimpleName() + ": " + e.getMessage() + ")", e);
+        } finally {
+            reader.dispose();
+        }
+    }
+
+    private static ImageReader reader(Format format) {
+        if (format == Format.WEBP) {
+            return new WebPImageReaderSpi().createReaderInstance(null);
+        }
+        Iterator<ImageReader> readers = ImageIO.getImageReadersByFormatName(format.name());
+        if (readers.hasNext() == false) {
+            throw new ImageException("this Java has no decoder for " + format);
+        }
+        return readers.next();
+    }
+
+    private static Picture decode(ImageReader reader, Format format) throws IOException {
+        if (format == Format.JPEG && reader.getRawImageType(0) == null) {
+            // Four colours, which the reader gives raw only.
+            return cmyk(reader.readRaster(0, null), reader);
+        }
+        return flatten(reader.read(0));
+    }
+
+    /** As Pillow does: each of red, green and blue is what its complement and black leave. */
+    private static Picture cmyk(Raster raster, ImageReader reader) throws IOException {
+        if (raster.getNumBands() != 4) {
+            throw new ImageException("a JPEG of " + raster.getNumBands() + " colours");
+        }
+        int transform = adobeTransform(reader);
+        int width = raster.getWidth(), height = raster.getHeight();
+        byte[] rgb = new byte[width * height * 3];
+        int[] row = new int[width * 4];
+        for (int y = 0, at = 0; y < height; y++) {
+            raster.getPixels(0, y, width, 1, row);
+            for (int x = 0; x < row.length; x += 4, at += 3) {
+                int c = row[x], m = row[x + 1], k = row[x + 3], third = row[x + 2];
+                int[] cmy = { c, m, third };
+                if (transform == 2) {
+                    cmy[0] = limit(c + 1.402 * (third - 128));
+                    cmy[1] = limit(c - 0.344136 * (m - 128) - 0.714136 * (third - 128));
+                    cmy[2] = limit(c + 1.772 * (m - 128));
+                }
+                for (int i = 0; i < 3; i++) {
+                    // Adobe stores the inverse, so what is stored is already what remains of white.
+                    int left = transform >= 0 ? cmy[i] : 255 - cmy[i], black = transform >= 0 ? k : 255 - k;
+                    rgb[at + i] = (byte) ((left * black + 127) / 255);
+                }
+            }
+        }
+        return new Picture(width, height, rgb);
+    }
+
+    private static int limit(double value) {
+        return (int) Math.max(0, Math.min(255, Math.round(value)));
+    }
+
+    /** The colour transform that an Adobe segment names, or -1 without such a segment. */
+    private static int adobeTransform(ImageReader reader) throws IOException {
+        IIOMetadata metadata = reader.getImageMetadata(0);
+        if (metadata == null) {
+            return 2;
+        }
+        IIOMetadataNode root = (IIOMetadataNode) metadata.getAsTree("javax_imageio_jpeg_image_1.0");
+        var adobe = root.getElementsByTagName("app14Adobe");
+        return adobe.getLength() == 0 ? -1 : Integer.parseInt(((IIOMetadataNode) adobe.item(0)).getAttribute("transform"));
+    }
+
+    private static Picture flatten(BufferedImage image) {
+        Raster raster = image.getRaster();
+        int width = raster.getWidth(), height = raster.getHeight();
+        byte[] rgb = new byte[width * height * 3];
+        if (image.getColorModel() instanceof IndexColorModel palette) {
+            int[] colours = new int[palette.getMapSize()];
+            palette.getRGBs(colours);
+            int[] row = new int[width];
+            for (int y = 0, at = 0; y < height; y++) {
+                raster.getSamples(0, y, width, 1, 0, row);
+                for (int x = 0; x < width; x++, at += 3) {
+                    int colour = colours[Math.min(row[x], colours.length - 1)];
+                    put(rgb, at, colour >> 16 & 0xFF, colour >> 8 & 0xFF, colour & 0xFF, colour >>> 24);
+                }
+            }
+            return new Picture(width, height, rgb);
+        }
+        if (interleaved(raster, rgb)) {
+            return new Picture(width, height, rgb);
+        }
+        boolean floats = raster.getTransferType() == DataBuffer.TYPE_FLOAT || raster.getTransferType() == DataBuffer.TYPE_DOUBLE;
+        int bands = raster.getNumBands();
+        if (bands > 4 || floats && bands != 1) {
+            throw new ImageException("an image of " + bands + " bands is not read");
+        }
+        if (floats) {
+            return greys(raster, rgb);
+        }
+        int bits = raster.getSampleModel().getSampleSize(0);
+        boolean premultiplied = bands % 2 == 0 && image.isAlphaPremultiplied();
+        int[] row = new int[width * bands];
+        for (int y = 0, at = 0; y < height; y++) {
+            raster.getPixels(0, y, width, 1, row);
+            for (int x = 0; x < row.length; x += bands, at += 3) {
+                // One band of 16 bits is scaled, several lose their lower byte: as Pillow has it.
+                int red = eight(row[x], bits, bands == 1);
+                int green = bands < 3 ? red : eight(row[x + 1], bits, false);
+                int blue = bands < 3 ? red : eight(row[x + 2], bits, false);
+                int alpha = bands % 2 == 0 ? eight(row[x + bands - 1], bits, false) : 255;
+                if (premultiplied && alpha > 0) {
+                    red = Math.min(255, red * 255 / alpha);
+                    green = Math.min(255, green * 255 / alpha);
+                    blue = Math.min(255, blue * 255 / alpha);
+                }
+                put(rgb, at, red, green, blue, alpha);
+            }
+        }
+        return new Picture(width, height, rgb);
+    }
+
+    /** The common case, three bytes a pixel in any order: copied without a detour. */
+    private static boolean interleaved(Raster raster, byte[] rgb) {
+        SampleModel model = raster.getSampleModel();
+        if (model instanceof PixelInterleavedSampleModel == false
+            || raster.getNumBands() != 3
+            || raster.getDataBuffer() instanceof DataBufferByte == false
+            || raster.getParent() != null) {
+            return false;
+        }
+        PixelInterleavedSampleModel pixels = (PixelInterleavedSampleModel) model;
+        byte[] data = ((DataBufferByte) raster.getDataBuffer()).getData();
+        int[] offsets = pixels.getBandOffsets();
+        int step = pixels.getPixelStride(), start = raster.getDataBuffer().getOffset();
+        for (int y = 0, at = 0; y < raster.getHeight(); y++) {
+            int from = start + y * pixels.getScanlineStride();
+            for (int x = 0; x < raster.getWidth(); x++, from += step, at += 3) {
+                rgb[at] = data[from + offsets[0]];
+                rgb[at + 1] = data[from + offsets[1]];
+                rgb[at + 2] = data[from + offsets[2]];
+            }
+        }
+        return true;
+    }
+
+    /** Greys from floating-point samples: 0 to 1, 0 to 255, or from the least to the largest, whichever holds them. */
+    private static Picture greys(Raster raster, byte[] rgb) {
+        double[] samples = raster.getSamples(0, 0, raster.getWidth(), raster.getHeight(), 0, (double[]) null);
+        double low = 0, high = Double.NEGATIVE_INFINITY;
+        for (int i = 0; i < samples.length; i++) {
+            samples[i] = Double.isFinite(samples[i]) ? samples[i] : 0;
+            low = Math.min(low, samples[i]);
+            high = Math.max(high, samples[i]);
+        }
+        double full = high <= 1 ? 1 : high <= 255 ? 255 : high, scale = 255 / Math.max(full - low, 1e-9);
+        for (int i = 0; i < samples.length; i++) {
+            byte grey = (byte) Math.max(0, Math.min(255, (samples[i] - low) * scale));
+            Arrays.fill(rgb, i * 3, i * 3 + 3, grey);
+        }
+        return new Picture(raster.getWidth(), raster.getHeight(), rgb);
+    }
+
+    private static int eight(int sample, int bits, boolean scaled) {
+        if (bits == 8) {
+            return sample;
+        }
+        if (bits > 8) {
+            return scaled ? (int) Math.round(sample * 255.0 / ((1L << bits) - 1)) : sample >> bits - 8;
+        }
+        return sample * 255 / ((1 << bits) - 1);
+    }
+
+    private static void put(byte[] rgb, int at, int red, int green, int blue, int alpha) {
+        rgb[at] = over(red, alpha);
+        rgb[at + 1] = over(green, alpha);
+        rgb[at + 2] = over(blue, alpha);
+    }
+
+    private static byte over(int colour, int alpha) {
+        return (byte) (alpha == 255 ? colour : (colour * alpha + 255 * (255 - alpha) + 127) / 255);
+    }
+}

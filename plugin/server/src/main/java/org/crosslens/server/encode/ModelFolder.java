@@ -1,0 +1,203 @@
+package org.crosslens.server.encode;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+
+/**
+ * A folder with both encoders, as {@code crosslens export} and the tools around transformers.js make them.
+ *
+ * <p>{@code fingerprint} changes whenever a file that shapes the vectors does, and equals the one that the Python side
+ * records in an index. {@code dims} is 0 where no manifest tells it.
+ */
+public record ModelFolder(
+    Path path,
+    String name,
+    String fingerprint,
+    Path textModel,
+    Path visionModel,
+    TextSettings text,
+    ImageTransform transform,
+    int dims
+) {
+
+    private static final String MANIFEST = "crosslens.json";
+    static final String TOKENIZER = "tokenizer.json";
+    private static final String PREPROCESSOR = "preprocessor_config.json";
+    private static final String CONFIG = "config.json";
+    // Pooling of these families reads the last position, so their texts are always padded to the full length.
+    private static final Set<String> FIXED_LENGTH = Set.of(
+        "siglip",
+        "siglip2",
+        "siglip_text_model",
+        "siglip2_text_model"
+    );
+
+    /** Whether {@code path} looks like a model folder at all. */
+    public static boolean isModel(Path path) {
+        return Files.isRegularFile(path.resolve(CONFIG)) && Files.isRegularFile(path.resolve(TOKENIZER));
+    }
+
+    /**
+     * Reads a folder without checking its files' hashes; {@link #verify} does.
+     *
+     * <p>Throws {@link ModelException} for a missing file or one that can't be read.
+     */
+    public static ModelFolder open(Path path) {
+        Map<String, Object> config = Json.read(path.resolve(CONFIG));
+        Path text = graph(path, "text_model"), vision = graph(path, "vision_model");
+        Path tokenizer = path.resolve(TOKENIZER);
+        if (Files.exists(tokenizer) == false) {
+            throw new ModelException(tokenizer + " is missing: the folder's tokenizer must be in that form");
+        }
+        Map<String, Object> preprocessor = Json.read(path.resolve(PREPROCESSOR));
+        Map<String, Object> manifest = manifest(path);
+        Map<String, String> hashes = new TreeMap<>();
+        if (manifest.isEmpty()) {
+            for (Path file : new Path[] { text, vision, tokenizer, path.resolve(PREPROCESSOR) }) {
+                hashes.put(path.relativize(file).toString().replace('\\', '/'), sha256(file));
+            }
+        } else {
+            hashes.putAll(recorded(manifest));
+        }
+        Object name = manifest.get("name") != null ? manifest.get("name") : config.get("_name_or_path");
+        String called = name == null || name.toString().isEmpty() ? path.getFileName().toString() : name.toString();
+        Number dims = Json.number(manifest, "dims");
+        return new ModelFolder(
+            path,
+            called,
+            fingerprint(hashes),
+            text,
+            vision,
+            textSettings(path, config, manifest),
+            ImageTransform.parse(preprocessor),
+            dims == null ? 0 : dims.intValue()
+        );
+    }
+
+    /** Compares every file with the sha256 in the manifest, if there is one. Throws {@link ModelException}. */
+    public void verify() {
+        recorded(manifest(path)).forEach((name, expected) -> {
+            Path file = path.resolve(name);
+            if (Files.exists(file) == false) {
+                throw new ModelException(file + " is missing: the model folder is incomplete; copy or export it again");
+            }
+            if (sha256(file).equals(expected) == false) {
+                throw new ModelException(
+                    file + " has been changed since its export (its sha256 differs from " + MANIFEST + "); "
+                        + "copy or export the folder again"
+                );
+            }
+        });
+    }
+
+    private static Map<String, Object> manifest(Path path) {
+        return Files.exists(path.resolve(MANIFEST)) ? Json.read(path.resolve(MANIFEST)) : Map.of();
+    }
+
+    private static Map<String, String> recorded(Map<String, Object> manifest) {
+        Map<String, String> hashes = new TreeMap<>();
+        Json.object(manifest, "files").forEach((file, hash) -> hashes.put(file, String.valueOf(hash)));
+        return hashes;
+    }
+
+    /** 16 hex digits over the files' names and sha256, in the names' order. */
+    private static String fingerprint(Map<String, String> hashes) {
+        StringBuilder lines = new StringBuilder();
+        hashes.forEach((name, hash) -> lines.append(name).append(' ').append(hash).append('\n'));
+        byte[] digest = sha256().digest(lines.toString().getBytes(StandardCharsets.UTF_8));
+        return HexFormat.of().formatHex(digest).substring(0, 16);
+    }
+
+    private static String sha256(Path file) {
+        MessageDigest digest = sha256();
+        try (InputStream in = Files.newInputStream(file)) {
+            byte[] piece = new byte[1 << 16];
+            for (int n = in.read(piece); n >= 0; n = in.read(piece)) {
+                digest.update(piece, 0, n);
+            }
+        } catch (IOException e) {
+            throw new ModelException(file + " can't be read (" + e.getMessage() + ")", e);
+        }
+        return HexFormat.of().formatHex(digest.digest());
+    }
+
+    private static MessageDigest sha256() {
+        try {
+            return MessageDigest.getInstance("SHA-256");
+        } catch (NoSuchAlgorithmException e) {
+            throw new AssertionError("every Java has SHA-256", e);
+        }
+    }
+
+    private static Path graph(Path path, String kind) {
+        for (Path place : new Path[] { path.resolve("onnx").resolve(kind + ".onnx"), path.resolve(kind + ".onnx") }) {
+            if (Files.exists(place)) {
+                return place;
+            }
+        }
+        throw new ModelException(path + " has no onnx/" + kind + ".onnx; make the folder with crosslens export");
+    }
+
+    private static TextSettings textSettings(Path path, Map<String, Object> config, Map<String, Object> manifest) {
+        Map<String, Object> told = Json.object(manifest, "text");
+        if (told.isEmpty() == false) {
+            return new TextSettings(
+                Json.number(told, "length").intValue(),
+                Json.number(told, "pad_id").longValue(),
+                Json.flag(told, "fixed", false),
+                "left".equals(told.get("side"))
+            );
+        }
+        Path settingsFile = path.resolve("tokenizer_config.json");
+        Map<String, Object> settings = Files.exists(settingsFile) ? Json.read(settingsFile) : Map.of();
+        Map<String, Object> text = Json.object(config, "text_config");
+        String family = String.valueOf(config.get("model_type"));
+        int length = Integer.MAX_VALUE;
+        for (Number limit : new Number[] {
+            Json.number(text, "max_position_embeddings"),
+            Json.number(settings, "model_max_length") }) {
+            // transformers writes 1e30 where a tokenizer has no limit.
+            if (limit != null && limit.doubleValue() > 0 && limit.doubleValue() < 100_000) {
+                length = Math.min(length, limit.intValue());
+            }
+        }
+        if (length == Integer.MAX_VALUE) {
+            length = family.startsWith("siglip") ? 64 : 77;
+        }
+        Long padId = padId(path, settings);
+        Number fallback = Json.number(text, "pad_token_id") != null
+            ? Json.number(text, "pad_token_id")
+            : Json.number(config, "pad_token_id");
+        return new TextSettings(
+            length,
+            padId != null ? padId : fallback != null ? fallback.longValue() : 0,
+            FIXED_LENGTH.contains(family),
+            "left".equals(settings.get("padding_side"))
+        );
+    }
+
+    private static Long padId(Path path, Map<String, Object> settings) {
+        Object token = settings.get("pad_token");
+        Object name = token instanceof Map<?, ?> map ? map.get("content") : token;
+        if (name instanceof String == false) {
+            return null;
+        }
+        Map<String, Object> tokenizer = Json.read(path.resolve(TOKENIZER));
+        for (Object added : Json.list(tokenizer, "added_tokens")) {
+            if (added instanceof Map<?, ?> map && name.equals(map.get("content")) && map.get("id") instanceof Number id) {
+                return id.longValue();
+            }
+        }
+        Number id = Json.number(Json.object(Json.object(tokenizer, "model"), "vocab"), (String) name);
+        return id == null ? null : id.longValue();
+    }
+}

@@ -1,0 +1,97 @@
+package org.crosslens.server.search;
+
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import org.apache.lucene.search.Explanation;
+import org.elasticsearch.TransportVersion;
+import org.elasticsearch.common.io.stream.StreamInput;
+import org.elasticsearch.common.io.stream.StreamOutput;
+import org.elasticsearch.search.rank.RankDoc;
+import org.elasticsearch.xcontent.XContentBuilder;
+
+/** A fused document that can explain its score: what each leg gave and added. Made only where that was asked for. */
+public final class CrosslensRankDoc extends RankDoc {
+
+    public static final String NAME = "crosslens_rank_doc";
+
+    private final String how;
+    private final String[] legs;
+    private final double[] raw;
+    private final double[] normalised;
+    private final double[] weighted;
+
+    /** {@code how} names mean and normaliser; by leg, {@code raw} is NaN where it has no score of the document. */
+    CrosslensRankDoc(RankDoc of, String how, String[] legs, double[] raw, double[] normalised, double[] weighted) {
+        super(of.doc, of.score, of.shardIndex);
+        this.rank = of.rank;
+        this.how = how;
+        this.legs = legs;
+        this.raw = raw;
+        this.normalised = normalised;
+        this.weighted = weighted;
+    }
+
+    public CrosslensRankDoc(StreamInput in) throws IOException {
+        super(in);
+        how = in.readString();
+        legs = in.readStringArray();
+        raw = in.readDoubleArray();
+        normalised = in.readDoubleArray();
+        weighted = in.readDoubleArray();
+    }
+
+    @Override
+    protected void doWriteTo(StreamOutput out) throws IOException {
+        out.writeString(how);
+        out.writeStringArray(legs);
+        out.writeDoubleArray(raw);
+        out.writeDoubleArray(normalised);
+        out.writeDoubleArray(weighted);
+    }
+
+    @Override
+    public Explanation explain(Explanation[] sources, String[] queryNames) {
+        List<Explanation> parts = new ArrayList<>();
+        for (int i = 0; i < legs.length; i++) {
+            String told = Double.isNaN(raw[i])
+                ? String.format(Locale.ROOT, "[%s] has no score of this document", legs[i])
+                : String.format(Locale.ROOT, "[%s] weighted, of normalised %.6f, of raw %.6f", legs[i], normalised[i], raw[i]);
+            List<Explanation> source = i < sources.length && sources[i] != null ? List.of(sources[i]) : List.of();
+            parts.add(Explanation.match(weighted[i], told, source));
+        }
+        return Explanation.match(score, "rank " + rank + ", " + how + " of:", parts);
+    }
+
+    @Override
+    protected void doToXContent(XContentBuilder builder, Params params) throws IOException {
+        builder.field("how", how).array("legs", legs).array("raw", raw).array("normalised", normalised).array("weighted", weighted);
+    }
+
+    @Override
+    protected boolean doEquals(RankDoc other) {
+        CrosslensRankDoc that = (CrosslensRankDoc) other;
+        return how.equals(that.how)
+            && Arrays.equals(legs, that.legs)
+            && Arrays.equals(raw, that.raw)
+            && Arrays.equals(normalised, that.normalised)
+            && Arrays.equals(weighted, that.weighted);
+    }
+
+    @Override
+    protected int doHashCode() {
+        return Arrays.hashCode(legs) * 31 + Arrays.hashCode(raw);
+    }
+
+    @Override
+    public String getWriteableName() {
+        return NAME;
+    }
+
+    @Override
+    public TransportVersion getMinimalSupportedVersion() {
+        return TransportVersion.minimumCompatible();
+    }
+}

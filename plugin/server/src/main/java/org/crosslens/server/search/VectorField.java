@@ -1,0 +1,103 @@
+package org.crosslens.server.search;
+
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.elasticsearch.action.ResolvedIndices;
+import org.elasticsearch.cluster.metadata.IndexMetadata;
+import org.elasticsearch.common.cache.Cache;
+import org.elasticsearch.common.cache.CacheBuilder;
+
+/**
+ * What the mapping says of a {@code dense_vector} field: how its {@code _score} reads, whether several vectors lie in
+ * nested objects, whether they are compared roughly, and which model crosslens recorded for it (null: none).
+ */
+record VectorField(String similarity, boolean nested, boolean quantised, String path, String fingerprint) {
+
+    /** For a field of another cluster, whose mapping isn't at hand. */
+    static VectorField unknown(String field) {
+        return new VectorField("cosine", false, true, field, null);
+    }
+
+    private record Key(String index, long mappingVersion, String field) {}
+
+    private static final Cache<Key, Map<String, VectorField>> CACHE = CacheBuilder.<Key, Map<String, VectorField>>builder()
+        .setMaximumWeight(1_000)
+        .build();
+
+    /** The definition of {@code field} in the first of the indices that maps it. */
+    static VectorField of(String field, ResolvedIndices indices) {
+        if (indices == null) {
+            return unknown(field);
+        }
+        for (IndexMetadata index : indices.getConcreteLocalIndicesMetadata().values()) {
+            Key key = new Key(index.getIndexUUID(), index.getMappingVersion(), field);
+            Map<String, VectorField> known = CACHE.get(key);
+            if (known == null) {
+                known = read(field, index);
+                CACHE.put(key, known);
+            }
+            if (known.containsKey(field)) {
+                return known.get(field);
+            }
+        }
+        return unknown(field);
+    }
+
+    /** Whether {@code _score} is (1 + cosine) / 2. */
+    boolean isCosine() {
+        return similarity.equals("cosine") || similarity.equals("dot_product");
+    }
+
+    /** The leg's own scale: the cosine where there is one, else the score. */
+    double raw(double score) {
+        return isCosine() ? 2 * score - 1 : score;
+    }
+
+    /** The least raw score possible. */
+    double floor() {
+        return isCosine() ? -1 : 0;
+    }
+
+    private static Map<String, VectorField> read(String field, IndexMetadata index) {
+        Map<String, VectorField> found = new HashMap<>();
+        if (index.mapping() == null) {
+            return found;
+        }
+        Map<String, Object> mapping = index.mapping().sourceAsMap(), at = mapping;
+        String nestedPath = null;
+        StringBuilder path = new StringBuilder();
+        for (String part : List.of(field.split("\\."))) {
+            at = object(object(at, "properties"), part);
+            path.append(path.isEmpty() ? "" : ".").append(part);
+            if ("nested".equals(at.get("type"))) {
+                nestedPath = path.toString();
+            }
+        }
+        if ("dense_vector".equals(at.get("type"))) {
+            String similarity = String.valueOf(at.getOrDefault("similarity", "cosine"));
+            Object type = object(at, "index_options").get("type");
+            boolean quantised = "hnsw".equals(type) == false && "flat".equals(type) == false;
+            String recorded = nestedPath == null ? field : nestedPath;
+            String fingerprint = fingerprint(mapping, recorded);
+            found.put(field, new VectorField(similarity, nestedPath != null, quantised, recorded, fingerprint));
+        }
+        return found;
+    }
+
+    private static String fingerprint(Map<String, Object> mapping, String path) {
+        Map<String, Object> fields = object(object(object(mapping, "_meta"), "crosslens"), "fields");
+        for (String name : fields.keySet()) {
+            Map<String, Object> entry = object(fields, name);
+            if (path.equals(entry.getOrDefault("path", name))) {
+                return String.valueOf(entry.get("fingerprint"));
+            }
+        }
+        return null;
+    }
+
+    @SuppressWarnings("unchecked")
+    private static Map<String, Object> object(Map<String, Object> from, String key) {
+        return from.get(key) instanceof Map<?, ?> map ? (Map<String, Object>) map : Map.of();
+    }
+}

@@ -1,0 +1,243 @@
+package org.crosslens.server.work;
+
+import java.io.Closeable;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.function.LongSupplier;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.apache.logging.log4j.LogManager;
+import org.apache.logging.log4j.Logger;
+import org.crosslens.server.encode.Encoder;
+import org.crosslens.server.encode.ModelException;
+import org.crosslens.server.encode.ModelFolder;
+
+/**
+ * The models in this node's configuration folder, {@code config/crosslens/NAME/}: read when first asked for, loaded when
+ * first used, shared between threads, and unloaded when idle. A folder that was changed is read again.
+ */
+public final class Models implements Closeable {
+
+    private static final Logger LOG = LogManager.getLogger(Models.class);
+
+    private final Path root;
+    private final int threads;
+    private final long idleMillis;
+    private final LongSupplier clock;
+    private final Map<String, Entry> entries = new HashMap<>();
+
+    /** {@code root} need not exist; models unused for {@code idleMillis} by the {@code clock} are unloaded. */
+    public Models(Path root, int threads, long idleMillis, LongSupplier clock) {
+        this.root = root;
+        this.threads = threads;
+        this.idleMillis = idleMillis;
+        this.clock = clock;
+    }
+
+    /** A model folder as last read: {@code folder}, or the {@code error} that it can't be used for. */
+    public record Listed(String directory, ModelFolder folder, String error, boolean loaded) {}
+
+    /** What was read of a folder, and the encoder while it is loaded. */
+    private static final class Entry {
+
+        final String stamp;
+        final ModelFolder folder;
+        Encoder encoder;
+        int users;
+        long used;
+        boolean outdated;
+
+        Entry(String stamp, ModelFolder folder) {
+            this.stamp = stamp;
+            this.folder = folder;
+        }
+    }
+
+    /** The right to use an encoder, which isn't unloaded until the lease is closed. */
+    public final class Lease implements Closeable {
+
+        private final Entry entry;
+        private boolean closed;
+
+        private Lease(Entry entry) {
+            this.entry = entry;
+        }
+
+        public Encoder encoder() {
+            return entry.encoder;
+        }
+
+        @Override
+        public void close() {
+            synchronized (Models.this) {
+                if (closed == false) {
+                    closed = true;
+                    release(entry);
+                }
+            }
+        }
+    }
+
+    /** Every folder that looks like a model, by its directory's name. */
+    public List<Listed> list() {
+        List<Listed> found = new ArrayList<>();
+        for (String directory : directories()) {
+            try {
+                ModelFolder folder = read(directory);
+                synchronized (this) {
+                    Entry entry = entries.get(directory);
+                    found.add(new Listed(directory, folder, null, entry != null && entry.encoder != null));
+                }
+            } catch (RuntimeException e) {
+                // A damaged folder is listed with what is wrong with it, beside those that work.
+                found.add(new Listed(directory, null, e.getMessage(), false));
+            }
+        }
+        return found;
+    }
+
+    /**
+     * The model that {@code name} means: a directory's name, else the name or the fingerprint in a model's manifest; null
+     * means the only one there is.
+     *
+     * <p>Throws {@link IllegalArgumentException} that names the models there are, or {@link ModelException}.
+     */
+    public ModelFolder find(String name) {
+        return read(directoryOf(name));
+    }
+
+    private String directoryOf(String name) {
+        List<String> directories = directories();
+        if (name != null && directories.contains(name)) {
+            return name;
+        }
+        List<Listed> listed = list();
+        if (name == null) {
+            if (listed.size() == 1) {
+                return listed.get(0).directory();
+            }
+            throw new IllegalArgumentException(
+                listed.isEmpty() ? "this node has no model" + hint() : "say which [model]: this node has " + names(listed)
+            );
+        }
+        for (Listed each : listed) {
+            if (each.folder() != null && (each.folder().name().equals(name) || each.folder().fingerprint().equals(name))) {
+                return each.directory();
+            }
+        }
+        String others = listed.isEmpty() ? "" : "; it has " + names(listed);
+        throw new IllegalArgumentException("this node has no model [" + name + "]" + others + hint());
+    }
+
+    private String hint() {
+        return "; put a folder made by `crosslens export` into " + root + " on every node";
+    }
+
+    private static String names(List<Listed> listed) {
+        return listed.stream().map(each -> each.directory() + (each.error() == null ? "" : " (damaged)"))
+            .collect(Collectors.joining(", "));
+    }
+
+    /** Loads the model that {@code name} means, unless it is. Throws as {@link #find} does. */
+    public Lease lease(String name) {
+        String directory = directoryOf(name);
+        read(directory);
+        synchronized (this) {
+            Entry entry = entries.get(directory);
+            if (entry.encoder == null) {
+                long start = clock.getAsLong();
+                entry.encoder = new Encoder(entry.folder, threads);
+                LOG.info("loaded model [{}] ({}) in {} ms", directory, entry.folder.fingerprint(), clock.getAsLong() - start);
+            }
+            entry.users++;
+            return new Lease(entry);
+        }
+    }
+
+    /** Unloads what hasn't been used for long enough. */
+    public synchronized void unloadIdle() {
+        entries.forEach((directory, entry) -> {
+            if (entry.encoder != null && entry.users == 0 && clock.getAsLong() - entry.used >= idleMillis) {
+                unload(entry);
+                LOG.info("unloaded model [{}], unused for {} ms", directory, idleMillis);
+            }
+        });
+    }
+
+    private void release(Entry entry) {
+        entry.users--;
+        entry.used = clock.getAsLong();
+        if (entry.users == 0 && entry.outdated) {
+            unload(entry);
+        }
+    }
+
+    private static void unload(Entry entry) {
+        Encoder encoder = entry.encoder;
+        entry.encoder = null;
+        if (encoder != null) {
+            encoder.close();
+        }
+    }
+
+    private ModelFolder read(String directory) {
+        Path path = root.resolve(directory);
+        String stamp = stamp(path);
+        synchronized (this) {
+            Entry known = entries.get(directory);
+            if (known != null && known.stamp.equals(stamp)) {
+                return known.folder;
+            }
+            Entry fresh = new Entry(stamp, ModelFolder.open(path));
+            entries.put(directory, fresh);
+            if (known != null) {
+                known.outdated = true;
+                if (known.users == 0) {
+                    unload(known);
+                }
+            }
+            return fresh.folder;
+        }
+    }
+
+    private List<String> directories() {
+        if (Files.isDirectory(root) == false) {
+            return List.of();
+        }
+        try (Stream<Path> inside = Files.list(root)) {
+            return inside.filter(ModelFolder::isModel).map(path -> path.getFileName().toString()).sorted().toList();
+        } catch (IOException e) {
+            throw new ModelException(root + " can't be listed (" + e.getMessage() + ")", e);
+        }
+    }
+
+    /** Changes whenever a file of the folder does. */
+    private static String stamp(Path path) {
+        Map<String, String> stamps = new TreeMap<>();
+        for (Path folder : List.of(path, path.resolve("onnx"))) {
+            if (Files.isDirectory(folder) == false) {
+                continue;
+            }
+            try (Stream<Path> files = Files.list(folder)) {
+                for (Path file : files.filter(Files::isRegularFile).toList()) {
+                    stamps.put(file.toString(), Files.size(file) + "@" + Files.getLastModifiedTime(file).toMillis());
+                }
+            } catch (IOException e) {
+                throw new ModelException(folder + " can't be listed (" + e.getMessage() + ")", e);
+            }
+        }
+        return stamps.toString();
+    }
+
+    @Override
+    public synchronized void close() {
+        entries.values().forEach(Models::unload);
+        entries.clear();
+    }
+}
