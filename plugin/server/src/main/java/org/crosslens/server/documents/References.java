@@ -6,6 +6,7 @@ import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Base64;
 import java.util.Locale;
@@ -127,9 +128,8 @@ public final class References {
             if (Files.isRegularFile(named) == false) {
                 throw new ImageException(shorten(reference) + ": no such file in " + folder);
             }
-            // A link may lead out of the folder.
-            Path real = named.toRealPath();
-            if (real.startsWith(root) == false) {
+            Path real = resolved(named);
+            if (real == null || real.startsWith(root) == false) {
                 throw outside(reference);
             }
             long size = Files.size(real);
@@ -146,6 +146,17 @@ public final class References {
         } catch (RuntimeException e) {
             // Elasticsearch's entitlements refuse what the policy doesn't allow.
             throw new ImageException(shorten(reference) + ": this node may not read it (" + e.getMessage() + ")", e);
+        }
+    }
+
+    /** Where links lead; null where this node may not look, which entitlements see to beyond the folder. */
+    private static Path resolved(Path named) throws IOException {
+        try {
+            return named.toRealPath();
+        } catch (NoSuchFileException e) {
+            throw e;
+        } catch (IOException | RuntimeException e) {
+            return null;
         }
     }
 

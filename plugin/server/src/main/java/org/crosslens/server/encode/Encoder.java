@@ -18,6 +18,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.LongConsumer;
 
 /**
  * Runs the two encoders of a model folder: texts and pictures to unit vectors. The vectors are those of the Python
@@ -67,9 +68,10 @@ public final class Encoder implements Closeable {
         return vectors;
     }
 
-    /** The tensor of a picture, for {@link #encodePixels}. */
-    public float[] prepare(Picture picture) {
-        return folder.transform().apply(picture);
+    /** The tensor of an encoded picture, for {@link #encodePixels}. The limits and errors are {@link Images#open}'s. */
+    public float[] prepare(byte[] image, long maxPixels, LongConsumer reserve) {
+        ImageTransform transform = folder.transform();
+        return transform.apply(Images.open(image, transform.resizeTarget(), maxPixels, reserve));
     }
 
     /** Unit vectors [images][dims] of prepared pictures, in one run of the graph. */

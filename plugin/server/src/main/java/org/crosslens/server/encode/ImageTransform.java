@@ -78,6 +78,11 @@ public record ImageTransform(
         return cropWidth > 0 ? cropWidth : width;
     }
 
+    /** The longer side that pictures are resized to; what a reduced decoding must not go below. */
+    public int resizeTarget() {
+        return shortestEdge > 0 ? shortestEdge : width > 0 ? Math.max(width, height) : Math.max(outputWidth(), outputHeight());
+    }
+
     /** How many numbers the tensor of one picture has: 3 x height x width. */
     public int outputLength() {
         return CHANNELS * outputHeight() * outputWidth();

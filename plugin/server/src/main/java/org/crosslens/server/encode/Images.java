@@ -46,11 +46,12 @@ public final class Images {
     /**
      * The picture in the encoded bytes.
      *
-     * <p>{@code maxPixels} are counted before any is decoded; {@code reserve} is told, before decoding, how many bytes
+     * <p>A JPEG is reduced to a half, a quarter or an eighth where that leaves both sides at least twice {@code target}
+     * pixels (0: never). {@code maxPixels} are counted before any is decoded; {@code reserve} is told, before decoding, how many bytes
      * of memory it takes at most, and may throw. Throws {@link ImageException} for an empty, corrupt or truncated file,
      * another format, or too many pixels.
      */
-    public static Picture open(byte[] data, long maxPixels, LongConsumer reserve) {
+    public static Picture open(byte[] data, int target, long maxPixels, LongConsumer reserve) {
         if (data.length == 0) {
             throw new ImageException("the image is empty");
         }
@@ -68,6 +69,9 @@ public final class Images {
             }
             reserve.accept(pixels * BYTES_A_PIXEL + data.length);
             Picture picture = decode(reader, container.format());
+            if (container.format() == Format.JPEG && target > 0) {
+                picture = picture.reduced(reduction(Math.min(width, height) / (2 * target)));
+            }
             for (String warning : warnings) {
                 if (warning.contains("runcated") || warning.contains("premature")) {
                     throw new ImageException("the image is truncated (" + warning + ")");
@@ -102,6 +106,11 @@ public final class Images {
         return readers.next();
     }
 
+    /** Pillow's {@code draft} chooses so; the mean of a block is what a decoder that reduces computes, or nearly. */
+    private static int reduction(int possible) {
+        return possible >= 8 ? 8 : possible >= 4 ? 4 : possible >= 2 ? 2 : 1;
+    }
+
     private static Picture decode(ImageReader reader, Format format) throws IOException {
         if (format == Format.JPEG && reader.getRawImageType(0) == null) {
             // Four colours, which the reader gives raw only.
@@ -130,9 +139,8 @@ public final class Images {
                     cmy[2] = limit(c + 1.772 * (m - 128));
                 }
                 for (int i = 0; i < 3; i++) {
-                    // Adobe stores the inverse, so what is stored is already what remains of white.
-                    int left = transform >= 0 ? cmy[i] : 255 - cmy[i], black = transform >= 0 ? k : 255 - k;
-                    rgb[at + i] = (byte) ((left * black + 127) / 255);
+                    // Adobe stores the inverse.
+                    rgb[at + i] = (byte) (transform >= 0 ? left(255 - cmy[i], 255 - k) : left(cmy[i], k));
                 }
             }
         }
@@ -183,6 +191,7 @@ public final class Images {
             return greys(raster, rgb);
         }
         int bits = raster.getSampleModel().getSampleSize(0);
+        boolean cmyk = bands == 4 && image.getColorModel().hasAlpha() == false;
         boolean premultiplied = bands % 2 == 0 && image.isAlphaPremultiplied();
         int[] row = new int[width * bands];
         for (int y = 0, at = 0; y < height; y++) {
@@ -193,6 +202,10 @@ public final class Images {
                 int green = bands < 3 ? red : eight(row[x + 1], bits, false);
                 int blue = bands < 3 ? red : eight(row[x + 2], bits, false);
                 int alpha = bands % 2 == 0 ? eight(row[x + bands - 1], bits, false) : 255;
+                if (cmyk) {
+                    put(rgb, at, left(red, alpha), left(green, alpha), left(blue, alpha), 255);
+                    continue;
+                }
                 if (premultiplied && alpha > 0) {
                     red = Math.min(255, red * 255 / alpha);
                     green = Math.min(255, green * 255 / alpha);
@@ -243,6 +256,11 @@ public final class Images {
             Arrays.fill(rgb, i * 3, i * 3 + 3, grey);
         }
         return new Picture(raster.getWidth(), raster.getHeight(), rgb);
+    }
+
+    /** What ink and black leave of white. */
+    private static int left(int ink, int black) {
+        return ((255 - ink) * (255 - black) + 127) / 255;
     }
 
     private static int eight(int sample, int bits, boolean scaled) {

@@ -166,19 +166,22 @@ final class HybridSearch {
                 .thenComparingInt(d -> keys.get(d).doc())
         );
         RankDoc[] best = new RankDoc[Math.min(order.length, window)];
+        // Lucene knows no negative scores, which z-score gives: then all are raised by as much, and keep their distances.
+        double raised = best.length == 0 ? 0 : Math.max(-fused.totals()[order[best.length - 1]], 0);
         for (int place = 0; place < best.length; place++) {
             int d = order[place];
-            RankDoc document = new RankDoc(keys.get(d).doc(), (float) fused.totals()[d], keys.get(d).shardIndex());
+            float score = (float) (fused.totals()[d] + raised);
+            RankDoc document = new RankDoc(keys.get(d).doc(), score, keys.get(d).shardIndex());
             document.rank = place + 1;
-            best[place] = explain ? explained(document, d, raw, fused) : document;
+            best[place] = explain ? explained(document, d, raw, fused, raised) : document;
         }
         return best;
     }
 
-    private RankDoc explained(RankDoc document, int d, List<Fusion.Leg> raw, Fusion.Fused fused) {
+    private RankDoc explained(RankDoc document, int d, List<Fusion.Leg> raw, Fusion.Fused fused, double raised) {
         return new CrosslensRankDoc(
             document,
-            mean + " mean of scores scaled by " + normaliser,
+            mean + " mean of scores scaled by " + normaliser + (raised > 0 ? ", raised by " + raised : ""),
             legs.stream().map(Leg::name).toArray(String[]::new),
             raw.stream().mapToDouble(leg -> leg.raw()[d]).toArray(),
             Arrays.stream(fused.normalised()).mapToDouble(leg -> leg[d]).toArray(),

@@ -17,7 +17,6 @@ import org.apache.logging.log4j.LogManager;
 import org.apache.logging.log4j.Logger;
 import org.crosslens.server.encode.Encoder;
 import org.crosslens.server.encode.ImageException;
-import org.crosslens.server.encode.Images;
 import org.elasticsearch.action.ActionListener;
 import org.elasticsearch.common.breaker.CircuitBreaker;
 import org.elasticsearch.common.util.concurrent.EsRejectedExecutionException;
@@ -214,10 +213,10 @@ public final class Encoding implements Closeable {
     private float[] prepare(byte[] image, Encoder encoder) {
         long[] reserved = { 0 };
         try {
-            return encoder.prepare(Images.open(image, maxPixels, bytes -> {
+            return encoder.prepare(image, maxPixels, bytes -> {
                 reserve(bytes);
                 reserved[0] = bytes;
-            }));
+            });
         } finally {
             breaker.addWithoutBreaking(-reserved[0]);
         }

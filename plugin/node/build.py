@@ -1,0 +1,50 @@
+"""Building the server plugin from the sources that this package carries, with Maven."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from crosslens.errors import NodeError
+from crosslens.node.java import find_java
+
+PLATFORMS = ("linux-x64", "linux-aarch64", "macos-aarch64", "windows-x64")
+_SOURCES = Path(__file__).parent.parent / "server"
+_DEMO = Path(__file__).parent.parent / "demo" / "data"
+
+
+def build_plugin(
+    version: str, out: Path, *, platform: str | None = None, java: Path | None = None, tests: bool = False
+) -> Path:
+    """The plugin's zip for Elasticsearch ``version`` in the folder ``out``, for this machine or another ``platform``.
+
+    Needs Maven and, for what isn't cached, the Maven registry; ``tests`` runs the plugin's own tests, too. Raises
+    `NodeError` for no Maven, no Java that is new enough, or a build that fails (with the end of what it said).
+    """
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise NodeError("building the plugin needs Maven: install it (for example the package maven), then try again")
+    if platform is not None and platform not in PLATFORMS:
+        raise NodeError(f"unknown platform {platform!r}; one of {', '.join(PLATFORMS)}")
+    # The sources say for which Java they are compiled; the tests load native libraries, as a node does.
+    home = find_java(version, java).home
+    with tempfile.TemporaryDirectory(prefix="crosslens-plugin-") as tmp:
+        # Not among the sources: an installed package is no place to build in.
+        project = Path(tmp) / "server"
+        shutil.copytree(_SOURCES, project, ignore=shutil.ignore_patterns("target"))
+        command = [maven, "--batch-mode", "--no-transfer-progress", "-f", str(project), "clean", "package"]
+        command += [f"-Des.version={version}", f"-Dcrosslens.demo={_DEMO.resolve()}"]
+        command += [f"-Dplatform={platform}"] if platform else []
+        command += [] if tests else ["-DskipTests"]
+        done = subprocess.run(
+            command, env={**os.environ, "JAVA_HOME": str(home)}, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            said = [line for line in (done.stdout + done.stderr).splitlines() if "[ERROR]" in line or "FAIL" in line]
+            raise NodeError(f"Maven could not build the plugin for {version}:\n" + "\n".join(said[:30]))
+        (built,) = (project / "target").glob("crosslens-server-*.zip")
+        out.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copy2(built, out / built.name))
