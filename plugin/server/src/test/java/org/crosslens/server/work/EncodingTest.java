@@ -1,0 +1,237 @@
+package org.crosslens.server.work;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Queue;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.stream.Stream;
+import org.crosslens.server.encode.ImageException;
+import org.crosslens.server.encode.ModelException;
+import org.crosslens.server.encode.ModelFolder;
+import org.elasticsearch.ElasticsearchException;
+import org.elasticsearch.ExceptionsHelper;
+import org.elasticsearch.action.ActionListener;
+import org.elasticsearch.action.support.PlainActionFuture;
+import org.elasticsearch.common.breaker.CircuitBreaker;
+import org.elasticsearch.common.breaker.CircuitBreakingException;
+import org.elasticsearch.common.breaker.NoopCircuitBreaker;
+import org.elasticsearch.common.logging.LogConfigurator;
+import org.elasticsearch.common.util.concurrent.EsRejectedExecutionException;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class EncodingTest {
+
+    @BeforeAll
+    static void logging() {
+        // Elasticsearch's exceptions have loggers, which the server sets up when it starts.
+        LogConfigurator.configureESLogging();
+    }
+
+    @TempDir
+    Path root;
+    private final AtomicLong clock = new AtomicLong();
+    private Models models;
+
+    /** Counts what is reserved, and refuses above a limit. */
+    private static final class Counting extends NoopCircuitBreaker {
+
+        final AtomicLong used = new AtomicLong();
+        final long limit;
+
+        Counting(long limit) {
+            super("crosslens");
+            this.limit = limit;
+        }
+
+        @Override
+        public void addEstimateBytesAndMaybeBreak(long bytes, String label) {
+            if (used.addAndGet(bytes) > limit) {
+                used.addAndGet(-bytes);
+                throw new CircuitBreakingException("full", CircuitBreaker.Durability.TRANSIENT);
+            }
+        }
+
+        @Override
+        public void addWithoutBreaking(long bytes) {
+            used.addAndGet(bytes);
+        }
+
+        @Override
+        public long getLimit() {
+            return limit;
+        }
+    }
+
+    @BeforeEach
+    void models() throws IOException {
+        Path from = Path.of(System.getProperty("crosslens.model"));
+        try (Stream<Path> files = Files.walk(from)) {
+            for (Path file : files.filter(Files::isRegularFile).toList()) {
+                Path to = root.resolve("emoji").resolve(from.relativize(file).toString());
+                Files.createDirectories(to.getParent());
+                Files.copy(file, to);
+            }
+        }
+        models = new Models(root, 1, 1_000, clock::get);
+    }
+
+    private static Map<?, ?> lane(Encoding encoding, String lane) {
+        return (Map<?, ?>) encoding.stats().get(lane);
+    }
+
+    @Test
+    void whatWaitsIsEncodedTogetherAndNothingStaysReserved() {
+        Queue<Runnable> tasks = new ArrayDeque<>();
+        Counting breaker = new Counting(1L << 30);
+        Encoding encoding = new Encoding(models, tasks::add, breaker, 2, 100, 1_000_000);
+        List<PlainActionFuture<float[]>> answers = new ArrayList<>();
+        for (int i = 0; i < 50; i++) {
+            answers.add(new PlainActionFuture<>());
+            encoding.submit(Encoding.Lane.INGEST, null, Input.of("a red heart " + i), answers.get(i));
+        }
+        // No more threads than allowed are asked for, however much waits.
+        assertEquals(2, tasks.size());
+        assertTrue(breaker.used.get() > 0);
+        tasks.forEach(Runnable::run);
+        for (PlainActionFuture<float[]> answer : answers) {
+            assertEquals(192, answer.actionGet().length);
+        }
+        assertEquals(1L, ((Map<?, ?>) encoding.stats().get("runs")).get("count"));
+        assertEquals(50L, lane(encoding, "ingest").get("texts"));
+        assertEquals(0, breaker.used.get());
+        encoding.close();
+    }
+
+    @Test
+    void aFullLaneRefusesWith429AndTheOtherGoesOn() {
+        Queue<Runnable> tasks = new ArrayDeque<>();
+        Encoding encoding = new Encoding(models, tasks::add, new Counting(1L << 30), 1, 3, 1_000_000);
+        PlainActionFuture<float[]> last = new PlainActionFuture<>();
+        for (int i = 0; i < 3; i++) {
+            encoding.submit(Encoding.Lane.INGEST, null, Input.of("a"), ActionListener.noop());
+        }
+        encoding.submit(Encoding.Lane.INGEST, null, Input.of("one too many"), last);
+        EsRejectedExecutionException refused = assertThrows(EsRejectedExecutionException.class, last::actionGet);
+        assertEquals(429, ExceptionsHelper.status(refused).getStatus());
+        assertTrue(refused.getMessage().contains("crosslens.queue_size"), refused.getMessage());
+        assertEquals(1L, lane(encoding, "ingest").get("rejected"));
+        PlainActionFuture<float[]> search = new PlainActionFuture<>();
+        encoding.submit(Encoding.Lane.SEARCH, null, Input.of("a"), search);
+        // The search has a thread of its own, asked for last.
+        ((ArrayDeque<Runnable>) tasks).getLast().run();
+        assertEquals(192, search.actionGet().length);
+        assertEquals(3, lane(encoding, "ingest").get("queue"));
+        ((ArrayDeque<Runnable>) tasks).getFirst().run();
+        encoding.close();
+    }
+
+    @Test
+    void oneBadImageFailsAlone() throws IOException {
+        Queue<Runnable> tasks = new ArrayDeque<>();
+        Counting breaker = new Counting(1L << 30);
+        Encoding encoding = new Encoding(models, tasks::add, breaker, 1, 100, 1_000_000);
+        byte[] good;
+        try (Stream<Path> files = Files.list(Path.of(System.getProperty("crosslens.pictures")))) {
+            good = Files.readAllBytes(files.filter(file -> file.toString().endsWith(".webp")).findFirst().orElseThrow());
+        }
+        List<PlainActionFuture<float[]>> answers = List.of(new PlainActionFuture<>(), new PlainActionFuture<>(), new PlainActionFuture<>());
+        encoding.submit(Encoding.Lane.INGEST, "emoji", Input.of(good), answers.get(0));
+        encoding.submit(Encoding.Lane.INGEST, "emoji", Input.of(new byte[] { 1, 2, 3 }), answers.get(1));
+        encoding.submit(Encoding.Lane.INGEST, "emoji", Input.of(good), answers.get(2));
+        tasks.forEach(Runnable::run);
+        assertEquals(192, answers.get(0).actionGet().length);
+        assertThrows(ImageException.class, answers.get(1)::actionGet);
+        assertEquals(192, answers.get(2).actionGet().length);
+        assertEquals(0, breaker.used.get());
+        encoding.close();
+    }
+
+    @Test
+    void anImageThatNeverFitsIsTheRequestsFaultAndOneThatMayFitLaterIsNot() throws IOException {
+        Queue<Runnable> tasks = new ArrayDeque<>();
+        Counting breaker = new Counting(100_000);
+        Encoding encoding = new Encoding(models, tasks::add, breaker, 1, 100, 1_000_000);
+        byte[] good;
+        try (Stream<Path> files = Files.list(Path.of(System.getProperty("crosslens.pictures")))) {
+            good = Files.readAllBytes(files.filter(file -> file.toString().endsWith(".webp")).findFirst().orElseThrow());
+        }
+        PlainActionFuture<float[]> answer = new PlainActionFuture<>();
+        encoding.submit(Encoding.Lane.INGEST, "emoji", Input.of(good), answer);
+        tasks.poll().run();
+        ImageException never = assertThrows(ImageException.class, answer::actionGet);
+        assertTrue(never.getMessage().contains("circuit breaker"), never.getMessage());
+        breaker.used.set(99_990);
+        PlainActionFuture<float[]> later = new PlainActionFuture<>();
+        encoding.submit(Encoding.Lane.INGEST, "emoji", Input.of("a text that has no place now"), later);
+        assertEquals(429, assertInstanceOf(ElasticsearchException.class, thrown(later)).status().getStatus());
+        breaker.used.set(0);
+        encoding.close();
+    }
+
+    private static Exception thrown(PlainActionFuture<float[]> answer) {
+        return assertThrows(Exception.class, answer::actionGet);
+    }
+
+    @Test
+    void aModelIsLoadedWhenUsedAndUnloadedWhenIdle() throws Exception {
+        ExecutorService executor = Executors.newFixedThreadPool(3);
+        Encoding encoding = new Encoding(models, executor, new Counting(1L << 30), 2, 100, 1_000_000);
+        assertFalse(models.list().get(0).loaded());
+        PlainActionFuture<float[]> answer = new PlainActionFuture<>();
+        encoding.submit(Encoding.Lane.SEARCH, "crosslens-emoji", Input.of("a"), answer);
+        assertEquals(192, answer.actionGet().length);
+        assertTrue(models.list().get(0).loaded());
+        clock.set(999);
+        models.unloadIdle();
+        assertTrue(models.list().get(0).loaded());
+        try (Models.Lease lease = models.lease("emoji")) {
+            clock.set(5_000);
+            models.unloadIdle();
+            assertEquals(1, lease.encoder().encodeTexts(List.of("still there")).length);
+        }
+        clock.set(6_000);
+        models.unloadIdle();
+        assertFalse(models.list().get(0).loaded());
+        encoding.close();
+        executor.shutdown();
+        assertTrue(executor.awaitTermination(10, TimeUnit.SECONDS));
+    }
+
+    @Test
+    void aChangedFileIsNoticedAndTheOldModelNoLongerServes() throws IOException {
+        models.lease("emoji").close();
+        Path tokenizer = root.resolve("emoji/tokenizer.json");
+        Files.writeString(tokenizer, Files.readString(tokenizer) + " ");
+        ModelException damaged = assertThrows(ModelException.class, () -> models.lease("emoji"));
+        assertTrue(damaged.getMessage().contains("has been changed since its export"), damaged.getMessage());
+        Files.writeString(root.resolve("emoji/config.json"), "no json");
+        assertTrue(models.list().get(0).error().contains("can't be read as a JSON object"));
+    }
+
+    @Test
+    void modelsGoByDirectoryNameAndFingerprint() {
+        ModelFolder folder = models.find("emoji");
+        assertEquals(folder, models.find("crosslens-emoji"));
+        assertEquals(folder, models.find(folder.fingerprint()));
+        assertEquals(folder, models.find(null));
+        String told = assertThrows(IllegalArgumentException.class, () -> models.find("../emoji")).getMessage();
+        assertTrue(told.contains("this node has no model [../emoji]; it has emoji"), told);
+    }
+}
