@@ -17,8 +17,7 @@ from elasticsearch import ApiError, Elasticsearch
 from crosslens.errors import MappingError, MigrationError
 from crosslens.ingest import contract, documents
 from crosslens.ingest.contract import Target, VectorField
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.encoders import Encoders
+from crosslens.ingest.encoders import Encoders, VectorEncoder
 from crosslens.ingest.fields import (
     agree,
     read_mappings,
@@ -66,7 +65,7 @@ def copy_index(
     client: Elasticsearch,
     index: str,
     into: str,
-    encoders: Encoder | Encoders | None,
+    encoders: VectorEncoder | Encoders | None,
     targets: Sequence[Target] = (),
     options: Options | None = None,
     *,
@@ -135,20 +134,20 @@ def _fields(
     client: Elasticsearch,
     old: str,
     mapping: dict[str, Any],
-    encoders: Encoder | Encoders | None,
+    encoders: VectorEncoder | Encoders | None,
     targets: Sequence[Target],
 ) -> list[VectorField]:
     """The vector fields of the copy: those that the index has, by the encoder given if any, and the targets."""
     recorded = contract.vector_fields(mapping)
     fields = {
         name: each
-        if not isinstance(encoders, Encoder) or each.fingerprint == encoders.fingerprint
+        if (encoders is None or isinstance(encoders, Encoders)) or each.fingerprint == encoders.fingerprint
         else with_path(each, each.path, encoders)
         for name, each in recorded.items()
     }
     new = [target for target in targets if target.field not in fields]
     if new:
-        if not isinstance(encoders, Encoder):
+        if encoders is None or isinstance(encoders, Encoders):
             raise MappingError("name the model that new vector fields are made by")
         fields |= {each.field: each for each in agree(client, old, {old: mapping}, new, encoders)}
     if not fields:

@@ -31,6 +31,9 @@ class Encoder:
     Every method may be called from several threads at once. Each encoder is loaded when it is first needed.
     """
 
+    # See `crosslens.ingest.cluster.ClusterEncoder`, which is.
+    remote = False
+
     def __init__(
         self,
         folder: Path | str,

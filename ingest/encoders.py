@@ -1,34 +1,89 @@
-"""Which encoder makes the vectors of a field: one that was given, or one whose folder this machine remembers."""
+"""Which encoder makes the vectors of a field: one that was given, the cluster's, or one that this machine remembers."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from elasticsearch import Elasticsearch
 
 from crosslens import models
 from crosslens.errors import ModelError
+from crosslens.ingest.cluster import ClusterEncoder, cluster_models
 from crosslens.ingest.contract import VectorField
 from crosslens.ingest.encoder import Encoder
+from crosslens.ingest.images import ImageSource
+from crosslens.ingest.transform import Float32Array
+
+
+class VectorEncoder(Protocol):
+    """What makes vectors, here (`Encoder`) or in the cluster (`ClusterEncoder`); what each member does, they say."""
+
+    @property
+    def name(self) -> str:
+        """The checkpoint's name."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the exact encoders."""
+
+    @property
+    def dims(self) -> int:
+        """The length of every vector."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many inputs are encoded at a time."""
+
+    @property
+    def remote(self) -> bool:
+        """Whether preparing an image waits for another machine."""
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32Array:
+        """Unit vectors of texts."""
+
+    def encode_images(self, images: Iterable[ImageSource]) -> Float32Array:
+        """Unit vectors of images."""
+
+    def prepare_image(self, image: ImageSource) -> Float32Array:
+        """What `encode_pixels` takes of an image."""
+
+    def encode_pixels(self, pixels: Float32Array) -> Float32Array:
+        """Unit vectors of prepared images, stacked."""
 
 
 class Encoders:
     """Encoders by fingerprint. May be used from several threads."""
 
-    def __init__(self, given: Iterable[Encoder] = (), *, batch_size: int = 32, threads: int = 0):
-        """``batch_size`` and ``threads`` are for encoders that are looked up, see `Encoder`."""
+    def __init__(
+        self,
+        given: Iterable[VectorEncoder] = (),
+        *,
+        batch_size: int = 32,
+        threads: int = 0,
+        cluster: Elasticsearch | None = None,
+    ):
+        """``batch_size`` and ``threads`` are for encoders that are looked up, see `Encoder`; ``cluster`` is asked
+        first, if its plugin has the model."""
+        self._cluster = cluster
         self._known = {encoder.fingerprint: encoder for encoder in given}
         self._given = list(self._known.values())
         self._batch_size, self._threads = batch_size, threads
         self._lock = threading.Lock()
 
     @classmethod
-    def of(cls, given: Encoder | Encoders | Iterable[Encoder] | None) -> Encoders:
-        """Encoders from what callers give: one, several, or None for those that the machine remembers."""
+    def of(
+        cls, given: VectorEncoder | Encoders | Iterable[VectorEncoder] | None, cluster: Elasticsearch | None = None
+    ) -> Encoders:
+        """Encoders from what callers give: one, several, or None for the ``cluster``'s and the machine's own."""
         if isinstance(given, Encoders):
             return given
-        return cls([] if given is None else [given] if isinstance(given, Encoder) else given)
+        if given is None:
+            return cls(cluster=cluster)
+        return cls(given if isinstance(given, Iterable) else [given])
 
-    def given(self) -> Encoder:
+    def given(self) -> VectorEncoder:
         """The one encoder that was given, for new fields. Raises `ModelError` when it is none, or several."""
         if len(self._given) != 1:
             raise ModelError("new vector fields need one model to be named")
@@ -46,10 +101,18 @@ class Encoders:
                     f"crosslens migrate {index} --model FOLDER"
                 )
 
-    def for_field(self, field: VectorField) -> Encoder:
-        """The encoder of ``field``. Raises `ModelError` when it wasn't given and isn't remembered either."""
+    def for_field(self, field: VectorField) -> VectorEncoder:
+        """The encoder of ``field``. Raises `ModelError` when it wasn't given and neither cluster nor machine has it."""
         with self._lock:
+            if field.fingerprint not in self._known and self._in_cluster(field.fingerprint):
+                assert self._cluster is not None  # it was just asked
+                self._known[field.fingerprint] = ClusterEncoder(self._cluster, field.fingerprint)
             if field.fingerprint not in self._known:
                 folder = models.find(field.fingerprint, field.model)
                 self._known[field.fingerprint] = Encoder(folder, batch_size=self._batch_size, threads=self._threads)
             return self._known[field.fingerprint]
+
+    def _in_cluster(self, fingerprint: str) -> bool:
+        """Whether every node has the model; one that only some have is no use, whichever is asked."""
+        found = cluster_models(self._cluster) if self._cluster is not None else None
+        return any(each.fingerprint == fingerprint and not each.lacking for each in found or ())

@@ -14,7 +14,7 @@ from crosslens.errors import MappingError, MixedModelsError
 from crosslens.ingest import contract
 from crosslens.ingest.contract import Record, Target, VectorField
 from crosslens.ingest.documents import source_values
-from crosslens.ingest.encoder import Encoder
+from crosslens.ingest.encoders import VectorEncoder
 from crosslens.ingest.transform import Float32Array
 
 Mappings = dict[str, dict[str, Any]]
@@ -94,7 +94,7 @@ def agree(
     index: str,
     mappings: Mapping[str, Mapping[str, Any]],
     targets: Sequence[Target],
-    encoder: Encoder,
+    encoder: VectorEncoder,
 ) -> list[VectorField]:
     """The fields to record for ``targets`` in each of the indices. Raises `MappingError` as `check_target` does."""
     names = [target.field for target in targets]
@@ -221,7 +221,7 @@ def vector_packer(client: Elasticsearch, index: str) -> Callable[[Float32Array],
     return lambda vector: vector.tolist()
 
 
-def with_path(field: VectorField, path: str, encoder: Encoder, index_type: str | None = None) -> VectorField:
+def with_path(field: VectorField, path: str, encoder: VectorEncoder, index_type: str | None = None) -> VectorField:
     """The same field made by another encoder, at another path."""
     return replace(
         field,

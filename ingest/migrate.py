@@ -19,8 +19,7 @@ from elasticsearch import Elasticsearch
 from crosslens.errors import MigrationError
 from crosslens.ingest import contract
 from crosslens.ingest.contract import Record, VectorField
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.encoders import Encoders
+from crosslens.ingest.encoders import Encoders, VectorEncoder
 from crosslens.ingest.fields import choose, read_mappings, record_change, with_path
 from crosslens.ingest.reading import Reader
 from crosslens.ingest.remove import Removal, strip
@@ -48,7 +47,7 @@ class Migration:
 def migrate(
     client: Elasticsearch,
     index: str,
-    encoder: Encoder,
+    encoder: VectorEncoder,
     options: Options | None = None,
     *,
     fields: Sequence[str] | None = None,

@@ -96,7 +96,9 @@ class Pipeline:
                 prepared.close()
 
     def _suitable(self, work: Sequence[tuple[Document, Sequence[Task]]]) -> int:
-        """As many threads as cores, since images have to be decoded; more where they mostly wait for downloads."""
+        """As many threads as cores, since images have to be decoded; more where they mostly wait for others."""
+        if any(encoder.remote for encoder in self._encoders.values()):
+            return _MOST_WORKERS
         cores = min(_MOST_WORKERS, os.cpu_count() or 1)
         references = [
             reference

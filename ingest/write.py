@@ -17,8 +17,7 @@ from elasticsearch import Elasticsearch
 
 from crosslens.ingest import contract, documents
 from crosslens.ingest.contract import Target, VectorField
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.encoders import Encoders
+from crosslens.ingest.encoders import Encoders, VectorEncoder
 from crosslens.ingest.estimate import estimate
 from crosslens.ingest.fields import (
     agree,
@@ -55,7 +54,7 @@ class Options:
 def add_vectors(
     client: Elasticsearch,
     index: str,
-    encoder: Encoder,
+    encoder: VectorEncoder,
     targets: Sequence[Target],
     options: Options | None = None,
     *,
@@ -84,7 +83,7 @@ def add_vectors(
 def reindex(
     client: Elasticsearch,
     index: str,
-    encoders: Encoder | Encoders | Sequence[Encoder] | None = None,
+    encoders: VectorEncoder | Encoders | Sequence[VectorEncoder] | None = None,
     options: Options | None = None,
     *,
     targets: Sequence[Target] = (),

@@ -67,6 +67,7 @@ _HOMES = {
         "CopyReport",
         "copy_index",
     ),
+    "crosslens.ingest.cluster": ("ClusterEncoder",),
     "crosslens.ingest.encoder": ("Encoder",),
     "crosslens.ingest.encoders": ("Encoders",),
     "crosslens.ingest.migrate": (
@@ -108,6 +109,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "AsyncHybridSearcher",
     "BlockedError",
+    "ClusterEncoder",
     "Connection",
     "ConnectionFailedError",
     "CopyReport",

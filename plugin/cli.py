@@ -21,6 +21,7 @@ _COMMANDS = {
     "migrate": "Changes the model of an index's vectors while searches go on.",
     "node": "Runs a real Elasticsearch on this machine.",
     "recall": "Measures what an index's approximate search misses.",
+    "plugin": "Puts CLIP into Elasticsearch itself: builds and installs the server plugin.",
     "reindex": "Brings an index's vectors up to date, in place or in a copy.",
     "remove": "Takes vectors out of an index again.",
     "status": "Tells how an index stands with its vectors.",

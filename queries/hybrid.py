@@ -19,8 +19,7 @@ from crosslens.client import parse_version
 from crosslens.errors import MixedModelsError, ModelError, QueryError
 from crosslens.ingest import contract
 from crosslens.ingest.contract import VectorField
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.encoders import Encoders
+from crosslens.ingest.encoders import Encoders, VectorEncoder
 from crosslens.ingest.fields import choose, read_mappings, usable_mappings
 from crosslens.ingest.images import ImageSource
 from crosslens.ingest.moments import MOMENTS_INDEX, Moments, moments_query, read_moments, vectors_of
@@ -178,17 +177,18 @@ class _Searcher:
     def __init__(
         self,
         index: str,
-        encoders: Encoder | Encoders | Sequence[Encoder] | None,
+        encoders: VectorEncoder | Encoders | Sequence[VectorEncoder] | None,
         *,
         fields: Sequence[str] | None = None,
         text_fields: Sequence[str] | None = None,
         window: int = DEFAULT_WINDOW,
         mapping_ttl_s: float = MAPPING_TTL_S,
+        cluster: Elasticsearch | None = None,
     ):
         if not 1 <= window <= _MAX_WINDOW:
             raise QueryError(f"window must be from 1 to {_MAX_WINDOW}, not {window}")
         self._index, self._window = index, window
-        self._encoders = Encoders.of(encoders)
+        self._encoders = Encoders.of(encoders, cluster)
         self._wanted, self._wanted_text, self._ttl_s = fields, text_fields, mapping_ttl_s
         self._seen: _Seen | None = None
 
@@ -414,19 +414,19 @@ class HybridSearcher(_Searcher):
         self,
         client: Elasticsearch,
         index: str,
-        encoders: Encoder | Encoders | Sequence[Encoder] | None = None,
+        encoders: VectorEncoder | Encoders | Sequence[VectorEncoder] | None = None,
         **options: Unpack[SearcherOptions],
     ):
-        """``encoders`` make the query's vectors, each for the fields of its model; models not given are looked for
-        among those this machine remembers. ``fields`` are the vector fields to search (None: all), ``text_fields``
-        those of the keyword leg (None: all full-text fields, an empty list: no keyword leg). ``window`` is how many
-        documents each leg finds (100). The index's mapping is read again when it was read more than ``mapping_ttl_s``
-        seconds ago (30).
+        """``encoders`` make the query's vectors, each for the fields of its model; with none given, the cluster makes
+        them where it has the server plugin and the model, else those that this machine remembers. ``fields`` are the
+        vector fields to search (None: all), ``text_fields`` those of the keyword leg (None: all full-text fields, an
+        empty list: no keyword leg). ``window`` is how many documents each leg finds (100). The index's mapping is read
+        again when it was read more than ``mapping_ttl_s`` seconds ago (30).
 
         Raises `MappingError` when there is no such index, it has no vectors or lacks a field named, and `ModelError`
         when the model of a field is not at hand, or one that was given is of no field.
         """
-        super().__init__(index, encoders, **options)
+        super().__init__(index, encoders, cluster=client, **options)
         self._client = client
         self._current()
 
@@ -543,10 +543,11 @@ class AsyncHybridSearcher(_Searcher):
         self,
         client: AsyncElasticsearch,
         index: str,
-        encoders: Encoder | Encoders | Sequence[Encoder] | None = None,
+        encoders: VectorEncoder | Encoders | Sequence[VectorEncoder] | None = None,
         **options: Unpack[SearcherOptions],
     ):
-        """As `HybridSearcher`, but that errors of the index and the models come with the first search."""
+        """As `HybridSearcher`, but that errors of the index and the models come with the first search, and that the
+        cluster encodes only if a `ClusterEncoder` is given, which takes a waiting client."""
         super().__init__(index, encoders, **options)
         self._client = client
 

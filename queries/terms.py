@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from crosslens.errors import QueryError
 from crosslens.ingest.contract import VectorField
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.encoders import Encoders
+from crosslens.ingest.encoders import Encoders, VectorEncoder
 from crosslens.ingest.images import ImageSource
 from crosslens.queries.legs import Key
 
@@ -85,7 +84,7 @@ def vectors(
     return found
 
 
-def _sum(terms: Terms, encoder: Encoder) -> NDArray[np.float32]:
+def _sum(terms: Terms, encoder: VectorEncoder) -> NDArray[np.float32]:
     total = np.zeros(encoder.dims, dtype=np.float32)
     for sign, texts, images in ((1, terms.texts, terms.images), (-1, terms.less_texts, terms.less_images)):
         if texts:

@@ -13,6 +13,7 @@ from crosslens.commands.options import (
     connection,
     connection_options,
     encoding_options,
+    in_cluster_option,
     parse_targets,
     target_options,
 )
@@ -25,8 +26,14 @@ from crosslens.ingest.write import Options
 @click.command()
 @click.argument("index")
 @target_options
-@click.option("--model", type=FOLDER, required=True, envvar="CROSSLENS_MODEL", help="Model folder (see export).")
+@click.option(
+    "--model",
+    type=FOLDER,
+    envvar="CROSSLENS_MODEL",
+    help="Model folder (see export). With --in-cluster a name; then the only one is the default.",
+)
 @encoding_options
+@in_cluster_option
 @click.option("--retry-failed", is_flag=True, help="Take up documents again that failed before.")
 @click.option("--dry-run", is_flag=True, help="Count and estimate; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -36,7 +43,7 @@ def add(
     texts: tuple[str, ...],
     images: tuple[str, ...],
     index_type: str,
-    model: Path,
+    model: Path | None,
     encoding: Encoding,
     retry_failed: bool,
     dry_run: bool,
@@ -51,6 +58,8 @@ def add(
     targets = parse_targets(texts, images, index_type)
     if not targets:
         raise click.UsageError("name the fields to encode: --text FIELD[,FIELD...], --image FIELD, or both")
+    if model is None and not encoding.in_cluster:
+        raise click.UsageError("name the model that makes the vectors: --model FOLDER (see crosslens export)")
     options = Options(
         selection=Selection(failed=retry_failed),
         images=encoding.images,
@@ -66,5 +75,6 @@ def add(
         options,
         tuple(targets),
         only_targets=True,
+        in_cluster=encoding.in_cluster,
     )
     run(job.run, failures=encoding.failures, as_json=as_json, dry_run=dry_run)

@@ -9,7 +9,10 @@ import click
 
 from crosslens.commands.options import FOLDER, note, out, print_json
 from crosslens.errors import NodeError
+from crosslens.models import DEMO_MODEL
 from crosslens.node import DEFAULT_VERSION, Node
+from crosslens.node.build import cached_plugin
+from crosslens.node.plugins import install_models, install_plugin, installed_models
 
 _folder = click.option("--folder", type=FOLDER, help="The node's folder. Default: the user's data folder.")
 
@@ -27,11 +30,27 @@ def node() -> None:
 @click.option("--port", type=click.IntRange(1, 65535), help="HTTP port. Default: 9200, or a free one when busy.")
 @click.option("--heap", default="1g", show_default=True, help="Java heap, as in 512m or 2g.")
 @click.option("--java", type=FOLDER, help="Java home to use. Default: the first one found that is new enough.")
+@click.option("--with-plugin", is_flag=True, help="Build and install the server plugin first (needs Maven).")
+@click.option("--model", "models", type=FOLDER, multiple=True, help="With it: model folder. Default: the demo's.")
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 def start(
-    folder: Path | None, version: str | None, port: int | None, heap: str, java: Path | None, as_json: bool
+    folder: Path | None,
+    version: str | None,
+    port: int | None,
+    heap: str,
+    java: Path | None,
+    with_plugin: bool,
+    models: tuple[Path, ...],
+    as_json: bool,
 ) -> None:
-    """Starts the node and returns when it answers. Data from earlier starts is there again."""
+    """Starts the node and returns when it answers. Data from earlier starts is there again.
+
+    A plugin that was installed once stays.
+    """
+    if models and not with_plugin:
+        raise click.UsageError("--model goes with --with-plugin")
+    if with_plugin:
+        _install(Node(folder, version=version), models, java)
     with note.status("starting Elasticsearch (the first start downloads about 60 MB)"):
         status = Node(folder, version=version, port=port, heap=heap, java=java).start()
     if as_json:
@@ -39,6 +58,16 @@ def start(
     else:
         out.print(f"Elasticsearch {status.version} answers at {status.url}", highlight=False)
         out.print(f"data: {status.data}", highlight=False, soft_wrap=True)
+
+
+def _install(node: Node, models: tuple[Path, ...], java: Path | None) -> None:
+    if node.running() is not None:
+        raise NodeError("the node already runs; stop it first: crosslens node stop")
+    with note.status("building the server plugin"):
+        path = cached_plugin(node.version, java)
+    node.folder.mkdir(parents=True, exist_ok=True)
+    install_plugin(path, node.folder)
+    install_models(models or (() if installed_models(node.folder) else (DEMO_MODEL,)), node.folder)
 
 
 @node.command()

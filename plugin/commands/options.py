@@ -120,6 +120,7 @@ class Encoding:
     threads: int
     workers: int
     failures: Path
+    in_cluster: bool = False
 
 
 def encoding_options(command: Command) -> Command:
@@ -135,10 +136,11 @@ def encoding_options(command: Command) -> Command:
         threads: int,
         workers: int,
         failures: Path,
+        in_cluster: bool = False,
         **others: Any,
     ) -> Any:
         images = ImageAccess(image_root, allow_private_urls, schemes)
-        encoding = Encoding(images, batch_size, threads, workers, failures)
+        encoding = Encoding(images, batch_size, threads, workers, failures, in_cluster)
         return command(*arguments, encoding=encoding, **others)
 
     return decorated(
@@ -178,6 +180,14 @@ def encoding_options(command: Command) -> Command:
             ),
         ],
     )
+
+
+def in_cluster_option(command: Command) -> Command:
+    """--in-cluster, which becomes part of what `encoding_options` gather; to stand below them."""
+    option = click.option(
+        "--in-cluster", is_flag=True, help="Let the server plugin encode; this machine then needs no model."
+    )
+    return decorated(command, [option])
 
 
 def decorated(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:

@@ -16,6 +16,7 @@ from crosslens.commands.options import (
     connection,
     connection_options,
     encoding_options,
+    in_cluster_option,
     out,
     parse_json,
     parse_targets,
@@ -24,13 +25,10 @@ from crosslens.commands.options import (
 from crosslens.commands.running import run
 from crosslens.commands.workers import Job, run_shares
 from crosslens.ingest.copying import CopyReport, copy_index
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.encoders import Encoders
 from crosslens.ingest.reading import Share
 from crosslens.ingest.report import Failure, Listener, Report
 from crosslens.ingest.selection import Selection
 from crosslens.ingest.write import Options
-from crosslens.models import remember
 
 
 @click.command()
@@ -44,7 +42,12 @@ from crosslens.models import remember
     "--field", "fields", multiple=True, metavar="FIELD", help="Vector field to bring up to date. Default: all."
 )
 @target_options
-@click.option("--model", type=FOLDER, envvar="CROSSLENS_MODEL", help="Model folder. Default: the index's, if known.")
+@click.option(
+    "--model",
+    type=FOLDER,
+    envvar="CROSSLENS_MODEL",
+    help="Model folder, or a name with --in-cluster. Default: the index's, if known.",
+)
 @click.option(
     "--into", metavar="NEW", help="Copy INDEX into the new index NEW, with vectors, instead of writing to it."
 )
@@ -53,6 +56,7 @@ from crosslens.models import remember
 @click.option("--slices", type=click.IntRange(1), default=1, show_default=True, help="Worker processes to share among.")
 @click.option("--slice", "part", metavar="I/N", help="Do only the I-th of N shares; run the others elsewhere.")
 @encoding_options
+@in_cluster_option
 @click.option("--dry-run", is_flag=True, help="Count and estimate; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @connection_options
@@ -106,10 +110,20 @@ def reindex(
         dry_run=dry_run,
     )
     targets = tuple(parse_targets(texts, images, index_type))
-    if targets and model is None:
+    if targets and model is None and not encoding.in_cluster:
         raise click.UsageError("new vector fields need --model")
     chosen = fields or None
-    job = Job(connection(**where), index, model, encoding.batch_size, encoding.threads, options, targets, fields=chosen)
+    job = Job(
+        connection(**where),
+        index,
+        model,
+        encoding.batch_size,
+        encoding.threads,
+        options,
+        targets,
+        fields=chosen,
+        in_cluster=encoding.in_cluster,
+    )
     work: Callable[[Listener, Callable[[Failure], None]], Report] = job.run
     if into:
         work = _copying(job, into, alias, not no_block)
@@ -125,15 +139,12 @@ def _copying(
     job: Job, into: str, alias: str | None, block: bool
 ) -> Callable[[Listener, Callable[[Failure], None]], Report]:
     def work(progress: Listener, failed: Callable[[Failure], None]) -> Report:
-        encoders: Encoder | Encoders = Encoders(batch_size=job.batch_size, threads=job.threads)
-        if job.model is not None:
-            encoders = Encoder(job.model, batch_size=job.batch_size, threads=job.threads)
-            remember(job.model, encoders.fingerprint)
+        client = connect(job.connection)
         return copy_index(
-            connect(job.connection),
+            client,
             job.index,
             into,
-            encoders,
+            job.encoder(client) or job.encoders(client),
             job.targets,
             job.options,
             alias=alias,

@@ -10,11 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from elasticsearch import Elasticsearch
+
 from crosslens.client import Connection, connect
 from crosslens.errors import CrosslensError
+from crosslens.ingest.cluster import ClusterEncoder
 from crosslens.ingest.contract import Target
 from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.encoders import Encoders
+from crosslens.ingest.encoders import Encoders, VectorEncoder
 from crosslens.ingest.reading import Share
 from crosslens.ingest.report import Failure, Listener, Report
 from crosslens.ingest.write import Options, add_vectors, reindex
@@ -28,7 +31,8 @@ _POLL_S = 0.2
 class Job:
     """What to do to an index in place, in words that another process understands.
 
-    ``only_targets`` leaves the fields that the index has already alone.
+    ``only_targets`` leaves the fields that the index has already alone. With ``in_cluster`` the server plugin encodes,
+    and ``model`` is a name that the cluster knows (None: the only one, or the index's).
     """
 
     connection: Connection
@@ -40,17 +44,37 @@ class Job:
     targets: tuple[Target, ...] = ()
     only_targets: bool = False
     fields: tuple[str, ...] | None = None
+    in_cluster: bool = False
+
+    def encoder(self, client: Elasticsearch) -> VectorEncoder | None:
+        """The encoder that was named, None for none. Raises `ModelError` as `Encoder` and `ClusterEncoder` do."""
+        if self.in_cluster:
+            if self.model is None and not self.targets:
+                return None
+            return ClusterEncoder(client, str(self.model) if self.model else None, batch_size=self.batch_size)
+        if self.model is None:
+            return None
+        encoder = Encoder(self.model, batch_size=self.batch_size, threads=self.threads)
+        remember(encoder.folder.path, encoder.fingerprint)
+        return encoder
+
+    def encoders(self, client: Elasticsearch) -> Encoders:
+        """The encoder that was named, and for other models those of the cluster or of this machine."""
+        named = self.encoder(client)
+        return Encoders(
+            [named] if named else [],
+            batch_size=self.batch_size,
+            threads=self.threads,
+            cluster=client if self.in_cluster else None,
+        )
 
     def run(self, progress: Listener, failed: Callable[[Failure], None]) -> Report:
         """Does it, here. Raises what `add_vectors` and `reindex` raise."""
         client = connect(self.connection)
-        encoder = Encoder(self.model, batch_size=self.batch_size, threads=self.threads) if self.model else None
-        if encoder is not None:
-            remember(encoder.folder.path, encoder.fingerprint)
-        encoders = Encoders([encoder] if encoder else [], batch_size=self.batch_size, threads=self.threads)
-        if encoder is not None and self.only_targets:
+        encoders = self.encoders(client)
+        if self.only_targets:
             return add_vectors(
-                client, self.index, encoder, self.targets, self.options, progress=progress, failed=failed
+                client, self.index, encoders.given(), self.targets, self.options, progress=progress, failed=failed
             )
         return reindex(
             client,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -9,11 +10,25 @@ import tempfile
 from pathlib import Path
 
 from crosslens.errors import NodeError
+from crosslens.node.home import cache_folder
 from crosslens.node.java import find_java
 
 PLATFORMS = ("linux-x64", "linux-aarch64", "macos-aarch64", "windows-x64")
 _SOURCES = Path(__file__).parent.parent / "server"
 _DEMO = Path(__file__).parent.parent / "demo" / "data"
+
+
+def cached_plugin(version: str, java: Path | None = None) -> Path:
+    """The plugin's zip for ``version`` and this machine, built the first time and when its sources have changed.
+
+    Raises `NodeError` as `build_plugin` does.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(path for path in _SOURCES.rglob("*") if path.is_file() and "target" not in path.parts):
+        digest.update(file.relative_to(_SOURCES).as_posix().encode() + b"\0" + file.read_bytes())
+    folder = cache_folder() / "plugins" / f"{version}-{digest.hexdigest()[:16]}"
+    found = sorted(folder.glob("*.zip"))
+    return found[0] if found else build_plugin(version, folder, java=java)
 
 
 def build_plugin(

@@ -31,7 +31,9 @@ def read_plugin(path: Path) -> PluginFile:
         with zipfile.ZipFile(path) as archive:
             text = archive.read(_DESCRIPTOR).decode()
     except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise NodeError(f"{path} is not an Elasticsearch plugin ({error}); make one with: crosslens plugin build") from error
+        raise NodeError(
+            f"{path} is not an Elasticsearch plugin ({error}); make one with: crosslens plugin build"
+        ) from error
     properties = _properties(text)
     if properties.get("name") != NAME:
         raise NodeError(f"{path} is the plugin {properties.get('name')!r}, not {NAME!r}")
@@ -61,8 +63,8 @@ def installed_plugin(folder: Path) -> dict[str, str] | None:
     return _properties(path.read_text()) if path.exists() else None
 
 
-def install_models(models: Sequence[Path], folder: Path) -> None:
-    """Copies model folders to where the plugin of a node looks for them: ``config/crosslens/NAME``.
+def install_models(models: Sequence[Path], folder: Path, config: str = "config") -> None:
+    """Copies model folders to where the plugin of a node looks for them: ``crosslens/NAME`` in its ``config``.
 
     Raises `NodeError` for a folder that isn't there.
     """
@@ -70,13 +72,19 @@ def install_models(models: Sequence[Path], folder: Path) -> None:
         source = model.expanduser().resolve()
         if not source.is_dir():
             raise NodeError(f"{model} is not a model folder; make one with: crosslens export CHECKPOINT {model}")
-        target = folder / "config" / NAME / source.name
+        target = folder / config / NAME / source.name
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix="installing-") as tmp:
             # A file of the model may be a link, which the server wouldn't follow out of its folder.
             shutil.copytree(source, Path(tmp) / source.name)
             shutil.rmtree(target, ignore_errors=True)
             (Path(tmp) / source.name).rename(target)
+
+
+def installed_models(folder: Path) -> list[str]:
+    """The names of the model folders that the plugin of a node finds."""
+    models = folder / "config" / NAME
+    return sorted(path.name for path in models.iterdir() if path.is_dir()) if models.is_dir() else []
 
 
 def home_with_plugins(home: Path, folder: Path, version: str) -> Path:
@@ -89,8 +97,8 @@ def home_with_plugins(home: Path, folder: Path, version: str) -> Path:
         return home
     if descriptor.get("elasticsearch.version") != version:
         raise NodeError(
-            f"the plugin in {folder} was built for Elasticsearch {descriptor.get('elasticsearch.version')}, the node is "
-            f"{version}; install one that fits: crosslens plugin install --es-version {version}"
+            f"the plugin in {folder} was built for Elasticsearch {descriptor.get('elasticsearch.version')}, the node "
+            f"is {version}; install one that fits: crosslens plugin install --es-version {version}"
         )
     own = folder / "home"
     shutil.rmtree(own, ignore_errors=True)

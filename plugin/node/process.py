@@ -108,6 +108,11 @@ class Node:
         return status.url
 
     @property
+    def version(self) -> str:
+        """The version that the next start runs. Raises `NodeError` where it is older than the folder's data."""
+        return self._choose_version()
+
+    @property
     def log(self) -> Path:
         """The server's own log file."""
         return self.folder / "logs" / "node.log"

@@ -183,18 +183,15 @@ def test_without_a_value_a_document_fails_or_passes_as_asked(plugged: Plugged) -
 
 
 def test_on_failure_and_ignore_failure_work_as_for_any_processor(plugged: Plugged) -> None:
-    handled = processor("v", "photo", "image")
-    handled["crosslens"]["on_failure"] = [{"set": {"field": "why", "value": "kept"}}]
-    try:
-        (document,) = simulated(plugged, [handled], {"photo": "missing.png"})
-    except AssertionError as error:
-        # The set processor is a module that the embedded node lacks.
-        assert "No processor type exists with name [set]" in str(error)
-        ignored = processor("v", "photo", "image")
-        ignored["crosslens"]["ignore_failure"] = True
-        (document,) = simulated(plugged, [ignored], {"photo": "missing.png"})
-    assert document["photo"] == "missing.png"
+    # The embedded node has no other processors than ours.
+    handled = processor("v", "photo", "image", on_failure=[processor("instead", "title", "text")])
+    ignored = processor("v", "photo", "image", ignore_failure=True)
+    broken = {"photo": "missing.png", "title": "a shoe"}
+    (document,) = simulated(plugged, [handled], broken)
+    assert len(document["instead"]) == 24
     assert "v" not in document
+    (document,) = simulated(plugged, [ignored], broken)
+    assert document == broken
 
 
 def test_errors_may_be_recorded_as_the_python_side_records_them(plugged: Plugged, pictures: Path) -> None:

@@ -212,15 +212,11 @@ def test_the_retriever_knows_other_means(plugged: Plugged, index: str, demo_enco
     expect_same(plugged.http.ok("POST", f"{index}/_search", {**body, "size": 20}), expected)
 
 
-def test_filters_hold_in_every_leg_and_in_the_completion(
-    plugged: Plugged, index: str, demo_encoder: Encoder
-) -> None:
+def test_filters_hold_in_every_leg_and_in_the_completion(plugged: Plugged, index: str, demo_encoder: Encoder) -> None:
     searcher = HybridSearcher(plugged.server.client, index, demo_encoder, window=50)
     only = {"term": {"kind": "cat"}}
     expected = searcher.search("red heart", filter=only, size=30)
-    body = retriever(
-        legs("red heart", 50, "title_vector", "photo_vector", "more_vector"), {}, window=50, filter=[only]
-    )
+    body = retriever(legs("red heart", 50, "title_vector", "photo_vector", "more_vector"), {}, window=50, filter=[only])
     answer = plugged.http.ok("POST", f"{index}/_search", {**body, "size": 30})
     assert {hit["_source"]["kind"] for hit in answer["hits"]["hits"]} == {"cat"}
     expect_same(answer, expected)
@@ -229,7 +225,9 @@ def test_filters_hold_in_every_leg_and_in_the_completion(
 def test_a_filter_of_one_child_is_that_childs_alone(plugged: Plugged, index: str) -> None:
     both = legs("red heart", 50, "photo_vector")
     both["photo_vector"]["knn"]["filter"] = [{"term": {"kind": "cat"}}]
-    answer = plugged.http.ok("POST", f"{index}/_search", {**retriever(both, {}, window=50), "size": 50, "explain": True})
+    answer = plugged.http.ok(
+        "POST", f"{index}/_search", {**retriever(both, {}, window=50), "size": 50, "explain": True}
+    )
     for hit in answer["hits"]["hits"]:
         told = [part["description"] for part in parts_of(hit)]
         lacks = any("[photo_vector] has no score" in each for each in told)
