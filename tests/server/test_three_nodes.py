@@ -1,0 +1,168 @@
+"""Three nodes that ingest through pipelines, one of which is killed: nothing is lost, and no ranking changes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from elastic_transport import TransportError
+from elasticsearch import ApiError, Elasticsearch
+
+from crosslens.client import Connection, connect
+from crosslens.ingest.contract import Target
+from crosslens.ingest.encoder import Encoder
+from crosslens.ingest.sources import ImageAccess
+from crosslens.ingest.write import Options, add_vectors
+from crosslens.node import Node
+from crosslens.node.plugins import install_models, install_plugin
+from crosslens.queries.hybrid import HybridSearcher
+from tests.conftest import VERSIONS, Server
+from tests.ingest.exactness import MAPPINGS, expect_exact, shop
+from tests.server.conftest import Http, plugin_zip
+from tests.server.test_ingest import processor
+from tests.server.test_search import expect_same, retriever
+
+pytestmark = pytest.mark.node
+_COUNT = 900
+_BULK = 20
+
+
+@dataclass(frozen=True)
+class Three:
+    """The nodes, and a client of each."""
+
+    nodes: list[Node]
+    clients: list[Elasticsearch]
+    version: str
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
+@pytest.fixture(params=VERSIONS)
+def three(request: pytest.FixtureRequest, tmp_path: Path, zips: Path, models: Path, pictures: Path) -> Iterator[Three]:
+    version = str(request.param)
+    plugin = plugin_zip(version, zips)
+    ports = free_ports(6)
+    names = ("one", "two", "three")
+    nodes = []
+    for i, name in enumerate(names):
+        folder = tmp_path / name
+        folder.mkdir()
+        install_plugin(plugin, folder)
+        install_models([models / "small"], folder)
+        settings = {
+            "node.name": name,
+            "cluster.name": "crosslens-three",
+            "discovery.type": None,
+            "discovery.seed_hosts": ",".join(f"127.0.0.1:{port}" for port in ports[3:]),
+            "cluster.initial_master_nodes": ",".join(names),
+            "transport.port": str(ports[3 + i]),
+            "crosslens.image_folder": str(pictures.resolve()),
+        }
+        nodes.append(Node(folder, version=version, heap="512m", port=ports[i], settings=settings))
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda node: node.start(), nodes))
+        yield Three(nodes, [connect(Connection(url=node.url)) for node in nodes], version)
+    finally:
+        for node in nodes:
+            node.stop()
+
+
+def written(client: Elasticsearch, index: str, lines: list[Any]) -> bool:
+    """Whether every document of a bulk was acknowledged by the node that ``client`` speaks to."""
+    try:
+        answer = client.bulk(operations=lines, index=index, pipeline="shop")
+    except (ApiError, TransportError):
+        return False
+    return not answer["errors"]
+
+
+def test_a_node_killed_while_all_ingest_loses_nothing_and_changes_no_ranking(
+    three: Three, encoder: Encoder, pictures: Path
+) -> None:
+    first = three.clients[0]
+    index = "shop"
+    first.indices.create(
+        index=index,
+        mappings=MAPPINGS,
+        settings={"number_of_shards": 3, "number_of_replicas": 1},
+        wait_for_active_shards="all",
+    )
+    targets = [Target("title_vector", "text", ("title",), "hnsw"), Target("photo_vector", "image", ("photo",), "hnsw")]
+    options = Options(images=ImageAccess(root=pictures))
+    add_vectors(first, index, encoder, targets, options)
+    steps = [processor("title_vector", "title", "text"), processor("photo_vector", "photo", "image")]
+    first.ingest.put_pipeline(id="shop", processors=steps)
+    batches: list[list[Any]] = []
+    for start in range(0, _COUNT, _BULK):
+        lines: list[Any] = []
+        for i, document in enumerate(shop(_COUNT)[start : start + _BULK], start):
+            lines += [{"index": {"_id": str(i)}}, document]
+        batches.append(lines)
+    done, retried, lock = [0], [0], threading.Lock()
+    killed = threading.Event()
+
+    def feed(part: int) -> None:
+        """Sends every third bulk to a node of its own; what it doesn't acknowledge is sent to another."""
+        for lines in batches[part::3]:
+            to = part
+            until = time.monotonic() + 120
+            while not written(three.clients[to % 3], index, lines):
+                to += 1
+                retried[0] += 1
+                assert time.monotonic() < until
+                time.sleep(0.2)
+            with lock:
+                done[0] += 1
+                if done[0] == len(batches) // 3 and not killed.is_set():
+                    killed.set()
+                    status = three.nodes[2].status()
+                    assert status is not None
+                    os.kill(status.pid, signal.SIGKILL)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(feed, range(3)))
+    assert killed.is_set()
+    assert retried[0] > 0
+    left = Server(three.nodes[0], first, three.version)
+    first.cluster.health(wait_for_status="yellow", wait_for_nodes="2", timeout="60s")
+    first.indices.refresh(index=index)
+    assert first.count(index=index)["count"] == _COUNT
+    expect_exact(left, index, encoder, pictures)
+    assert add_vectors(first, index, encoder, targets, options).documents == 0
+    # Asked of either node that is left, and of the third one when it is back, the ranking is the Python side's.
+    words = {"multi_match": {"query": "running shoe number 77", "fields": ["title"]}}
+    vector = encoder.encode_texts(["running shoe number 77"])[0].tolist()
+    knn = {"field": "photo_vector", "k": 100, "num_candidates": 1_000, "query_vector": vector}
+    legs: dict[str, dict[str, Any]] = {"keyword": {"standard": {"query": words}}, "photo_vector": {"knn": knn}}
+    searcher = HybridSearcher(first, index, encoder)
+    # Copies of a shard count deleted documents differently in BM25, so each search has to use the same copy.
+    first.indices.forcemerge(index=index, max_num_segments=1)
+    how: dict[str, Any] = {"legs": ["keyword", "photo_vector"], "candidates": 1_000, "size": 50}
+    expected = searcher.search("running shoe number 77", **how)
+    body = {**retriever(legs, {}, window=100), "size": 50}
+    for node in three.nodes[:2]:
+        expect_same(Http(node.url).ok("POST", f"{index}/_search", body), expected)
+    three.nodes[2].start()
+    first.cluster.health(wait_for_status="green", wait_for_nodes="3", timeout="90s")
+    first.indices.forcemerge(index=index, max_num_segments=1)
+    for node in three.nodes:
+        expect_same(Http(node.url).ok("POST", f"{index}/_search", body), expected)
+    assert first.count(index=index)["count"] == _COUNT
