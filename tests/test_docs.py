@@ -38,6 +38,14 @@ def test_the_changelog_has_the_version() -> None:
     assert re.search(rf"^## {re.escape(version)}", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
 
+def test_the_server_plugin_has_the_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert (
+        f"<artifactId>crosslens-server</artifactId>\n  <version>{version}</version>"
+        in (ROOT / "plugin/server/pom.xml").read_text()
+    )
+
+
 def test_links_in_the_documentation_lead_somewhere() -> None:
     for name in ("README.md", "CONTRIBUTING.md"):
         for link in re.findall(r"\]\((?!https?:|#)([^)]+)\)", (ROOT / name).read_text(encoding="utf-8")):

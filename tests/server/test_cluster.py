@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def test_the_plugin_command_lists_nodes_and_models(plugged: Plugged) -> None:
     listed = run("plugin", "list", "--json", "--url", plugged.server.node.url)
     assert listed.returncode == 0, listed.stderr
     told = json.loads(listed.stdout)
-    assert list(told["nodes"].values()) == ["0.3.0"]
+    assert list(told["nodes"].values()) == [version("crosslens")]
     assert {each["name"] for each in told["models"]} == {"crosslens-emoji", "small-checkpoint", "wide-checkpoint"}
     table = run("plugin", "list", "--url", plugged.server.node.url)
     assert "small" in table.stdout

@@ -3,6 +3,7 @@ package org.crosslens.server.documents;
 import java.io.ByteArrayOutputStream;
 import java.math.BigDecimal;
 import java.math.MathContext;
+import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Locale;
 
@@ -128,8 +129,23 @@ final class Python {
         return out.append(']').toString();
     }
 
+    private static boolean isWellFormed(String text) {
+        for (int i = 0; i < text.length(); i++) {
+            if (Character.isSurrogate(text.charAt(i))) {
+                if (Character.isSurrogatePair(text.charAt(i), i + 1 < text.length() ? text.charAt(i + 1) : 0) == false) {
+                    return false;
+                }
+                i++;
+            }
+        }
+        return true;
+    }
+
     /** {@code text.encode("utf-8", "surrogatepass")}: half a surrogate pair becomes three bytes, not a question mark. */
     static byte[] utf8(String text) {
+        if (isWellFormed(text)) {
+            return text.getBytes(StandardCharsets.UTF_8);
+        }
         ByteArrayOutputStream out = new ByteArrayOutputStream(text.length() + 16);
         text.codePoints().forEach(c -> {
             if (c < 0x80) {

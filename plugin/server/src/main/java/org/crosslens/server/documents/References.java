@@ -75,7 +75,8 @@ public final class References {
             return decoded.getBytes(StandardCharsets.ISO_8859_1);
         }
         try {
-            return Base64.getDecoder().decode(decoded.replaceAll("\\s", ""));
+            boolean spaced = decoded.chars().anyMatch(Character::isWhitespace);
+            return Base64.getDecoder().decode(spaced ? decoded.replaceAll("\\s", "") : decoded);
         } catch (IllegalArgumentException e) {
             throw new ImageException(shorten(uri) + ": not valid base64 (" + e.getMessage() + ")", e);
         }

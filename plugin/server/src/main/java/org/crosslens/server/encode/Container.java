@@ -8,9 +8,25 @@ import java.nio.charset.StandardCharsets;
 /**
  * What a picture's file says around its pixels: its format, the EXIF orientation, and for JPEG a copy without the
  * application segments that the decoder doesn't need (colour profiles above all, which would go to a native library),
- * for an animated WebP its first frame, with the {@code canvas} (else null) that it lies on.
+ * for an animated WebP its first frame, with the {@code canvas} (else null) that it lies on. {@code colours} are a
+ * JPEG's, else null.
  */
-record Container(Format format, byte[] data, int orientation, Canvas canvas) {
+record Container(Format format, byte[] data, int orientation, Canvas canvas, JpegColours colours) {
+
+    /**
+     * How a JPEG's components are to be read: whether a JFIF and an Adobe segment stand in it, the latter's colour
+     * transform, and the first component's number. What follows from that is libjpeg's rule (jdapimin.c).
+     */
+    record JpegColours(boolean jfif, boolean adobe, int transform, int firstComponent) {
+
+        boolean isYcc() {
+            return jfif || (adobe ? transform != 0 : firstComponent != 'R');
+        }
+
+        boolean isYcck() {
+            return adobe && transform == 2;
+        }
+    }
 
     /** The formats that are read. Of Pillow's allow-list AVIF is missing: Java has no decoder for it. */
     enum Format {
@@ -54,17 +70,18 @@ record Container(Format format, byte[] data, int orientation, Canvas canvas) {
         }
         return switch (format) {
             case JPEG -> jpeg(data);
-            case PNG -> new Container(format, data, png(data), null);
+            case PNG -> new Container(format, data, png(data), null, null);
             case WEBP -> webp(data);
-            case TIFF -> new Container(format, data, Orientation.of(ByteBuffer.wrap(data)), null);
-            case GIF, BMP -> new Container(format, data, Orientation.UPRIGHT, null);
+            case TIFF -> new Container(format, data, Orientation.of(ByteBuffer.wrap(data)), null, null);
+            case GIF, BMP -> new Container(format, data, Orientation.UPRIGHT, null, null);
         };
     }
 
     private static Container jpeg(byte[] data) {
         ByteArrayOutputStream kept = new ByteArrayOutputStream(data.length);
         kept.write(data, 0, 2);
-        int orientation = Orientation.UPRIGHT, at = 2;
+        int orientation = Orientation.UPRIGHT, transform = 0, firstComponent = 1, at = 2;
+        boolean jfif = false, adobe = false;
         while (at + 4 <= data.length && (data[at] & 0xFF) == 0xFF) {
             int marker = data[at + 1] & 0xFF;
             if (marker == 0xFF) {
@@ -79,6 +96,14 @@ record Container(Format format, byte[] data, int orientation, Canvas canvas) {
             if (marker == 0xE1 && starts(data, at + 4, "Exif\0\0") && orientation == Orientation.UPRIGHT) {
                 orientation = Orientation.of(ByteBuffer.wrap(data, at + 10, length - 8));
             }
+            if (marker == 0xE0 && starts(data, at + 4, "JFIF\0")) {
+                jfif = true;
+            } else if (marker == 0xEE && starts(data, at + 4, "Adobe") && length >= 14) {
+                adobe = true;
+                transform = data[at + 15] & 0xFF;
+            } else if (marker >= 0xC0 && marker <= 0xC2 && length >= 11) {
+                firstComponent = data[at + 10] & 0xFF;
+            }
             boolean application = marker >= 0xE0 && marker <= 0xEF, comment = marker == 0xFE;
             // JFIF (0xE0) and Adobe (0xEE) tell how colours are stored.
             if (application == false && comment == false || marker == 0xE0 || marker == 0xEE) {
@@ -87,7 +112,8 @@ record Container(Format format, byte[] data, int orientation, Canvas canvas) {
             at += 2 + length;
         }
         kept.write(data, at, data.length - at);
-        return new Container(Format.JPEG, kept.toByteArray(), orientation, null);
+        JpegColours colours = new JpegColours(jfif, adobe, transform, firstComponent);
+        return new Container(Format.JPEG, kept.toByteArray(), orientation, null, colours);
     }
 
     private static int png(byte[] data) {
@@ -128,8 +154,8 @@ record Container(Format format, byte[] data, int orientation, Canvas canvas) {
             at += (int) (8 + length + length % 2);
         }
         return frame == null
-            ? new Container(Format.WEBP, data, orientation, null)
-            : new Container(Format.WEBP, frame, orientation, canvas);
+            ? new Container(Format.WEBP, data, orientation, null, null)
+            : new Container(Format.WEBP, frame, orientation, canvas, null);
     }
 
     /** A frame of an animation (an ANMF chunk's content) as a picture of its own. */

@@ -23,6 +23,9 @@ import java.util.function.LongConsumer;
 /**
  * Runs the two encoders of a model folder: texts and pictures to unit vectors. The vectors are those of the Python
  * package's {@code crosslens.ingest.encoder}. May be used from several threads; each graph is loaded when first needed.
+ *
+ * <p>A run is either alone, and then all threads work on it, or one of several at a time with a thread each, which does a
+ * quarter more in all. ONNX Runtime fixes that when it loads a graph; so one that is run both ways is loaded twice.
  */
 public final class Encoder implements Closeable {
 
@@ -35,10 +38,11 @@ public final class Encoder implements Closeable {
     private final ModelFolder folder;
     private final int threads;
     private final Tokenizer tokenizer;
-    private OrtSession text;
-    private OrtSession vision;
+    private final Map<Key, OrtSession> sessions = new HashMap<>();
 
-    /** {@code threads} for one run of a graph. Checks the files' hashes. Throws {@link ModelException}. */
+    private record Key(Path graph, boolean alone) {}
+
+    /** {@code threads} for a run that is alone. Checks the files' hashes. Throws {@link ModelException}. */
     public Encoder(ModelFolder folder, int threads) {
         folder.verify();
         this.folder = folder;
@@ -51,7 +55,7 @@ public final class Encoder implements Closeable {
     }
 
     /** Unit vectors [texts][dims], in the order given. Longer texts than the model reads are cut. */
-    public float[][] encodeTexts(List<String> texts) {
+    public float[][] encodeTexts(List<String> texts, boolean alone) {
         long[][] ids = tokenizer.encode(texts);
         Integer[] order = new Integer[ids.length];
         Arrays.setAll(order, i -> i);
@@ -60,7 +64,7 @@ public final class Encoder implements Closeable {
         float[][] vectors = new float[ids.length][];
         for (int start = 0; start < order.length; start += BATCH) {
             Integer[] rows = Arrays.copyOfRange(order, start, Math.min(start + BATCH, order.length));
-            float[][] part = runTexts(Arrays.stream(rows).map(i -> ids[i]).toList());
+            float[][] part = runTexts(Arrays.stream(rows).map(i -> ids[i]).toList(), alone);
             for (int i = 0; i < rows.length; i++) {
                 vectors[rows[i]] = part[i];
             }
@@ -75,8 +79,8 @@ public final class Encoder implements Closeable {
     }
 
     /** Unit vectors [images][dims] of prepared pictures, in one run of the graph. */
-    public float[][] encodePixels(List<float[]> pixels) {
-        OrtSession session = vision();
+    public float[][] encodePixels(List<float[]> pixels, boolean alone) {
+        OrtSession session = session(folder.visionModel(), alone);
         ImageTransform transform = folder.transform();
         FloatBuffer buffer = ByteBuffer.allocateDirect(pixels.size() * transform.outputLength() * Float.BYTES)
             .order(ByteOrder.nativeOrder())
@@ -91,8 +95,8 @@ public final class Encoder implements Closeable {
         }
     }
 
-    private float[][] runTexts(List<long[]> ids) {
-        OrtSession session = text();
+    private float[][] runTexts(List<long[]> ids, boolean alone) {
+        OrtSession session = session(folder.textModel(), alone);
         TextSettings settings = folder.text();
         int longest = ids.stream().mapToInt(each -> each.length).max().orElse(0);
         int length = settings.fixed() ? settings.length() : longest;
@@ -155,17 +159,17 @@ public final class Encoder implements Closeable {
         }
     }
 
-    private synchronized OrtSession text() {
-        text = text == null ? load(folder.textModel()) : text;
-        return text;
+    private synchronized OrtSession session(Path graph, boolean alone) {
+        Key key = new Key(graph, alone || threads == 1);
+        OrtSession known = sessions.get(key);
+        if (known == null) {
+            known = load(graph, alone ? threads : 1);
+            sessions.put(key, known);
+        }
+        return known;
     }
 
-    private synchronized OrtSession vision() {
-        vision = vision == null ? load(folder.visionModel()) : vision;
-        return vision;
-    }
-
-    private OrtSession load(Path graph) {
+    private static OrtSession load(Path graph, int threads) {
         try (OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
             options.setIntraOpNumThreads(threads);
             options.setInterOpNumThreads(1);
@@ -187,19 +191,14 @@ public final class Encoder implements Closeable {
     /** Frees the graphs and the tokenizer; nobody may be using them. */
     @Override
     public synchronized void close() {
-        List<OrtSession> sessions = new ArrayList<>();
-        sessions.add(text);
-        sessions.add(vision);
-        text = null;
-        vision = null;
         tokenizer.close();
-        for (OrtSession session : sessions) {
-            if (session != null) {
-                try {
-                    session.close();
-                } catch (OrtException e) {
-                    throw new ModelException("a graph could not be unloaded (" + e.getMessage() + ")", e);
-                }
+        List<OrtSession> loaded = new ArrayList<>(sessions.values());
+        sessions.clear();
+        for (OrtSession session : loaded) {
+            try {
+                session.close();
+            } catch (OrtException e) {
+                throw new ModelException("a graph could not be unloaded (" + e.getMessage() + ")", e);
             }
         }
     }

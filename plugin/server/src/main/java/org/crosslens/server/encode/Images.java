@@ -17,8 +17,6 @@ import java.util.List;
 import java.util.function.LongConsumer;
 import javax.imageio.ImageIO;
 import javax.imageio.ImageReader;
-import javax.imageio.metadata.IIOMetadata;
-import javax.imageio.metadata.IIOMetadataNode;
 import javax.imageio.stream.ImageInputStream;
 import javax.imageio.stream.MemoryCacheImageInputStream;
 import org.crosslens.server.encode.Container.Format;
@@ -68,10 +66,9 @@ public final class Images {
                 throw new ImageException(width + " x " + height + " pixels are more than the " + maxPixels + " allowed");
             }
             reserve.accept(pixels * BYTES_A_PIXEL + data.length);
-            Picture picture = decode(reader, container.format());
-            if (container.format() == Format.JPEG && target > 0) {
-                picture = picture.reduced(reduction(Math.min(width, height) / (2 * target)));
-            }
+            Picture picture = container.format() == Format.JPEG
+                ? jpeg(reader, container, target)
+                : flatten(reader.read(0));
             for (String warning : warnings) {
                 if (warning.contains("runcated") || warning.contains("premature")) {
                     throw new ImageException("the image is truncated (" + warning + ")");
@@ -111,55 +108,76 @@ public final class Images {
         return possible >= 8 ? 8 : possible >= 4 ? 4 : possible >= 2 ? 2 : 1;
     }
 
-    private static Picture decode(ImageReader reader, Format format) throws IOException {
-        if (format == Format.JPEG && reader.getRawImageType(0) == null) {
-            // Four colours, which the reader gives raw only.
-            return cmyk(reader.readRaster(0, null), reader);
+    /**
+     * The components as they are stored, reduced if that is wanted, and only then turned into colours: the reader's own
+     * way takes half as long again, and guesses otherwise than libjpeg where a file doesn't tell its colours.
+     */
+    private static Picture jpeg(ImageReader reader, Container container, int target) throws IOException {
+        Raster raster = reader.readRaster(0, null);
+        int width = raster.getWidth(), height = raster.getHeight();
+        int factor = target > 0 ? reduction(Math.min(width, height) / (2 * target)) : 1;
+        byte[] components = asItLies(raster);
+        if (components == null) {
+            components = new byte[width * height * 3];
+            fill(components, raster, container.colours());
         }
-        return flatten(reader.read(0));
+        Picture reduced = new Picture(width, height, components).reduced(factor);
+        return raster.getNumBands() == 3 && container.colours().isYcc() ? Ycc.toRgb(reduced) : reduced;
+    }
+
+    private static void fill(byte[] components, Raster raster, Container.JpegColours colours) {
+        switch (raster.getNumBands()) {
+            case 1 -> grey(raster, components);
+            case 3 -> interleaved(raster, components);
+            case 4 -> cmyk(raster, colours, components);
+            default -> throw new ImageException("a JPEG of " + raster.getNumBands() + " colours");
+        }
+    }
+
+    /** The raster's own bytes where they are three a pixel in their order, else null. */
+    private static byte[] asItLies(Raster raster) {
+        return raster.getSampleModel() instanceof PixelInterleavedSampleModel model
+            && raster.getDataBuffer() instanceof DataBufferByte buffer
+            && raster.getParent() == null
+            && raster.getNumBands() == 3
+            && Arrays.equals(model.getBandOffsets(), new int[] { 0, 1, 2 })
+            && model.getScanlineStride() == raster.getWidth() * 3
+            && buffer.getOffset() == 0
+                ? buffer.getData()
+                : null;
+    }
+
+    private static void grey(Raster raster, byte[] rgb) {
+        int[] row = new int[raster.getWidth()];
+        for (int y = 0, at = 0; y < raster.getHeight(); y++) {
+            raster.getSamples(0, y, row.length, 1, 0, row);
+            for (int value : row) {
+                Arrays.fill(rgb, at, at += 3, (byte) value);
+            }
+        }
     }
 
     /** As Pillow does: each of red, green and blue is what its complement and black leave. */
-    private static Picture cmyk(Raster raster, ImageReader reader) throws IOException {
-        if (raster.getNumBands() != 4) {
-            throw new ImageException("a JPEG of " + raster.getNumBands() + " colours");
-        }
-        int transform = adobeTransform(reader);
-        int width = raster.getWidth(), height = raster.getHeight();
-        byte[] rgb = new byte[width * height * 3];
+    private static void cmyk(Raster raster, Container.JpegColours colours, byte[] rgb) {
+        int width = raster.getWidth();
+        byte[] pixel = new byte[3];
         int[] row = new int[width * 4];
-        for (int y = 0, at = 0; y < height; y++) {
+        for (int y = 0, at = 0; y < raster.getHeight(); y++) {
             raster.getPixels(0, y, width, 1, row);
             for (int x = 0; x < row.length; x += 4, at += 3) {
-                int c = row[x], m = row[x + 1], k = row[x + 3], third = row[x + 2];
-                int[] cmy = { c, m, third };
-                if (transform == 2) {
-                    cmy[0] = limit(c + 1.402 * (third - 128));
-                    cmy[1] = limit(c - 0.344136 * (m - 128) - 0.714136 * (third - 128));
-                    cmy[2] = limit(c + 1.772 * (m - 128));
+                for (int i = 0; i < 3; i++) {
+                    pixel[i] = (byte) row[x + i];
+                }
+                if (colours.isYcck()) {
+                    Ycc.toRgb(pixel, 0);
                 }
                 for (int i = 0; i < 3; i++) {
+                    int ink = pixel[i] & 0xFF, black = row[x + 3];
                     // Adobe stores the inverse.
-                    rgb[at + i] = (byte) (transform >= 0 ? left(255 - cmy[i], 255 - k) : left(cmy[i], k));
+                    rgb[at + i] = (byte) (colours.adobe() ? left(255 - ink, 255 - black) : left(ink, black));
                 }
             }
         }
-        return new Picture(width, height, rgb);
-    }
-
-    private static int limit(double value) {
-        return (int) Math.max(0, Math.min(255, Math.round(value)));
-    }
-
-    /** The colour transform that an Adobe segment names, or -1 without such a segment. */
-    private static int adobeTransform(ImageReader reader) throws IOException {
-        IIOMetadata metadata = reader.getImageMetadata(0);
-        if (metadata == null) {
-            return 2;
-        }
-        IIOMetadataNode root = (IIOMetadataNode) metadata.getAsTree("javax_imageio_jpeg_image_1.0");
-        var adobe = root.getElementsByTagName("app14Adobe");
-        return adobe.getLength() == 0 ? -1 : Integer.parseInt(((IIOMetadataNode) adobe.item(0)).getAttribute("transform"));
     }
 
     private static Picture flatten(BufferedImage image) {

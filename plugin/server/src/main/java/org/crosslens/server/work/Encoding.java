@@ -56,8 +56,8 @@ public final class Encoding implements Closeable {
     private boolean closed;
 
     /**
-     * At most {@code workers} threads of {@code executor} work for documents, and one more for searches; {@code capacity}
-     * requests wait in each lane; images of more than {@code maxPixels} are refused.
+     * At most {@code workers} threads of {@code executor} work for documents, each by itself, and as many and one more for
+     * searches, each with all threads of its own; {@code capacity} requests wait in each lane; images of more than {@code maxPixels} are refused.
      */
     public Encoding(Models models, Executor executor, CircuitBreaker breaker, int workers, int capacity, long maxPixels) {
         this.models = models;
@@ -175,7 +175,8 @@ public final class Encoding implements Closeable {
         List<Job> left = new ArrayList<>(batch);
         try (Models.Lease lease = models.lease(batch.get(0).model)) {
             if (batch.get(0).input.isText()) {
-                float[][] vectors = lease.encoder().encodeTexts(batch.stream().map(job -> job.input.text()).toList());
+                float[][] vectors = lease.encoder()
+                    .encodeTexts(batch.stream().map(job -> job.input.text()).toList(), lane == Lane.SEARCH);
                 answer(lane, left, vectors);
             } else {
                 images(lane, left, lease.encoder());
@@ -203,7 +204,7 @@ public final class Encoding implements Closeable {
                 }
             }
             if (pixels.isEmpty() == false) {
-                answer(lane, left, encoder.encodePixels(pixels));
+                answer(lane, left, encoder.encodePixels(pixels, lane == Lane.SEARCH));
             }
         } finally {
             breaker.addWithoutBreaking(-tensors);

@@ -19,8 +19,9 @@ import org.crosslens.server.encode.ModelException;
 import org.crosslens.server.encode.ModelFolder;
 
 /**
- * The models in this node's configuration folder, {@code config/crosslens/NAME/}: read when first asked for, loaded when
- * first used, shared between threads, and unloaded when idle. A folder that was changed is read again.
+ * The models in this node's configuration folder, {@code config/crosslens/NAME/} or {@code config/crosslens/GROUP/NAME/}:
+ * read when first asked for, loaded when first used, shared between threads, and unloaded when idle. A folder that was
+ * changed is read again.
  */
 public final class Models implements Closeable {
 
@@ -207,13 +208,26 @@ public final class Models implements Closeable {
     }
 
     private List<String> directories() {
-        if (Files.isDirectory(root) == false) {
+        List<String> found = new ArrayList<>();
+        for (Path path : inside(root)) {
+            // A folder that is none itself may hold several, as one that is mounted into a container does.
+            for (Path model : ModelFolder.isModel(path) ? List.of(path) : inside(path)) {
+                if (ModelFolder.isModel(model)) {
+                    found.add(root.relativize(model).toString().replace('\\', '/'));
+                }
+            }
+        }
+        return found;
+    }
+
+    private static List<Path> inside(Path folder) {
+        if (Files.isDirectory(folder) == false) {
             return List.of();
         }
-        try (Stream<Path> inside = Files.list(root)) {
-            return inside.filter(ModelFolder::isModel).map(path -> path.getFileName().toString()).sorted().toList();
+        try (Stream<Path> inside = Files.list(folder)) {
+            return inside.sorted().toList();
         } catch (IOException e) {
-            throw new ModelException(root + " can't be listed (" + e.getMessage() + ")", e);
+            throw new ModelException(folder + " can't be listed (" + e.getMessage() + ")", e);
         }
     }
 

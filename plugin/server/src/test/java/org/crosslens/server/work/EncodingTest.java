@@ -204,7 +204,7 @@ class EncodingTest {
         try (Models.Lease lease = models.lease("emoji")) {
             clock.set(5_000);
             models.unloadIdle();
-            assertEquals(1, lease.encoder().encodeTexts(List.of("still there")).length);
+            assertEquals(1, lease.encoder().encodeTexts(List.of("still there"), true).length);
         }
         clock.set(6_000);
         models.unloadIdle();
@@ -233,5 +233,14 @@ class EncodingTest {
         assertEquals(folder, models.find(null));
         String told = assertThrows(IllegalArgumentException.class, () -> models.find("../emoji")).getMessage();
         assertTrue(told.contains("this node has no model [../emoji]; it has emoji"), told);
+    }
+
+    @Test
+    void aFolderOfModelsMayLieAmongThem() throws IOException {
+        String fingerprint = models.find("emoji").fingerprint();
+        Files.createDirectory(root.resolve("mounted"));
+        Files.move(root.resolve("emoji"), root.resolve("mounted/emoji"));
+        assertEquals(fingerprint, models.find("mounted/emoji").fingerprint());
+        assertEquals(fingerprint, models.find("crosslens-emoji").fingerprint());
     }
 }
