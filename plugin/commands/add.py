@@ -12,10 +12,9 @@ from crosslens.commands.options import (
     Encoding,
     connection,
     connection_options,
-    encoding_options,
-    in_cluster_option,
     parse_targets,
     target_options,
+    writing_options,
 )
 from crosslens.commands.running import run
 from crosslens.commands.workers import Job
@@ -32,8 +31,7 @@ from crosslens.ingest.write import Options
     envvar="CROSSLENS_MODEL",
     help="Model folder (see export). With --in-cluster a name; then the only one is the default.",
 )
-@encoding_options
-@in_cluster_option
+@writing_options
 @click.option("--retry-failed", is_flag=True, help="Take up documents again that failed before.")
 @click.option("--dry-run", is_flag=True, help="Count and estimate; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -70,11 +68,9 @@ def add(
         connection(**where),
         index,
         model,
-        encoding.batch_size,
-        encoding.threads,
+        encoding,
         options,
         tuple(targets),
         only_targets=True,
-        in_cluster=encoding.in_cluster,
     )
     run(job.run, failures=encoding.failures, as_json=as_json, dry_run=dry_run)

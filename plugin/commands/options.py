@@ -182,12 +182,12 @@ def encoding_options(command: Command) -> Command:
     )
 
 
-def in_cluster_option(command: Command) -> Command:
-    """--in-cluster, which becomes part of what `encoding_options` gather; to stand below them."""
+def writing_options(command: Command) -> Command:
+    """`encoding_options`, and --in-cluster."""
     option = click.option(
         "--in-cluster", is_flag=True, help="Let the server plugin encode; this machine then needs no model."
     )
-    return decorated(command, [option])
+    return encoding_options(decorated(command, [option]))
 
 
 def decorated(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:

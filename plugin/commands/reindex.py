@@ -15,12 +15,11 @@ from crosslens.commands.options import (
     Encoding,
     connection,
     connection_options,
-    encoding_options,
-    in_cluster_option,
     out,
     parse_json,
     parse_targets,
     target_options,
+    writing_options,
 )
 from crosslens.commands.running import run
 from crosslens.commands.workers import Job, run_shares
@@ -55,8 +54,7 @@ from crosslens.ingest.write import Options
 @click.option("--no-block", is_flag=True, help="With --alias: leave INDEX writable while the alias is turned.")
 @click.option("--slices", type=click.IntRange(1), default=1, show_default=True, help="Worker processes to share among.")
 @click.option("--slice", "part", metavar="I/N", help="Do only the I-th of N shares; run the others elsewhere.")
-@encoding_options
-@in_cluster_option
+@writing_options
 @click.option("--dry-run", is_flag=True, help="Count and estimate; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @connection_options
@@ -117,12 +115,10 @@ def reindex(
         connection(**where),
         index,
         model,
-        encoding.batch_size,
-        encoding.threads,
+        encoding,
         options,
         targets,
         fields=chosen,
-        in_cluster=encoding.in_cluster,
     )
     work: Callable[[Listener, Callable[[Failure], None]], Report] = job.run
     if into:

@@ -13,6 +13,7 @@ from typing import Any
 from elasticsearch import Elasticsearch
 
 from crosslens.client import Connection, connect
+from crosslens.commands.options import Encoding
 from crosslens.errors import CrosslensError
 from crosslens.ingest.cluster import ClusterEncoder
 from crosslens.ingest.contract import Target
@@ -31,30 +32,28 @@ _POLL_S = 0.2
 class Job:
     """What to do to an index in place, in words that another process understands.
 
-    ``only_targets`` leaves the fields that the index has already alone. With ``in_cluster`` the server plugin encodes,
-    and ``model`` is a name that the cluster knows (None: the only one, or the index's).
+    ``only_targets`` leaves the fields that the index has already alone. Where the cluster
+    encodes, ``model`` is a name that it knows (None: the only one, or the index's).
     """
 
     connection: Connection
     index: str
     model: Path | None
-    batch_size: int
-    threads: int
+    encoding: Encoding
     options: Options
     targets: tuple[Target, ...] = ()
     only_targets: bool = False
     fields: tuple[str, ...] | None = None
-    in_cluster: bool = False
 
     def encoder(self, client: Elasticsearch) -> VectorEncoder | None:
         """The encoder that was named, None for none. Raises `ModelError` as `Encoder` and `ClusterEncoder` do."""
-        if self.in_cluster:
+        if self.encoding.in_cluster:
             if self.model is None and not self.targets:
                 return None
-            return ClusterEncoder(client, str(self.model) if self.model else None, batch_size=self.batch_size)
+            return ClusterEncoder(client, str(self.model) if self.model else None, batch_size=self.encoding.batch_size)
         if self.model is None:
             return None
-        encoder = Encoder(self.model, batch_size=self.batch_size, threads=self.threads)
+        encoder = Encoder(self.model, batch_size=self.encoding.batch_size, threads=self.encoding.threads)
         remember(encoder.folder.path, encoder.fingerprint)
         return encoder
 
@@ -63,9 +62,9 @@ class Job:
         named = self.encoder(client)
         return Encoders(
             [named] if named else [],
-            batch_size=self.batch_size,
-            threads=self.threads,
-            cluster=client if self.in_cluster else None,
+            batch_size=self.encoding.batch_size,
+            threads=self.encoding.threads,
+            cluster=client if self.encoding.in_cluster else None,
         )
 
     def run(self, progress: Listener, failed: Callable[[Failure], None]) -> Report:
@@ -113,11 +112,11 @@ def run_shares(job: Job, workers: int, progress: Listener, failed: Callable[[Fai
     """
     context = multiprocessing.get_context("spawn")
     said: Any = context.Queue()
-    threads = job.threads or max(1, (os.cpu_count() or 1) // workers)
+    encoding = replace(job.encoding, threads=job.encoding.threads or max(1, (os.cpu_count() or 1) // workers))
     started = []
     for part in range(1, workers + 1):
         options = replace(job.options, share=Share(part, workers))
-        process = context.Process(target=_work, args=(replace(job, options=options, threads=threads), part, said))
+        process = context.Process(target=_work, args=(replace(job, options=options, encoding=encoding), part, said))
         process.start()
         started.append(process)
     shares, left, errors = _Shares(), set(range(1, workers + 1)), list[str]()

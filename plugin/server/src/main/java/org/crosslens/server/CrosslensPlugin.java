@@ -14,6 +14,7 @@ import org.crosslens.server.ingest.CrosslensProcessor;
 import org.crosslens.server.search.CrosslensQueryVectorBuilder;
 import org.crosslens.server.search.CrosslensRankDoc;
 import org.crosslens.server.search.CrosslensRetrieverBuilder;
+import org.crosslens.server.version.VersionedFactory;
 import org.crosslens.server.version.VersionedPlugin;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Models;
@@ -141,7 +142,7 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
 
     @Override
     public Map<String, Processor.Factory> getProcessors(Processor.Parameters parameters) {
-        return Map.of(CrosslensProcessor.TYPE, new CrosslensProcessor.Factory(services::get));
+        return Map.of(CrosslensProcessor.TYPE, new VersionedFactory(new CrosslensProcessor.Maker(services::get)));
     }
 
     @Override

@@ -15,7 +15,6 @@ import org.crosslens.server.documents.References;
 import org.crosslens.server.documents.Source;
 import org.crosslens.server.documents.Template;
 import org.crosslens.server.encode.ImageException;
-import org.crosslens.server.version.VersionedFactory;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Input;
 import org.crosslens.server.work.Models;
@@ -59,13 +58,7 @@ public final class CrosslensProcessor extends AbstractProcessor {
     }
 
     /** Reads processors from pipelines. */
-    public static final class Factory implements VersionedFactory {
-
-        private final Supplier<Services> services;
-
-        public Factory(Supplier<Services> services) {
-            this.services = services;
-        }
+    public record Maker(Supplier<Services> services) implements ProcessorMaker {
 
         @Override
         public Processor make(String tag, String description, Map<String, Object> config) {
