@@ -45,8 +45,8 @@ def cluster_models(client: Elasticsearch) -> list[ClusterModel] | None:
     try:
         answer: dict[str, Any] = client.perform_request("GET", "/_crosslens/models", headers=_JSON).body
     except ApiError as error:
-        # Without the plugin there is no such address: 400 or, where another method has one like it, 405.
-        if error.status_code in (400, 404, 405):
+        # Without the plugin there is no such address: 400, elsewhere 404 or 410, or 405 where another method has one.
+        if error.status_code in (400, 404, 405, 410):
             return None
         raise
     nodes = answer["nodes"].values()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from elasticsearch import Elasticsearch
+from elasticsearch import AuthorizationException, Elasticsearch
 
 from crosslens import models
 from crosslens.errors import ModelError
@@ -15,6 +16,8 @@ from crosslens.ingest.contract import VectorField
 from crosslens.ingest.encoder import Encoder
 from crosslens.ingest.images import ImageSource
 from crosslens.ingest.transform import Float32Array
+
+_LOG = logging.getLogger("crosslens")
 
 
 class VectorEncoder(Protocol):
@@ -114,5 +117,9 @@ class Encoders:
 
     def _in_cluster(self, fingerprint: str) -> bool:
         """Whether every node has the model; one that only some have is no use, whichever is asked."""
-        found = cluster_models(self._cluster) if self._cluster is not None else None
+        try:
+            found = cluster_models(self._cluster) if self._cluster is not None else None
+        except AuthorizationException as error:
+            _LOG.info("this user may not ask which models the cluster has (privilege: monitor): %s", error)
+            found = None
         return any(each.fingerprint == fingerprint and not each.lacking for each in found or ())

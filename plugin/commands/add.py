@@ -64,13 +64,5 @@ def add(
         workers=encoding.workers,
         dry_run=dry_run,
     )
-    job = Job(
-        connection(**where),
-        index,
-        model,
-        encoding,
-        options,
-        tuple(targets),
-        only_targets=True,
-    )
+    job = Job(connection(**where), index, model, encoding, options, tuple(targets), only_targets=True)
     run(job.run, failures=encoding.failures, as_json=as_json, dry_run=dry_run)

@@ -230,6 +230,16 @@ def test_what_has_not_changed_is_not_encoded_again(plugged: Plugged, pictures: P
     assert second["p"] != first["p"]
 
 
+def test_a_vector_stays_when_its_picture_is_gone_and_errors_are_recorded(plugged: Plugged, pictures: Path) -> None:
+    picture = pictures / "going.png"
+    picture.write_bytes((pictures / "8.png").read_bytes())
+    step = processor("p", "photo", "image", record_errors=True)
+    (once,) = simulated(plugged, [step], {"photo": "going.png"})
+    picture.unlink()
+    (again,) = simulated(plugged, [step], once)
+    assert again == once
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

@@ -203,13 +203,18 @@ public final class CrosslensProcessor extends AbstractProcessor {
 
         /** Whether the document says of itself that its vector is the present source's. */
         boolean isUnchanged(String content) {
+            Object known = Paths.get(document.getSource(), STATE + "." + settings.field + ".content");
+            return isOfThisSource() && Objects.equals(content, known);
+        }
+
+        /** The same, whatever the image behind the reference is by now. */
+        private boolean isOfThisSource() {
             Map<String, Object> whole = document.getSource();
             return Paths.get(whole, STATE + "." + settings.field) instanceof Map<?, ?> state
                 && fingerprint.equals(state.get("model"))
                 && hash.equals(state.get("source"))
                 && state.get("error") == null
                 && state.get("skipped") == null
-                && Objects.equals(content, state.get("content"))
                 && Paths.get(whole, settings.field) != null;
         }
 
@@ -264,6 +269,11 @@ public final class CrosslensProcessor extends AbstractProcessor {
         private void encoded(float[][] vectors, Map<Integer, String> wrong, String content) {
             Map<String, Object> state = new HashMap<>();
             if (wrong.isEmpty() == false) {
+                if (isOfThisSource()) {
+                    // A vector of the same source by the same model stays, though it can't be made again.
+                    handler.accept(document, null);
+                    return;
+                }
                 List<String> reasons = wrong.entrySet().stream()
                     .sorted(Map.Entry.comparingByKey())
                     .map(each -> settings.source.each() ? "[" + each.getKey() + "] " + each.getValue() : each.getValue())

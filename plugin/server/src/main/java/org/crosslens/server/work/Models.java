@@ -26,12 +26,14 @@ import org.crosslens.server.encode.ModelFolder;
 public final class Models implements Closeable {
 
     private static final Logger LOG = LogManager.getLogger(Models.class);
+    private static final long SEEN_MILLIS = 1_000;
 
     private final Path root;
     private final int threads;
     private final long idleMillis;
     private final LongSupplier clock;
     private final Map<String, Entry> entries = new HashMap<>();
+    private volatile Seen seen = new Seen(List.of(), 0);
 
     /** {@code root} need not exist; models unused for {@code idleMillis} by the {@code clock} are unloaded. */
     public Models(Path root, int threads, long idleMillis, LongSupplier clock) {
@@ -44,12 +46,15 @@ public final class Models implements Closeable {
     /** A model folder as last read: {@code folder}, or the {@code error} that it can't be used for. */
     public record Listed(String directory, ModelFolder folder, String error, boolean loaded) {}
 
-    /** What was read of a folder, and the encoder while it is loaded. */
+    /** What the folders were a moment ago: a bulk's documents needn't each look. */
+    private record Seen(List<Listed> models, long at) {}
+
+    /** What was read of a folder, and the encoder while it is loaded, which its users see to one after the other. */
     private static final class Entry {
 
         final String stamp;
         final ModelFolder folder;
-        Encoder encoder;
+        volatile Encoder encoder;
         int users;
         long used;
         boolean outdated;
@@ -85,7 +90,7 @@ public final class Models implements Closeable {
         }
     }
 
-    /** Every folder that looks like a model, by its directory's name. */
+    /** Every folder that looks like a model, by its directory's name, as they are now. */
     public List<Listed> list() {
         List<Listed> found = new ArrayList<>();
         for (String directory : directories()) {
@@ -100,6 +105,7 @@ public final class Models implements Closeable {
                 found.add(new Listed(directory, null, e.getMessage(), false));
             }
         }
+        seen = new Seen(List.copyOf(found), clock.getAsLong());
         return found;
     }
 
@@ -110,30 +116,45 @@ public final class Models implements Closeable {
      * <p>Throws {@link IllegalArgumentException} that names the models there are, or {@link ModelException}.
      */
     public ModelFolder find(String name) {
-        return read(directoryOf(name));
+        Listed found = listed(name);
+        return found.folder() != null ? found.folder() : read(found.directory());
     }
 
-    private String directoryOf(String name) {
-        List<String> directories = directories();
-        if (name != null && directories.contains(name)) {
-            return name;
+    /** What {@code name} means by what was seen a moment ago, else by what is there now. */
+    private Listed listed(String name) {
+        Seen last = seen;
+        Listed known = clock.getAsLong() - last.at < SEEN_MILLIS ? among(last.models, name) : null;
+        if (known != null) {
+            return known;
         }
-        List<Listed> listed = list();
+        List<Listed> now = list();
+        Listed found = among(now, name);
+        if (found != null) {
+            return found;
+        }
+        if (name == null && now.isEmpty() == false) {
+            throw new IllegalArgumentException("say which [model]: this node has " + names(now));
+        }
+        String others = now.isEmpty() ? "" : "; it has " + names(now);
+        throw new IllegalArgumentException("this node has no model" + (name == null ? "" : " [" + name + "]") + others + hint());
+    }
+
+    private static Listed among(List<Listed> models, String name) {
         if (name == null) {
-            if (listed.size() == 1) {
-                return listed.get(0).directory();
-            }
-            throw new IllegalArgumentException(
-                listed.isEmpty() ? "this node has no model" + hint() : "say which [model]: this node has " + names(listed)
-            );
+            return models.size() == 1 ? models.get(0) : null;
         }
-        for (Listed each : listed) {
-            if (each.folder() != null && (each.folder().name().equals(name) || each.folder().fingerprint().equals(name))) {
-                return each.directory();
+        for (Listed each : models) {
+            if (each.directory().equals(name)) {
+                return each;
             }
         }
-        String others = listed.isEmpty() ? "" : "; it has " + names(listed);
-        throw new IllegalArgumentException("this node has no model [" + name + "]" + others + hint());
+        for (Listed each : models) {
+            ModelFolder folder = each.folder();
+            if (folder != null && (folder.name().equals(name) || folder.fingerprint().equals(name))) {
+                return each;
+            }
+        }
+        return null;
     }
 
     private String hint() {
@@ -147,17 +168,33 @@ public final class Models implements Closeable {
 
     /** Loads the model that {@code name} means, unless it is. Throws as {@link #find} does. */
     public Lease lease(String name) {
-        String directory = directoryOf(name);
+        String directory = listed(name).directory();
+        Entry entry = entry(directory);
+        try {
+            // Others may go on meanwhile: reading a large model and checking its hashes takes seconds.
+            synchronized (entry) {
+                if (entry.encoder == null) {
+                    long start = clock.getAsLong();
+                    entry.encoder = new Encoder(entry.folder, threads);
+                    LOG.info("loaded model [{}] ({}) in {} ms", directory, entry.folder.fingerprint(), clock.getAsLong() - start);
+                }
+            }
+            return new Lease(entry);
+        } catch (RuntimeException | Error e) {
+            synchronized (this) {
+                release(entry);
+            }
+            throw e;
+        }
+    }
+
+    /** The folder's entry, which has one user more. */
+    private Entry entry(String directory) {
         read(directory);
         synchronized (this) {
             Entry entry = entries.get(directory);
-            if (entry.encoder == null) {
-                long start = clock.getAsLong();
-                entry.encoder = new Encoder(entry.folder, threads);
-                LOG.info("loaded model [{}] ({}) in {} ms", directory, entry.folder.fingerprint(), clock.getAsLong() - start);
-            }
             entry.users++;
-            return new Lease(entry);
+            return entry;
         }
     }
 
