@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
+import shutil
 import tempfile
 import time
 import urllib.request
@@ -37,11 +37,13 @@ _BULK = 64
 def main() -> None:
     """Prints both tables; each comparison takes turns within one run."""
     with tempfile.TemporaryDirectory() as tmp:
-        node = Node(Path(tmp) / "node", heap="2g")
+        images = Path(tmp).resolve() / "images"
+        shutil.copytree(DATA / "pictures", images / "pictures")
+        node = Node(Path(tmp) / "node", heap="2g", settings={"crosslens.image_folder": str(images)})
         install_plugin(cached_plugin(DEFAULT_VERSION), node.folder)
         install_models([DEMO_MODEL, vit_b_32()[1]], node.folder)
         with node:
-            _documents(node.url, Path(tmp))
+            _documents(node.url, images)
             _searches(node.url)
 
 
@@ -108,13 +110,14 @@ def _searches(url: str) -> None:
     )
 
 
-def _documents(url: str, tmp: Path) -> None:
-    files = [str(DATA / item["image"]) for item in load_items()]
+def _documents(url: str, images: Path) -> None:
+    """Both sides read the same files, which documents name by their paths."""
+    files = [str(images / item["image"]) for item in load_items()]
     rows = []
     for name, model, folder, some in (
         ("demo model, 128 px WebP", "model", DEMO_MODEL, files),
         ("ViT-B/32, 128 px WebP", "vit-b-32", vit_b_32()[1], files[:256]),
-        ("ViT-B/32, 1 MP JPEG", "vit-b-32", vit_b_32()[1], photographs(tmp / "photos", 256)),
+        ("ViT-B/32, 1 MP JPEG", "vit-b-32", vit_b_32()[1], photographs(images / "photos", 256)),
     ):
         encoder = Encoder(folder, verify=False)
         pixels = [np.asarray(open_image(f, target=encoder.transform.resize_target)) for f in some]
@@ -139,7 +142,7 @@ def _rate(encoder: Encoder, images: Sequence[ImageSource]) -> float:
 
 
 def _ingest(url: str, model: str, dims: int, files: Sequence[str]) -> float:
-    """Documents a second of bulks with data URIs through a pipeline, two requests at a time."""
+    """Documents a second of bulks through a pipeline, two requests at a time."""
     client, index = connect(Connection(url=url)), f"{_INDEX}-documents"
     client.options(ignore_status=404).indices.delete(index=index)
     vector = {"type": "dense_vector", "dims": dims, "index_options": {"type": "int8_hnsw"}}
@@ -151,8 +154,7 @@ def _ingest(url: str, model: str, dims: int, files: Sequence[str]) -> float:
     for start in range(0, len(files), _BULK):
         lines = ""
         for path in files[start : start + _BULK]:
-            data = base64.b64encode(Path(path).read_bytes()).decode()
-            lines += json.dumps({"index": {}}) + "\n" + json.dumps({"image": f"data:;base64,{data}"}) + "\n"
+            lines += json.dumps({"index": {}}) + "\n" + json.dumps({"image": path}) + "\n"
         bulks.append(lines.encode())
 
     def send(bulk: bytes) -> None:

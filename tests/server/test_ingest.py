@@ -292,6 +292,16 @@ def test_pipelines_and_the_python_side_serve_one_index(plugged: Plugged, encoder
         assert np.dot(vector(source["photo_vector"]), expected) >= 0.99999
 
 
+def test_a_bad_picture_fails_its_own_document_of_a_bulk_with_400(plugged: Plugged) -> None:
+    plugged.http.ok("PUT", "_ingest/pipeline/strict", {"processors": [processor("v", "photo", "image")]})
+    name = plugged.server.new_index({"properties": {"v": {"type": "dense_vector", "dims": 24}}}, [])
+    lines: list[Any] = []
+    for photo in ("1.png", "data:;base64,AAAA", "2.png", "missing.png"):
+        lines += [{"index": {}}, {"photo": photo}]
+    answer = plugged.http.ok("POST", f"{name}/_bulk?pipeline=strict", lines)
+    assert [item["index"]["status"] for item in answer["items"]] == [201, 400, 201, 400]
+
+
 def test_documents_of_one_bulk_are_encoded_together(plugged: Plugged) -> None:
     plugged.http.ok("PUT", "_ingest/pipeline/demo-texts", {"processors": [processor("v", "title", "text")]})
     before = plugged.stats()["runs"]["count"]
