@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -80,14 +81,10 @@ def install(
     The server has it when it is started next. In a cluster, do the same on every node.
     """
     target = (folder or default_folder()).expanduser().resolve()
-    if es_home is None:
-        status = Node(target).status()
-        version = es_version or (status.version if status else DEFAULT_VERSION)
-    else:
-        version = es_version or DEFAULT_VERSION
+    there = _version_of(es_home) if es_home else getattr(Node(target).status(), "version", DEFAULT_VERSION)
     if zip_file is None:
         with note.status("building the plugin"):
-            zip_file = cached_plugin(version)
+            zip_file = cached_plugin(es_version or there)
     if es_home is None:
         installed = install_plugin(zip_file, target)
         install_models(models, target)
@@ -101,10 +98,23 @@ def install(
     out.print(f"crosslens is in {es_home}; restart that Elasticsearch", highlight=False, soft_wrap=True)
 
 
+def _version_of(es_home: Path) -> str:
+    """The version of an Elasticsearch by its own jar. Raises `NodeError` where there is none."""
+    for jar in (es_home / "lib").glob("elasticsearch-*.jar"):
+        found = re.fullmatch(r"elasticsearch-(\d+\.\d+\.\d+)\.jar", jar.name)
+        if found:
+            return found[1]
+    raise NodeError(f"{es_home} has no lib/elasticsearch-VERSION.jar; name the folder that Elasticsearch lies in")
+
+
 def _install_with_tool(zip_file: Path, es_home: Path) -> None:
     tool = shutil.which(str(es_home / "bin" / "elasticsearch-plugin"))
     if tool is None:
         raise NodeError(f"{es_home} has no bin/elasticsearch-plugin; name the folder that Elasticsearch lies in")
+    wanted, version = read_plugin(zip_file).elasticsearch, _version_of(es_home)
+    if wanted != version:
+        # Before the old one is taken out, which would leave none.
+        raise NodeError(f"{zip_file} is for Elasticsearch {wanted}, and {es_home} is {version}; build one that fits")
     subprocess.run([tool, "remove", "crosslens"], capture_output=True, check=False)
     url = zip_file.resolve().as_uri()
     done = subprocess.run([tool, "install", "--batch", url], capture_output=True, text=True, check=False)

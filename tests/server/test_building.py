@@ -99,6 +99,9 @@ def test_the_command_installs_into_an_elasticsearch_with_its_own_tool(zips: Path
     path = plugin_zip(VERSIONS[0], zips)
     tool = tmp_path / "es" / "bin" / "elasticsearch-plugin"
     tool.parent.mkdir(parents=True)
+    jar = tmp_path / "es" / "lib" / f"elasticsearch-{VERSIONS[0]}.jar"
+    jar.parent.mkdir()
+    jar.touch()
     # A distribution isn't to be had here; what its tool is called with is its documented interface.
     tool.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/called\n')
     tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
@@ -108,7 +111,12 @@ def test_the_command_installs_into_an_elasticsearch_with_its_own_tool(zips: Path
     assert (tmp_path / "es/config/crosslens/model/onnx/text_model.onnx").is_file()
     nowhere = run("plugin", "install", str(path), "--es-home", str(tmp_path))
     assert nowhere.returncode == 2
-    assert "has no bin/elasticsearch-plugin" in nowhere.stderr
+    assert "name the folder that Elasticsearch lies in" in nowhere.stderr
+    jar.rename(jar.with_name(f"elasticsearch-{VERSIONS[1]}.jar"))
+    other = run("plugin", "install", str(path), "--es-home", str(tmp_path / "es"))
+    assert other.returncode == 2
+    assert f"is for Elasticsearch {VERSIONS[0]}" in other.stderr
+    assert len((tmp_path / "called").read_text().splitlines()) == 2
 
 
 @pytest.mark.node
