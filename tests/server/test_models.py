@@ -173,6 +173,17 @@ def test_every_format_has_the_pixels_that_python_has(plugged: Plugged, demo_enco
     assert made @ demo_encoder.encode_images([data])[0] >= 0.9995
 
 
+def test_a_real_photograph_has_the_pixels_that_python_has(plugged: Plugged, families: Path) -> None:
+    cbook = pytest.importorskip("matplotlib.cbook", reason="the extra 'evaluate' is not installed")
+    with cbook.get_sample_data("grace_hopper.jpg") as handle:
+        photo = Path(handle.name)
+    install_models([families / "clip", DATA / "model"], plugged.folder)
+    data = base64.b64encode(photo.read_bytes()).decode()
+    for name, folder in (("model", DATA / "model"), ("clip", families / "clip")):
+        made = plugged.http.ok("POST", "_crosslens/encode", {"model": name, "images": [data]})["vectors"][0]
+        assert np.array(made) @ Encoder(folder).encode_images([photo])[0] >= 0.9999
+
+
 @pytest.mark.parametrize("kind", ["jpeg 1 MP", "png", "gif", "bmp", "tiff lzw alpha", "webp", "webp lossless alpha"])
 def test_a_truncated_file_is_refused_as_in_python(plugged: Plugged, demo_encoder: Encoder, kind: str) -> None:
     data = FORMATS[kind]()
