@@ -13,6 +13,7 @@ import numpy as np
 from elasticsearch import ApiError, Elasticsearch
 from PIL import Image
 
+from crosslens.client import reason
 from crosslens.errors import ImageError, ModelError
 from crosslens.ingest.images import ImageSource, open_image
 from crosslens.ingest.sending import patient
@@ -176,6 +177,4 @@ def _encoded(image: ImageSource) -> bytes:
 
 def _reason(error: ApiError) -> str:
     body = error.body if isinstance(error.body, dict) else {}
-    found = body.get("error") or {}
-    causes = found.get("root_cause") or [found] if isinstance(found, dict) else []
-    return str(causes[0].get("reason") or error) if causes else str(error)
+    return reason(body.get("error") or error)

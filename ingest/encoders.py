@@ -11,7 +11,7 @@ from elasticsearch import AuthorizationException, Elasticsearch
 
 from crosslens import models
 from crosslens.errors import ModelError
-from crosslens.ingest.cluster import ClusterEncoder, cluster_models
+from crosslens.ingest.cluster import ClusterEncoder
 from crosslens.ingest.contract import VectorField
 from crosslens.ingest.encoder import Encoder
 from crosslens.ingest.images import ImageSource
@@ -107,19 +107,23 @@ class Encoders:
     def for_field(self, field: VectorField) -> VectorEncoder:
         """The encoder of ``field``. Raises `ModelError` when it wasn't given and neither cluster nor machine has it."""
         with self._lock:
-            if field.fingerprint not in self._known and self._in_cluster(field.fingerprint):
-                assert self._cluster is not None  # it was just asked
-                self._known[field.fingerprint] = ClusterEncoder(self._cluster, field.fingerprint)
+            if field.fingerprint not in self._known:
+                there = self._in_cluster(field.fingerprint)
+                if there is not None:
+                    self._known[field.fingerprint] = there
             if field.fingerprint not in self._known:
                 folder = models.find(field.fingerprint, field.model)
                 self._known[field.fingerprint] = Encoder(folder, batch_size=self._batch_size, threads=self._threads)
             return self._known[field.fingerprint]
 
-    def _in_cluster(self, fingerprint: str) -> bool:
-        """Whether every node has the model; one that only some have is no use, whichever is asked."""
+    def _in_cluster(self, fingerprint: str) -> ClusterEncoder | None:
+        """The cluster's encoder, where every node has the model; else None, for the machine's own to serve."""
+        if self._cluster is None:
+            return None
         try:
-            found = cluster_models(self._cluster) if self._cluster is not None else None
+            return ClusterEncoder(self._cluster, fingerprint)
         except AuthorizationException as error:
             _LOG.info("this user may not ask which models the cluster has (privilege: monitor): %s", error)
-            found = None
-        return any(each.fingerprint == fingerprint and not each.lacking for each in found or ())
+        except ModelError as error:
+            _LOG.debug("the cluster doesn't encode for %s: %s", fingerprint, error)
+        return None

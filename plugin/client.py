@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,3 +156,11 @@ def _options(connection: Connection) -> dict[str, Any]:
             raise ConnectionFailedError(f"the certificate file {connection.ca_certs} doesn't exist")
         options["ca_certs"] = str(connection.ca_certs)
     return options
+
+
+def reason(error: Any) -> str:
+    """The first cause in the server's description of an error."""
+    if not isinstance(error, Mapping):
+        return str(error)
+    causes = error.get("root_cause") or [error]
+    return str(causes[0].get("reason") or error.get("reason") or error)

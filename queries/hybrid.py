@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, NotFoundError
 
-from crosslens.client import parse_version
+from crosslens.client import parse_version, reason
 from crosslens.errors import MixedModelsError, ModelError, QueryError
 from crosslens.ingest import contract
 from crosslens.ingest.contract import VectorField
@@ -35,7 +35,6 @@ from crosslens.queries.search import (
     Presentation,
     SearchResult,
     plan,
-    reason,
 )
 from crosslens.queries.terms import Terms, vectors
 

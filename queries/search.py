@@ -10,6 +10,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from crosslens.client import reason
 from crosslens.errors import QueryError
 from crosslens.queries.fusion import Mean, Part, Scores, fuse
 from crosslens.queries.legs import KEYWORD, PART, Key, Leg, named
@@ -229,14 +230,6 @@ def checked(answers: Sequence[dict[str, Any]], names: Sequence[str]) -> list[dic
         if answer["_shards"]["failed"]:
             raise QueryError(f"{answer['_shards']['failed']} shards failed in the search ({name}); try again")
     return list(answers)
-
-
-def reason(error: Any) -> str:
-    """The first cause in the server's description of an error."""
-    if not isinstance(error, Mapping):
-        return str(error)
-    causes = error.get("root_cause") or [error]
-    return str(causes[0].get("reason") or error.get("reason") or error)
 
 
 def _scores(

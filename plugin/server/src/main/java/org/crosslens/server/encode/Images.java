@@ -45,9 +45,9 @@ public final class Images {
      * The picture in the encoded bytes.
      *
      * <p>A JPEG is reduced to a half, a quarter or an eighth where that leaves both sides at least twice {@code target}
-     * pixels (0: never). {@code maxPixels} are counted before any is decoded; {@code reserve} is told, before decoding, how many bytes
-     * of memory it takes at most, and may throw. Throws {@link ImageException} for an empty, corrupt or truncated file,
-     * another format, or too many pixels.
+     * pixels (0: never). {@code maxPixels} are counted before any is decoded; {@code reserve} is told, before decoding,
+     * how many bytes of memory it takes at most, and may throw. Throws {@link ImageException} for an empty, corrupt or
+     * truncated file, another format, or too many pixels.
      */
     public static Picture open(byte[] data, int target, long maxPixels, LongConsumer reserve) {
         if (data.length == 0) {
@@ -128,7 +128,11 @@ public final class Images {
     private static void fill(byte[] components, Raster raster, Container.JpegColours colours) {
         switch (raster.getNumBands()) {
             case 1 -> grey(raster, components);
-            case 3 -> interleaved(raster, components);
+            case 3 -> {
+                if (interleaved(raster, components) == false) {
+                    throw new ImageException("a JPEG whose components lie apart");
+                }
+            }
             case 4 -> cmyk(raster, colours, components);
             default -> throw new ImageException("a JPEG of " + raster.getNumBands() + " colours");
         }

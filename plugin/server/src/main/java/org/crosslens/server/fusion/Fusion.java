@@ -2,8 +2,6 @@ package org.crosslens.server.fusion;
 
 import java.util.Arrays;
 import java.util.List;
-import java.util.Locale;
-import java.util.stream.Collectors;
 
 /**
  * Fusing the scores of several legs into one: each leg is normalised, weighted, and a mean is taken. Equal to the Python
@@ -21,18 +19,12 @@ public final class Fusion {
 
         /** The mean as requests write it. Throws {@link IllegalArgumentException}. */
         public static Mean parse(String name) {
-            for (Mean each : values()) {
-                if (each.toString().equals(name)) {
-                    return each;
-                }
-            }
-            String known = Arrays.stream(values()).map(Mean::toString).collect(Collectors.joining(", "));
-            throw new IllegalArgumentException("unknown mean [" + name + "]; one of " + known);
+            return Choice.of(Mean.class, "mean", name);
         }
 
         @Override
         public String toString() {
-            return name().toLowerCase(Locale.ROOT);
+            return Choice.written(this);
         }
     }
 

@@ -2,10 +2,8 @@ package org.crosslens.server.fusion;
 
 import java.util.Arrays;
 import java.util.HashMap;
-import java.util.Locale;
 import java.util.Map;
 import java.util.function.DoubleUnaryOperator;
-import java.util.stream.Collectors;
 import java.util.stream.DoubleStream;
 
 /**
@@ -81,18 +79,12 @@ public enum Normaliser {
 
     /** The normaliser as requests write it, such as {@code min-max}. Throws {@link IllegalArgumentException}. */
     public static Normaliser parse(String name) {
-        for (Normaliser each : values()) {
-            if (each.toString().equals(name)) {
-                return each;
-            }
-        }
-        String known = Arrays.stream(values()).map(Normaliser::toString).collect(Collectors.joining(", "));
-        throw new IllegalArgumentException("unknown normaliser [" + name + "]; one of " + known);
+        return Choice.of(Normaliser.class, "normaliser", name);
     }
 
     @Override
     public String toString() {
-        return name().toLowerCase(Locale.ROOT).replace('_', '-');
+        return Choice.written(this);
     }
 
     static DoubleStream present(double[] scores) {

@@ -6,6 +6,7 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.apache.lucene.util.VectorUtil;
 import org.crosslens.server.fusion.Fusion;
 import org.crosslens.server.fusion.Fusion.Mean;
 import org.crosslens.server.fusion.Fusion.Moments;
@@ -129,7 +130,7 @@ final class HybridSearch {
             return;
         }
         List<String> names = indices == null ? List.of() : Arrays.stream(indices.getConcreteLocalIndices()).map(Index::getName).toList();
-        float[] query = unit(leg.knn().getQueryVector().asFloatVector());
+        float[] query = VectorUtil.l2normalize(leg.knn().getQueryVector().asFloatVector().clone());
         CorpusMoments.find(client, names, leg.field(), query, listener.delegateFailureAndWrap((next, found) -> {
             if (found == null) {
                 throw new IllegalArgumentException(
@@ -251,17 +252,5 @@ final class HybridSearch {
 
     private static RankDoc.RankKey key(RankDoc document) {
         return new RankDoc.RankKey(document.doc, document.shardIndex);
-    }
-
-    private static float[] unit(float[] vector) {
-        double square = 0;
-        for (float value : vector) {
-            square += (double) value * value;
-        }
-        float[] unit = new float[vector.length];
-        for (int i = 0; i < unit.length; i++) {
-            unit[i] = (float) (vector[i] / Math.sqrt(square));
-        }
-        return unit;
     }
 }

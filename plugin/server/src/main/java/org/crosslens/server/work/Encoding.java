@@ -126,6 +126,7 @@ public final class Encoding implements Closeable {
             try {
                 executor.execute(() -> work(lane));
             } catch (RuntimeException e) {
+                ended(lane);
                 failAll(lane, e);
             }
         }
@@ -153,8 +154,7 @@ public final class Encoding implements Closeable {
         Deque<Job> waiting = lanes.get(lane);
         Job first = waiting.poll();
         if (first == null) {
-            working.merge(lane, -1, Integer::sum);
-            notifyAll();
+            ended(lane);
             return null;
         }
         List<Job> batch = new ArrayList<>();
@@ -185,7 +185,7 @@ public final class Encoding implements Closeable {
         } catch (Exception | LinkageError e) {
             // Nobody may wait for ever, whatever went wrong; a library that can't be loaded is no fault of the node.
             Exception told = e instanceof Exception exception ? exception : new IllegalStateException("a library can't be loaded", e);
-            List.copyOf(left).forEach(job -> fail(lane, left, job, told));
+            left.forEach(job -> fail(lane, job, told));
         }
     }
 
@@ -200,7 +200,8 @@ public final class Encoding implements Closeable {
                     tensors += tensor;
                     pixels.add(prepare(job.input.image(), encoder));
                 } catch (RuntimeException e) {
-                    fail(lane, left, job, e);
+                    left.remove(job);
+                    fail(lane, job, e);
                 }
             }
             if (pixels.isEmpty() == false) {
@@ -246,8 +247,7 @@ public final class Encoding implements Closeable {
         }
     }
 
-    private void fail(Lane lane, List<Job> left, Job job, Exception e) {
-        left.remove(job);
+    private void fail(Lane lane, Job job, Exception e) {
         stats.get(lane).failed.increment();
         breaker.addWithoutBreaking(-job.input.bytes());
         tell(job, null, e);
@@ -266,16 +266,20 @@ public final class Encoding implements Closeable {
         }
     }
 
+    /** Fails all that waits in a lane. */
     private void failAll(Lane lane, Exception e) {
         List<Job> waiting;
         synchronized (this) {
-            waiting = new ArrayList<>(lanes.get(lane));
+            waiting = List.copyOf(lanes.get(lane));
             lanes.get(lane).clear();
-            working.merge(lane, -1, Integer::sum);
-            notifyAll();
         }
-        List<Job> left = new ArrayList<>(waiting);
-        waiting.forEach(job -> fail(lane, left, job, e));
+        waiting.forEach(job -> fail(lane, job, e));
+    }
+
+    /** One thread less works on a lane. */
+    private synchronized void ended(Lane lane) {
+        working.merge(lane, -1, Integer::sum);
+        notifyAll();
     }
 
     /** Counts, latencies (from asking to answer) and what waits, by lane; and how long runs took. */
@@ -311,12 +315,7 @@ public final class Encoding implements Closeable {
             closed = true;
         }
         for (Lane lane : Lane.values()) {
-            List<Job> left = new ArrayList<>();
-            synchronized (this) {
-                left.addAll(lanes.get(lane));
-                lanes.get(lane).clear();
-            }
-            List.copyOf(left).forEach(job -> fail(lane, left, job, new EsRejectedExecutionException("this node is closing", true)));
+            failAll(lane, new EsRejectedExecutionException("this node is closing", true));
         }
         if (waited()) {
             models.close();

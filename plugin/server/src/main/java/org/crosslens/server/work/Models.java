@@ -4,11 +4,11 @@ import java.io.Closeable;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeMap;
 import java.util.function.LongSupplier;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -270,20 +270,20 @@ public final class Models implements Closeable {
 
     /** Changes whenever a file of the folder does. */
     private static String stamp(Path path) {
-        Map<String, String> stamps = new TreeMap<>();
+        StringBuilder stamp = new StringBuilder();
         for (Path folder : List.of(path, path.resolve("onnx"))) {
-            if (Files.isDirectory(folder) == false) {
-                continue;
-            }
-            try (Stream<Path> files = Files.list(folder)) {
-                for (Path file : files.filter(Files::isRegularFile).toList()) {
-                    stamps.put(file.toString(), Files.size(file) + "@" + Files.getLastModifiedTime(file).toMillis());
+            for (Path file : inside(folder)) {
+                try {
+                    BasicFileAttributes now = Files.readAttributes(file, BasicFileAttributes.class);
+                    if (now.isRegularFile()) {
+                        stamp.append(file).append(' ').append(now.size()).append('@').append(now.lastModifiedTime().toMillis()).append('\n');
+                    }
+                } catch (IOException e) {
+                    throw new ModelException(file + " can't be looked at (" + e.getMessage() + ")", e);
                 }
-            } catch (IOException e) {
-                throw new ModelException(folder + " can't be listed (" + e.getMessage() + ")", e);
             }
         }
-        return stamps.toString();
+        return stamp.toString();
     }
 
     @Override
