@@ -14,7 +14,7 @@ from crosslens.queries.fusion import Mean, Scores, fuse
 from crosslens.queries.hybrid import HybridSearcher
 from crosslens.queries.judgements import Judged, as_qrels
 from crosslens.queries.legs import Key
-from crosslens.queries.normalise import Normaliser
+from crosslens.queries.normalise import DEFAULT_NORMALISER, Normaliser
 
 MEASURES = ("nDCG@10", "R@10", "RR")
 _RESAMPLES = 9_999
@@ -55,11 +55,9 @@ def collect(
 
     Raises `QueryError` as `HybridSearcher.search` does.
     """
-    normaliser: Normaliser = "standardise" if standardise else "theoretical-min-max"
     collected = []
     for done, query in enumerate(judged, 1):
-        result = searcher.search(query.text, image=query.image, normaliser=normaliser, size=0, source=False)
-        collected.append(Collected(query, result.scores))
+        collected.append(Collected(query, searcher.scores(query.text, image=query.image, standardise=standardise)))
         progress(done, len(judged))
     return collected
 
@@ -67,7 +65,7 @@ def collect(
 def ranked(
     collected: Sequence[Collected],
     weights: Mapping[str, float],
-    normaliser: Normaliser = "theoretical-min-max",
+    normaliser: Normaliser = DEFAULT_NORMALISER,
     mean: Mean = "arithmetic",
     *,
     legs: Sequence[str] | None = None,
@@ -130,7 +128,7 @@ def paired_p(first: PerQuery, second: PerQuery, *, seed: int = 0) -> float:
 def evaluate(
     collected: Sequence[Collected],
     weights: Mapping[str, float] | None = None,
-    normaliser: Normaliser = "theoretical-min-max",
+    normaliser: Normaliser = DEFAULT_NORMALISER,
     mean: Mean = "arithmetic",
 ) -> list[Measured]:
     """Each leg alone, then all of them fused."""

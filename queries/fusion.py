@@ -4,53 +4,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar, get_args
+from typing import Generic, Literal, Protocol, TypeVar, get_args
 
 from crosslens.errors import QueryError
-from crosslens.queries import normalise
-from crosslens.queries.normalise import NORMALISERS, Normaliser
+from crosslens.queries import evidence, normalise
+from crosslens.queries.normalise import DEFAULT_NORMALISER, NORMALISERS, Normaliser
+from crosslens.queries.scores import Part, Scores
+
+__all__ = ["MEANS", "Mean", "Part", "Scores", "fuse"]
 
 Key = TypeVar("Key", bound=Hashable)
 Mean = Literal["arithmetic", "geometric", "harmonic"]
 MEANS: tuple[Mean, ...] = get_args(Mean)
 
 
-@dataclass(frozen=True)
-class Part:
-    """What one leg adds to a document: ``raw`` score (None: it has none), ``normalised``, and ``weighted``.
+class Fused(Protocol[Key]):
+    """Totals by document, and each document's parts by leg."""
 
-    The arithmetic mean is the sum of the weighted parts.
-    """
+    @property
+    def totals(self) -> Mapping[Key, float]: ...
 
-    raw: float | None
-    normalised: float
-    weighted: float
-
-
-@dataclass(frozen=True)
-class Scores(Generic[Key]):
-    """The raw scores of a leg by document, and their ``floor``, the least score possible.
-
-    ``moments`` are mean and standard deviation of the query's score over the whole corpus, for `standardise`.
-    """
-
-    raw: Mapping[Key, float]
-    floor: float
-    moments: tuple[float, float] | None = None
+    def parts(self, key: Key) -> dict[str, Part]: ...
 
 
 def fuse(
     legs: Mapping[str, Scores[Key]],
     weights: Mapping[str, float],
     *,
-    normaliser: Normaliser = "theoretical-min-max",
+    normaliser: Normaliser = DEFAULT_NORMALISER,
     mean: Mean = "arithmetic",
 ) -> dict[Key, tuple[float, dict[str, Part]]]:
     """Each document's total and its part of every leg.
 
-    Weights are divided by their sum, so that totals compare between queries; a leg without a weight has 1. Means of
-    normalised scores n with weights w (source: OpenSearch's documentation, combination techniques):
+    "evidence", the default, is described in `crosslens.queries.evidence`; it has its own way to combine, and takes no
+    other mean. With the others, weights are divided by their sum, so that totals compare between queries; a leg without
+    a weight has 1. Means of normalised scores n with weights w (source: OpenSearch's documentation, combination
+    techniques):
 
         arithmetic  sum(w n) / sum(w)
         geometric   exp(sum(w ln n) / sum(w))
@@ -66,27 +55,56 @@ def fuse(
     Raises `QueryError` when a weight is negative or not finite, names no leg, or all are 0; for an unknown normaliser
     or mean; and for a mean of scores that may be negative.
     """
+    fused = fused_scores(legs, weights, normaliser=normaliser, mean=mean)
+    return {key: (total, fused.parts(key)) for key, total in fused.totals.items()}
+
+
+def fused_scores(
+    legs: Mapping[str, Scores[Key]], weights: Mapping[str, float], *, normaliser: Normaliser, mean: Mean
+) -> Fused[Key]:
+    """As `fuse`, the parts made when they are asked for."""
     if normaliser not in NORMALISERS:
         raise QueryError(f"unknown normaliser {normaliser!r}; one of {', '.join(NORMALISERS)}")
     if mean not in MEANS:
         raise QueryError(f"unknown mean {mean!r}; one of {', '.join(MEANS)}")
     if normaliser == "z-score" and mean != "arithmetic":
         raise QueryError(f"a {mean} mean needs scores that aren't negative, and z-score gives such")
+    if normaliser == "evidence" and mean != "arithmetic":
+        raise QueryError(f"a {mean} mean is of normalised scores, which evidence doesn't take; choose a normaliser")
     shares = _shares(list(legs), weights)
-    normalised = {
-        # Completed, a leg that found nothing has the floor's score everywhere; equal scores aren't matches there.
-        name: scores if any(raw > legs[name].floor for raw in legs[name].raw.values()) else dict.fromkeys(scores, 0.0)
-        for name, scores in _normalise(legs, normaliser).items()
-    }
-    absent = {name: normalise.missing(scores, normaliser) for name, scores in normalised.items()}
-    fused = {}
-    for key in dict.fromkeys(key for scores in normalised.values() for key in scores):
-        parts = {}
-        for name, scores in legs.items():
-            value = normalised[name].get(key, absent[name])
-            parts[name] = Part(scores.raw.get(key), value, value * shares[name])
-        fused[key] = (_mean([(shares[name], part.normalised) for name, part in parts.items()], mean), parts)
-    return fused
+    if normaliser == "evidence":
+        return evidence.Combined(legs, weights)
+    return _Averaged(legs, shares, normaliser, mean)
+
+
+class _Averaged(Generic[Key]):
+    """A mean of normalised scores."""
+
+    def __init__(
+        self, legs: Mapping[str, Scores[Key]], shares: Mapping[str, float], normaliser: Normaliser, mean: Mean
+    ):
+        self._legs, self._shares = legs, shares
+        self._normalised = {
+            # Completed, a leg that found nothing has the floor's score everywhere; equal scores aren't matches there.
+            name: scores
+            if any(raw > legs[name].floor for raw in legs[name].raw.values())
+            else dict.fromkeys(scores, 0.0)
+            for name, scores in _normalise(legs, normaliser).items()
+        }
+        self._absent = {name: normalise.missing(scores, normaliser) for name, scores in self._normalised.items()}
+        self.totals = {
+            key: _mean([(shares[name], self._value(name, key)) for name in legs], mean)
+            for key in dict.fromkeys(key for scores in self._normalised.values() for key in scores)
+        }
+
+    def _value(self, name: str, key: Key) -> float:
+        return self._normalised[name].get(key, self._absent[name])
+
+    def parts(self, key: Key) -> dict[str, Part]:
+        return {
+            name: Part(scores.raw.get(key), self._value(name, key), self._value(name, key) * self._shares[name])
+            for name, scores in self._legs.items()
+        }
 
 
 def _normalise(legs: Mapping[str, Scores[Key]], normaliser: Normaliser) -> dict[str, dict[Key, float]]:

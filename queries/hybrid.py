@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
@@ -24,9 +25,21 @@ from crosslens.ingest.fields import choose, read_mappings, usable_mappings
 from crosslens.ingest.images import ImageSource
 from crosslens.ingest.moments import MOMENTS_INDEX, Moments, moments_query, read_moments, vectors_of
 from crosslens.ingest.reading import VECTORS_LEFT_OUT_SINCE
+from crosslens.queries.analysis import Analysis
 from crosslens.queries.fusion import Mean
-from crosslens.queries.legs import Key, Leg, Query, keyword_leg, knn_leg, named, native_retrievers
-from crosslens.queries.normalise import Normaliser
+from crosslens.queries.legs import (
+    KEYWORD,
+    Key,
+    Leg,
+    keyword_leg,
+    knn_leg,
+    named,
+    native_retrievers,
+    words_query,
+)
+from crosslens.queries.normalise import DEFAULT_NORMALISER, Normaliser
+from crosslens.queries.probes import Query, fields_of, parted, places, probes_of, texts_of
+from crosslens.queries.scores import DEFAULT_WINDOW, Scores
 from crosslens.queries.search import (
     Aggregations,
     Fusion,
@@ -36,6 +49,7 @@ from crosslens.queries.search import (
     SearchResult,
     plan,
 )
+from crosslens.queries.sources import copies, words_of
 from crosslens.queries.terms import Terms, vectors
 
 if TYPE_CHECKING:
@@ -43,7 +57,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncHybridSearcher", "Hit", "HybridSearcher", "SearchResult"]
 _Number = TypeVar("_Number", int, float)
-DEFAULT_WINDOW = 100
 _LOG = logging.getLogger("crosslens")
 _MAX_WINDOW = 10_000
 # Searchers see a changed mapping at most this much later; `crosslens.ingest.migrate` waits for it.
@@ -51,6 +64,10 @@ MAPPING_TTL_S = 30.0
 _CONSISTENT_TRIES = 10
 _RESCORES_SINCE = (8, 18)
 _KEEP_ALIVE = "5m"
+# How a text is parted into words by the server, remembered for so many texts.
+_PARTED = 1_000
+_POOL = ThreadPoolExecutor(4, thread_name_prefix="crosslens-words")
+Text = tuple[str, tuple[str, ...]]
 
 
 class SearchOptions(TypedDict, total=False):
@@ -63,6 +80,7 @@ class SearchOptions(TypedDict, total=False):
     query: Query | None
     filter: Query | Sequence[Query] | None
     weights: Mapping[str, float] | None
+    sources: Mapping[str, str] | None
     legs: Sequence[str] | None
     normaliser: Normaliser | None
     mean: Mean
@@ -102,6 +120,9 @@ class _Seen:
     at: float
     settings: dict[str, Any] = field(default_factory=dict)
     moments: dict[str, Moments] | None = None
+    analysis: Analysis = field(default_factory=Analysis)
+    copies: dict[str, set[str]] = field(default_factory=dict)
+    parted: dict[Text, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,6 +142,11 @@ class _Request:
     page: str | Literal[True] | None
     false_alarm: float | None
     default_weights: bool
+
+    @property
+    def needs_words(self) -> bool:
+        """Whether it must be known what the keyword query could get at most."""
+        return self.fusion.needs_chances and (self.legs is None or KEYWORD in self.legs)
 
     @property
     def needs_moments(self) -> bool:
@@ -207,6 +233,7 @@ class _Searcher:
         query: Query | None = None,
         filter: Query | Sequence[Query] | None = None,
         weights: Mapping[str, float] | None = None,
+        sources: Mapping[str, str] | None = None,
         legs: Sequence[str] | None = None,
         normaliser: Normaliser | None = None,
         mean: Mean = "arithmetic",
@@ -244,10 +271,11 @@ class _Searcher:
             legs,
             Fusion(
                 dict(weights or {}),
-                normaliser or seen.settings.get("normaliser") or "theoretical-min-max",
+                normaliser or seen.settings.get("normaliser") or DEFAULT_NORMALISER,
                 mean,
                 min_score,
                 complete,
+                sources={**(seen.settings.get("sources") or {}), **(sources or {})},
             ),
             Presentation(source, tuple(fields), highlight, collapse),
             None if aggregations is None else Aggregations(aggregations, aggregate_over),
@@ -259,26 +287,65 @@ class _Searcher:
             weights is None,
         )
 
-    def _legs(self, seen: _Seen, request: _Request, liked: _Liked) -> list[Leg]:
-        terms, filters = request.terms, list(request.filters)
+    def _words(self, seen: _Seen, request: _Request, liked: _Liked) -> Query | None:
+        """What the keyword leg asks; None where it has nothing to ask."""
+        terms = request.terms
+        if request.query:
+            return request.query
+        if not seen.text_fields:
+            return None
+        if terms.words:
+            return words_query(terms.words, seen.text_fields)
+        if not terms.like:
+            return None
+        documents = [{"_index": index, "_id": id} for index, id in liked.keys]
+        return {
+            "more_like_this": {"fields": seen.text_fields, "like": documents, "min_term_freq": 1, "min_doc_freq": 1}
+        }
+
+    def _unparted(self, seen: _Seen, request: _Request, words: Query | None) -> list[Text]:
+        """The texts of which only the server can tell what their words are, and hasn't told yet."""
+        if words is None or not request.needs_words:
+            return []
+        texts = dict.fromkeys(texts_of(words))
+        return [text for text in texts if text not in seen.parted and seen.analysis.words(*text) is None]
+
+    def _keep_parted(self, seen: _Seen, text: Text, answer: Mapping[str, Any]) -> None:
+        if len(seen.parted) >= _PARTED:
+            seen.parted.clear()
+        found = parted(places(answer, seen.analysis.named(text[1])), text[0])
+        # An analyser that makes one token of the whole text, or none that tell their place, leaves it as it is.
+        seen.parted[text] = found or [text[0]]
+
+    def _keyword_leg(self, seen: _Seen, request: _Request, words: Query, filters: Sequence[Query]) -> Leg:
+        def split(text: str, fields: tuple[str, ...]) -> Sequence[str]:
+            known = seen.analysis.words(text, fields)
+            return seen.parted.get((text, fields), [text]) if known is None else known
+
+        probes = probes_of(words, split, filters) if request.needs_words else None
+        read = (fields_of(words) if request.query else None) or seen.text_fields
+        return keyword_leg(
+            words,
+            seen.text_fields,
+            window=self._window,
+            filters=filters,
+            reads=words_of(read, seen.copies),
+            probes=probes,
+        )
+
+    def _vectors(self, seen: _Seen, request: _Request, liked: _Liked) -> dict[str, list[float]]:
+        return vectors(request.terms, list(seen.fields.values()), self._encoders, liked.vectors)
+
+    def _legs(
+        self, seen: _Seen, request: _Request, liked: _Liked, words: Query | None, made: Mapping[str, list[float]]
+    ) -> list[Leg]:
+        filters = list(request.filters)
         if liked.keys:
             # What is to be found more of isn't itself a result.
             filters.append({"bool": {"must_not": [named(liked.keys)]}})
-        made = vectors(terms, list(seen.fields.values()), self._encoders, liked.vectors)
         legs = []
-        words: str | Query | None = request.query or terms.words or None
-        if words is None and terms.like and seen.text_fields:
-            documents = [{"_index": index, "_id": id} for index, id in liked.keys]
-            words = {
-                "more_like_this": {
-                    "fields": seen.text_fields,
-                    "like": documents,
-                    "min_term_freq": 1,
-                    "min_doc_freq": 1,
-                }
-            }
-        if words is not None and (seen.text_fields or request.query):
-            legs.append(keyword_leg(words, seen.text_fields, window=self._window, filters=filters))
+        if words is not None:
+            legs.append(self._keyword_leg(seen, request, words, filters))
         for name, vector in made.items():
             legs.append(
                 knn_leg(
@@ -299,8 +366,8 @@ class _Searcher:
             if seen.moments is not None and leg.kind == "knn" and request.needs_moments
         }
         weights = request.fusion.weights
-        if request.default_weights:
-            # As tuned; a search of other legs than it was tuned for takes what concerns it.
+        if request.default_weights and request.fusion.normaliser == seen.settings.get("normaliser"):
+            # As tuned, on the scale of the tuning; a search of other legs than those takes what concerns it.
             tuned = {leg.name: seen.settings.get("weights", {}).get(leg.name, 0.0) for leg in legs}
             weights = tuned if any(tuned.values()) else {}
         # Any of several legs can raise a false alarm, so each gets its share of the rate.
@@ -369,7 +436,12 @@ class _Searcher:
         self._seen = replace(seen, moments=found)
         return self._seen
 
-    def _see(self, mappings: Mapping[str, Mapping[str, Any]], version: tuple[int, ...]) -> _Seen:
+    def _see(
+        self,
+        mappings: Mapping[str, Mapping[str, Any]],
+        settings: Mapping[str, Mapping[str, Any]],
+        version: tuple[int, ...],
+    ) -> _Seen:
         """What the mappings say. Raises `MixedModelsError` in the moment in which several indices change models."""
         chosen = choose(self._index, mappings, self._wanted)
         if self._seen is None:
@@ -379,8 +451,24 @@ class _Searcher:
         own = dict.fromkeys(path for mapping in mappings.values() for path in contract.own_paths(mapping))
         known = dict.fromkeys(f for mapping in mappings.values() for f in contract.text_fields(mapping))
         text_fields = list(known) if self._wanted_text is None else list(self._wanted_text)
-        settings = next((found for each in mappings.values() if (found := contract.read_record(each).search)), {})
-        return _Seen(chosen, list(own), text_fields, list(mappings), version, time.monotonic(), settings)
+        chosen_by_owner = next(
+            (found for each in mappings.values() if (found := contract.read_record(each).search)), {}
+        )
+        held: dict[str, set[str]] = {}
+        for mapping in mappings.values():
+            for path, origins in copies(mapping).items():
+                held.setdefault(path, set()).update(origins)
+        return _Seen(
+            chosen,
+            list(own),
+            text_fields,
+            list(mappings),
+            version,
+            time.monotonic(),
+            chosen_by_owner,
+            analysis=Analysis.of(mappings, settings),
+            copies=held,
+        )
 
     def _kept_seeing(self, error: ModelError) -> _Seen:
         """The old state, after a change of model that this machine can't follow. Raises ``error`` if there is none."""
@@ -452,10 +540,12 @@ class HybridSearcher(_Searcher):
         ``collapse``: a field of whose values each comes once. ``size``: how many, within the window.
 
         How they are ranked:
-        ``weights`` by leg ("keyword", or a vector field's name), 1 where not given; ``legs``: only those named.
-        ``normaliser`` and ``mean`` as in `crosslens.queries.fusion.fuse`. Weights and normaliser that `crosslens tune`
-        noted in the index are the defaults. ``complete``: every document that one leg found gets its true score in the
-        others, in a second round trip; otherwise it takes the least from them.
+        ``weights`` by leg ("keyword", or a vector field's name); ``legs``: only those named. ``normaliser`` and
+        ``mean`` as in `crosslens.queries.fusion.fuse`: by default "evidence", whose totals behave like probabilities.
+        ``sources``: a name for what a leg reads, by leg, where legs read the same and the index doesn't tell, or tells
+        it otherwise (`crosslens.queries.sources`). Weights, sources and normaliser that `crosslens tune` noted in the
+        index are the defaults. ``complete``: the documents shown get their true scores in all legs, in a second round
+        trip, which also fetches them; by evidence that changes no ranking, by other normalisers it decides it.
         ``candidates`` and ``oversample`` as in `crosslens.queries.legs.knn_leg`, for all legs or by leg.
 
         What is returned:
@@ -469,11 +559,13 @@ class HybridSearcher(_Searcher):
         server says of a bad filter; `ImageError` when an image can't be read.
         """
         seen = self._current()
-        request = self._request(seen, text, **how)
+        return self._run(seen, self._request(seen, text, **how))
+
+    def _run(self, seen: _Seen, request: _Request) -> SearchResult:
         started = time.perf_counter()
         liked = self._liked(seen, request.terms.like, self._ask(self._liked_request(seen, request.terms.like)))
         seen = self._with_moments(seen, self._ask(self._moments_request(seen, request)))
-        legs = self._legs(seen, request, liked)
+        legs = self._legs_of(seen, request, liked)
         encoded = time.perf_counter()
         opened = None
         if request.page is True:
@@ -488,12 +580,42 @@ class HybridSearcher(_Searcher):
             result: SearchResult = end.value
         return self._finish(result, page, (started, encoded, time.perf_counter()))
 
+    def scores(
+        self, text: str | Sequence[str] | None = None, *, standardise: bool = False, **how: Unpack[SearchOptions]
+    ) -> dict[str, Scores[Key]]:
+        """What any normaliser would fuse, by leg: the completed scores of the window, and what evidence needs besides.
+
+        ``standardise`` asks for the corpus's moments too. Takes what `search` takes, and raises as it does.
+        """
+        how["normaliser"] = "standardise" if standardise else "theoretical-min-max"
+        how["size"], how["source"] = 0, False
+        seen = self._current()
+        request = self._request(seen, text, **how)
+        return self._run(seen, replace(request, fusion=replace(request.fusion, comparing=True))).scores
+
     def legs(self, text: str | Sequence[str] | None = None, **how: Unpack[SearchOptions]) -> list[Leg]:
         """The legs of a search, with their requests. Takes what `search` takes, and raises as it does."""
         seen = self._current()
         request = self._request(seen, text, **how)
         liked = self._liked(seen, request.terms.like, self._ask(self._liked_request(seen, request.terms.like)))
-        return self._legs(seen, request, liked)
+        return self._legs_of(seen, request, liked)
+
+    def _legs_of(self, seen: _Seen, request: _Request, liked: _Liked) -> list[Leg]:
+        words = self._words(seen, request, liked)
+        # The server parts the text while it is encoded.
+        asked = [(text, _POOL.submit(self._part, seen, text)) for text in self._unparted(seen, request, words)]
+        made = self._vectors(seen, request, liked)
+        for text, answer in asked:
+            self._keep_parted(seen, text, answer.result())
+        return self._legs(seen, request, liked, words, made)
+
+    def _part(self, seen: _Seen, text: Text) -> Mapping[str, Any]:
+        index, body = seen.analysis.question(*text)
+        try:
+            answer: Mapping[str, Any] = self._client.termvectors(index=index, body=body).body
+        except ApiError as error:
+            return _unasked(error)
+        return answer
 
     def to_body(self, text: str | Sequence[str] | None = None, **how: Unpack[SearchOptions]) -> dict[str, Any]:
         """Plain Elasticsearch requests for what `search` would look for, to send from anywhere.
@@ -526,13 +648,22 @@ class HybridSearcher(_Searcher):
         version = self._seen.version if self._seen else parse_version(self._client.info()["version"]["number"])
         for remaining in reversed(range(_CONSISTENT_TRIES)):
             try:
-                return self._see(read_mappings(self._client, self._index), version)
+                mappings = read_mappings(self._client, self._index)
+                return self._see(mappings, self._settings(), version)
             except MixedModelsError:
                 # A change of model reaches the indices of an alias one after the other.
                 if not remaining:
                     raise
                 time.sleep(0.1)
         raise AssertionError("the last try raises")
+
+    def _settings(self) -> dict[str, dict[str, Any]]:
+        """By index, the flat settings of its analysis; none where this user may not read them."""
+        try:
+            found = self._client.indices.get_settings(index=self._index, **_ANALYSIS_ONLY)
+        except ApiError as error:
+            return _unread(error)
+        return {name: entry["settings"] for name, entry in found.items()}
 
 
 class AsyncHybridSearcher(_Searcher):
@@ -558,7 +689,7 @@ class AsyncHybridSearcher(_Searcher):
         answers = await self._ask(self._liked_request(seen, request.terms.like))
         liked = self._liked(seen, request.terms.like, answers)
         seen = self._with_moments(seen, await self._ask(self._moments_request(seen, request)))
-        legs = await asyncio.to_thread(self._legs, seen, request, liked)
+        legs = await self._legs_of(seen, request, liked)
         encoded = time.perf_counter()
         opened = None
         if request.page is True:
@@ -572,6 +703,24 @@ class AsyncHybridSearcher(_Searcher):
         except StopIteration as end:
             result: SearchResult = end.value
         return self._finish(result, page, (started, encoded, time.perf_counter()))
+
+    async def _legs_of(self, seen: _Seen, request: _Request, liked: _Liked) -> list[Leg]:
+        words = self._words(seen, request, liked)
+        texts = self._unparted(seen, request, words)
+        made, *answers = await asyncio.gather(
+            asyncio.to_thread(self._vectors, seen, request, liked), *(self._part(seen, text) for text in texts)
+        )
+        for text, answer in zip(texts, answers, strict=True):
+            self._keep_parted(seen, text, answer)
+        return self._legs(seen, request, liked, words, made)
+
+    async def _part(self, seen: _Seen, text: Text) -> Mapping[str, Any]:
+        index, body = seen.analysis.question(*text)
+        try:
+            answer: Mapping[str, Any] = (await self._client.termvectors(index=index, body=body)).body
+        except ApiError as error:
+            return _unasked(error)
+        return answer
 
     async def _ask(self, searches: Sequence[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
         if not searches:
@@ -598,13 +747,42 @@ class AsyncHybridSearcher(_Searcher):
                 found = await self._client.indices.get_mapping(index=self._index, expand_wildcards="open")
             except NotFoundError as error:
                 raise QueryError(f"no index, alias or data stream is named {self._index!r}") from error
+            settings = await self._settings()
             try:
-                return await asyncio.to_thread(self._see, usable_mappings(self._index, found.body), version)
+                return await asyncio.to_thread(self._see, usable_mappings(self._index, found.body), settings, version)
             except MixedModelsError:
                 if not remaining:
                     raise
                 await asyncio.sleep(0.1)
         raise AssertionError("the last try raises")
+
+    async def _settings(self) -> dict[str, dict[str, Any]]:
+        try:
+            found = await self._client.indices.get_settings(index=self._index, **_ANALYSIS_ONLY)
+        except ApiError as error:
+            return _unread(error)
+        return {name: entry["settings"] for name, entry in found.items()}
+
+
+_ANALYSIS_ONLY: dict[str, Any] = {
+    "name": "index.analysis.*",
+    "flat_settings": True,
+    "expand_wildcards": "open",
+    "ignore_unavailable": True,
+}
+
+
+def _unread(error: ApiError) -> dict[str, dict[str, Any]]:
+    if error.status_code != 403:
+        raise refused(error) from error
+    _LOG.debug("the index's analysis can't be read, and is taken to be Elasticsearch's own: %s", error)
+    return {}
+
+
+def _unasked(error: ApiError) -> dict[str, Any]:
+    """A text that the server doesn't part stays whole: the ranking is then a little less sure of its words."""
+    _LOG.debug("the server doesn't tell a text's words: %s", error)
+    return {}
 
 
 def refused(error: ApiError) -> QueryError:

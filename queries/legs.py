@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from crosslens.errors import QueryError
-from crosslens.ingest.contract import VectorField
+from crosslens.ingest.contract import Modality, VectorField
+from crosslens.queries.probes import Probes, Query
+from crosslens.queries.sources import Reads
 
 Kind = Literal["keyword", "knn"]
-Query = dict[str, Any]
 Key = tuple[str, str]
 # Elasticsearch's own limit of num_candidates.
 _MAX_CANDIDATES = 10_000
@@ -39,7 +40,8 @@ class Leg:
 
     ``name`` is the vector field's, or "keyword". ``query`` is the ``query`` or the ``knn`` of a request. ``floor`` is
     the least raw score possible: 0 for BM25, -1 for a cosine. ``nested`` vectors are several a document; ``quantised``
-    ones are compared roughly unless rescored.
+    ones are compared roughly unless rescored. ``modality`` is what is compared with the query, ``reads`` the fields
+    that it comes from, and ``probes`` tell what a keyword query can get at most (None: not asked, or not to be told).
     """
 
     name: str
@@ -50,10 +52,27 @@ class Leg:
     filters: tuple[Query, ...] = ()
     nested: bool = False
     quantised: bool = False
+    modality: Modality = "text"
+    reads: Reads = frozenset()
+    probes: Probes | None = None
 
     def raw(self, score: float) -> float:
         """The leg's own scale: BM25 as it is; the cosine behind Elasticsearch's ``_score`` = (1 + cosine) / 2."""
         return score if self.kind == "keyword" else 2.0 * score - 1.0
+
+    @property
+    def exact(self) -> bool:
+        """Whether the scores of what it found are the true ones."""
+        return not self.quantised or "rescore_vector" in self.query
+
+    @property
+    def has_value(self) -> Query:
+        """A query that the documents meet which have a vector for the leg to compare."""
+        path: str = self.query["field"]
+        exists: Query = {"exists": {"field": path}}
+        if not self.nested:
+            return exists
+        return {"nested": {"path": path.rpartition(".")[0], "query": exists, "ignore_unmapped": True}}
 
     @property
     def request(self) -> dict[str, Any]:
@@ -93,16 +112,29 @@ class Leg:
         return {k: v for k, v in inner[0]["_source"].items() if k in _TOLD} if inner else None
 
 
-def keyword_leg(query: str | Query, fields: Sequence[str], *, window: int, filters: Sequence[Query]) -> Leg:
-    """BM25: any Elasticsearch query, or a text over ``fields``, each document by its best field, any word may match.
+def words_query(text: str, fields: Sequence[str]) -> Query:
+    """A text over ``fields``: each document by its best field, any word may match.
 
-    Raises `QueryError` for a text without fields.
+    Raises `QueryError` where there is no field.
     """
+    if not fields:
+        raise QueryError("the index has no text field to search by keyword; leave the keyword leg out")
+    return {"multi_match": {"query": text, "fields": list(fields), "type": "best_fields", "operator": "or"}}
+
+
+def keyword_leg(
+    query: str | Query,
+    fields: Sequence[str],
+    *,
+    window: int,
+    filters: Sequence[Query],
+    reads: Reads = frozenset(),
+    probes: Probes | None = None,
+) -> Leg:
+    """BM25: any Elasticsearch query, or a text as in `words_query`, which says what it raises."""
     if isinstance(query, str):
-        if not fields:
-            raise QueryError("the index has no text field to search by keyword; leave the keyword leg out")
-        query = {"multi_match": {"query": query, "fields": list(fields), "type": "best_fields", "operator": "or"}}
-    return Leg(KEYWORD, "keyword", query, window, 0.0, tuple(filters))
+        query = words_query(query, fields)
+    return Leg(KEYWORD, "keyword", query, window, 0.0, tuple(filters), reads=reads, probes=probes)
 
 
 def knn_leg(
@@ -131,7 +163,8 @@ def knn_leg(
         knn["rescore_vector"] = {"oversample": oversample}
     if field.each:
         knn["inner_hits"] = {"name": _INNER, "size": 1, "_source": [f"{field.path}.{name}" for name in _TOLD]}
-    return Leg(field.field, "knn", knn, window, -1.0, tuple(filters), field.each, quantised)
+    reads = frozenset((field.modality, source) for source in field.sources)
+    return Leg(field.field, "knn", knn, window, -1.0, tuple(filters), field.each, quantised, field.modality, reads)
 
 
 def _bare(size: int) -> dict[str, Any]:

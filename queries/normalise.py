@@ -1,7 +1,8 @@
 """Normalisers: the raw scores of one leg on a scale that other legs share.
 
 A leg's raw scores are BM25 or cosines, by document. Each function says its formula and source, its range, and what
-happens for one hit, equal scores, and negative ones. What a document gets that the leg has no score for, `missing`
+happens for one hit, equal scores, and negative ones. "evidence" is no such scale of a single leg: see
+`crosslens.queries.evidence`. What a document gets that the leg has no score for, `missing`
 says. None of them depends on how many results are asked for, only on the window.
 """
 
@@ -12,8 +13,9 @@ from collections.abc import Hashable, Mapping
 from typing import Literal, TypeVar, get_args
 
 Key = TypeVar("Key", bound=Hashable)
-Normaliser = Literal["theoretical-min-max", "min-max", "z-score", "l2", "rank", "standardise"]
+Normaliser = Literal["evidence", "theoretical-min-max", "min-max", "z-score", "l2", "rank", "standardise"]
 NORMALISERS: tuple[Normaliser, ...] = get_args(Normaliser)
+DEFAULT_NORMALISER: Normaliser = "evidence"
 RANK_CONSTANT = 60
 
 

@@ -8,15 +8,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from crosslens.errors import ImageError
 from crosslens.ingest.contract import VectorField
 from crosslens.ingest.documents import inputs
 from crosslens.ingest.images import open_image
 from crosslens.ingest.sources import ImageReader
 from crosslens.queries.hybrid import Hit, SearchResult
-from crosslens.queries.table import title_of
+from crosslens.queries.table import title_of, why
+from crosslens.queries.templating import template
 
 _THUMBNAIL = 192
 # Distinguishable with the common colour-vision deficiencies (Okabe and Ito's palette).
@@ -41,7 +40,7 @@ def write_page(
     image_fields = [field for field in fields if field.modality == "image"]
     legs = list(dict.fromkeys(leg for _, result in results for leg in result.legs))
     colours = {leg: _COLOURS[i % len(_COLOURS)] for i, leg in enumerate(legs)}
-    page = _template().render(
+    page = template("page.html").render(
         heading=heading,
         intro=intro,
         colours=colours,
@@ -56,7 +55,7 @@ def write_page(
 
 
 def _hit(hit: Hit, image_fields: Sequence[VectorField], images: ImageReader) -> dict[str, Any]:
-    picture, why = None, "no picture"
+    picture, blank = None, "no picture"
     for field in image_fields:
         # Of several images the one that matched is shown.
         values = inputs(hit.source, field)
@@ -68,12 +67,20 @@ def _hit(hit: Hit, image_fields: Sequence[VectorField], images: ImageReader) -> 
             picture = _thumbnail(images.read(reference))
             break
         except ImageError as error:
-            why = str(error)
+            blank = str(error)
     parts = [
         {"leg": leg, "raw": part.raw, "weighted": part.weighted, "width": f"{part.weighted * 100:.1f}%"}
         for leg, part in hit.parts.items()
     ]
-    return {"title": title_of(hit), "id": hit.id, "score": hit.score, "picture": picture, "why": why, "parts": parts}
+    return {
+        "title": title_of(hit),
+        "id": hit.id,
+        "score": hit.score,
+        "picture": picture,
+        "blank": blank,
+        "why": why(hit),
+        "parts": parts,
+    }
 
 
 def _thumbnail(data: bytes) -> str:
@@ -82,10 +89,3 @@ def _thumbnail(data: bytes) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, "WEBP", quality=82)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _template() -> Any:
-    environment = Environment(
-        loader=PackageLoader("crosslens.queries", "templates"), autoescape=True, undefined=StrictUndefined
-    )
-    return environment.get_template("page.html")

@@ -6,15 +6,17 @@ waits and the one that doesn't (`crosslens.queries.hybrid`) run the same search.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from crosslens.client import reason
 from crosslens.errors import QueryError
-from crosslens.queries.fusion import Mean, Part, Scores, fuse
+from crosslens.queries.explaining import explain
+from crosslens.queries.fusion import Mean, Part, Scores, fused_scores
 from crosslens.queries.legs import KEYWORD, PART, Key, Leg, named
-from crosslens.queries.normalise import Normaliser
+from crosslens.queries.normalise import DEFAULT_NORMALISER, Normaliser
+from crosslens.queries.sources import assign
 
 Search = tuple[str, dict[str, Any]]
 Plan = Generator[list[Search], list[dict[str, Any]], "SearchResult"]
@@ -22,8 +24,9 @@ Plan = Generator[list[Search], list[dict[str, Any]], "SearchResult"]
 
 @dataclass(frozen=True)
 class Hit:
-    """One result: ``score`` 0..1 is the mean of the ``parts``, one for each leg of the search.
+    """One result: ``score`` 0..1 is the sum of the ``parts``, one for each leg of the search (or another mean of them).
 
+    ``explanation`` says in words why it ranks where it does, a sentence for each leg, by the normaliser "evidence".
     ``matched`` tells, by leg, which value of a field with a vector for each value came nearest: its ``position`` among
     the document's values, and an image's ``reference``. ``fields`` and ``highlight`` are Elasticsearch's.
     """
@@ -36,6 +39,11 @@ class Hit:
     matched: dict[str, dict[str, Any]] = field(default_factory=dict)
     fields: dict[str, list[Any]] = field(default_factory=dict)
     highlight: dict[str, list[str]] = field(default_factory=dict)
+    explanation: list[str] = field(default_factory=list)
+
+
+# From here on the best document is more likely an answer than chance: fewer than one would do as well by it.
+_ANSWERED = 0.5
 
 
 @dataclass(frozen=True)
@@ -44,8 +52,9 @@ class SearchResult:
 
     Times in milliseconds; ``profile`` has the server's own time of each leg and of the completion. ``next`` continues
     a search by pages (None: the window is at its end). ``noise`` has, by vector leg, the standardised cosine ``z`` of
-    its best document, and the ``floor`` that chance exceeds at the rate asked for. ``scores`` are what was fused: every
-    leg's raw scores of all documents of the window.
+    its best document, and the ``floor`` that chance exceeds at the rate asked for. ``sources`` names, by leg, what it
+    reads (see `crosslens.queries.sources`). ``best`` is the greatest total found, before ``min_score``. ``scores`` are
+    what was fused: every leg's raw scores of all documents of the window.
     """
 
     hits: list[Hit]
@@ -57,12 +66,30 @@ class SearchResult:
     profile: dict[str, float] = field(default_factory=dict)
     next: str | None = None
     noise: dict[str, dict[str, float]] = field(default_factory=dict)
+    normaliser: Normaliser = DEFAULT_NORMALISER
+    min_score: float | None = None
+    sources: dict[str, str] = field(default_factory=dict)
+    best: float = 0.0
     scores: dict[str, Scores[Key]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def answered(self) -> bool | None:
-        """Whether any vector leg's best document stands out of the noise; None when that wasn't asked."""
-        return any(each["z"] > each["floor"] for each in self.noise.values()) if self.noise else None
+        """Whether the index answers the query.
+
+        With a false-alarm rate: whether any vector leg's best document stands out of the noise. Else, by the normaliser
+        "evidence": whether the best document reaches ``min_score``, or, where none is given, 0.5, at which fewer than
+        one document would do as well by chance. None by other normalisers, whose totals tell nothing of it.
+        """
+        if self.noise:
+            return any(each["z"] > each["floor"] for each in self.noise.values())
+        if self.normaliser != "evidence":
+            return None
+        return self.best >= (_ANSWERED if self.min_score is None else self.min_score) and self.best > 0
+
+    def _repr_html_(self) -> str:
+        from crosslens.queries.notebook import as_html
+
+        return as_html(self)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionaries and lists, for JSON."""
@@ -91,18 +118,39 @@ class Presentation:
             body["highlight"] = dict(self.highlight)
         return body
 
+    @property
+    def needed(self) -> bool:
+        """Whether anything of the documents is asked for, besides what they are called."""
+        return self.source is not False or bool(self.fields or self.highlight)
+
 
 @dataclass(frozen=True)
 class Fusion:
-    """How the legs become one list; by leg, ``moments`` for "standardise", and noise ``floors``."""
+    """How the legs become one list; by leg, ``moments`` for "standardise", and noise ``floors``.
+
+    ``sources`` say otherwise than `crosslens.queries.sources` which legs read the same. ``comparing`` asks for what any
+    normaliser needs, whichever this one is.
+    """
 
     weights: Mapping[str, float] = field(default_factory=dict)
-    normaliser: Normaliser = "theoretical-min-max"
+    normaliser: Normaliser = DEFAULT_NORMALISER
     mean: Mean = "arithmetic"
     min_score: float | None = None
     complete: bool = True
     moments: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     floors: Mapping[str, float] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    comparing: bool = False
+
+    @property
+    def by_evidence(self) -> bool:
+        """Whether the ranking is known from the legs' own windows, without completed scores."""
+        return self.normaliser == "evidence"
+
+    @property
+    def needs_chances(self) -> bool:
+        """Whether the words' probes are asked for, and which documents lack a vector."""
+        return self.by_evidence or self.comparing
 
 
 @dataclass(frozen=True)
@@ -111,6 +159,175 @@ class Aggregations:
 
     body: Mapping[str, Any]
     over: Literal["keyword", "window"] = "keyword"
+
+
+@dataclass
+class _Windows:
+    """What the first round trip tells: by leg, raw scores, what it can get at most, and what has nothing for it."""
+
+    raw: dict[str, dict[Key, float]]
+    matched: dict[Key, dict[str, dict[str, Any]]]
+    attainable: dict[str, float]
+    lacks: dict[str, set[Key]]
+    documents: dict[Key, Mapping[str, Any]]
+    aggregated: dict[str, Any]
+    profile: dict[str, float]
+
+    @property
+    def keys(self) -> list[Key]:
+        return list(dict.fromkeys(key for scores in self.raw.values() for key in scores))
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """One search: what the steps below share."""
+
+    index: str
+    legs: Sequence[Leg]
+    fusion: Fusion
+    presentation: Presentation
+    shown: Mapping[str, Any]
+    sources: Mapping[str, str]
+    aggregations: Aggregations | None
+    rescore: bool
+    pit: str | None
+
+    def search(self, body: Mapping[str, Any]) -> Search:
+        if self.pit:
+            return self.index, {**body, "pit": {"id": self.pit, "keep_alive": "5m"}}
+        return self.index, dict(body)
+
+    @property
+    def over_window(self) -> bool:
+        return self.aggregations is not None and self.aggregations.over == "window"
+
+    def windows(self) -> Generator[list[Search], list[dict[str, Any]], _Windows]:
+        """The legs' own windows, and what a fusion by evidence needs besides, in one round trip."""
+        first = [self.search(self._leg(leg)) for leg in self.legs]
+        owners = [leg for leg in self.legs if self.fusion.needs_chances and leg.probes is not None]
+        for leg in owners:
+            first += [self.search(body) for body in leg.probes.searches]  # type: ignore[union-attr]
+        everything = yield first
+        names = [leg.name for leg in self.legs]
+        answers = checked(everything[: len(names)], names)
+        raw, matched = _scores(self.legs, answers)
+        attainable: dict[str, float] = {}
+        place = len(names)
+        for leg in owners:
+            assert leg.probes is not None
+            told = everything[place : place + len(leg.probes.searches)]
+            place += len(leg.probes.searches)
+            # A word that the server refuses to look for alone leaves the query as one of which that can't be told.
+            if not any("error" in each or each["_shards"]["failed"] for each in told):
+                most = leg.probes.attainable(told, max(raw[leg.name].values(), default=0.0))
+                if most is not None:
+                    attainable[leg.name] = most
+        telling = not self.fusion.complete or (self.fusion.by_evidence and self.presentation.collapse)
+        return _Windows(
+            raw,
+            matched,
+            attainable,
+            _lacking(self.legs, self._siblings, answers),
+            _documents(answers) if telling else {},
+            next((a["aggregations"] for a in answers if "aggregations" in a), {}),
+            {name: float(answer["took"]) for name, answer in zip(names, answers, strict=True)},
+        )
+
+    def _leg(self, leg: Leg) -> dict[str, Any]:
+        body = leg.request
+        if not self.fusion.complete:
+            body = {**body, **self.shown}
+        elif self.presentation.collapse and self.fusion.by_evidence:
+            body = {**body, "fields": [self.presentation.collapse]}
+        if self.aggregations and self.aggregations.over == "keyword" and leg.kind == "keyword":
+            body = {**body, "aggs": dict(self.aggregations.body)}
+        siblings = self._siblings(leg)
+        if siblings:
+            # It filters nothing: what of it a document meets comes back with the hit.
+            told = [{"bool": {"must": [other.has_value], "_name": _HAS + other.name}} for other in siblings]
+            body["post_filter"] = {"bool": {"should": [{"match_all": {}}, *told]}}
+        return body
+
+    def _siblings(self, leg: Leg) -> list[Leg]:
+        """The vector legs of the same source: a document that lacks their vector isn't judged by them."""
+        if not self.fusion.needs_chances:
+            return []
+        return [
+            other
+            for other in self.legs
+            if other is not leg and other.kind == "knn" and self.sources[other.name] == self.sources[leg.name]
+        ]
+
+    def completed(
+        self, windows: _Windows, keys: Sequence[Key], *, scoring: bool
+    ) -> Generator[list[Search], list[dict[str, Any]], tuple[set[Key], dict[str, dict[Key, float]]]]:
+        """Which of ``keys`` are still there, and with ``scoring`` every leg's true scores of them.
+
+        The documents are put into ``windows``. In one round trip, with the aggregations over the window where they are
+        asked for and not there yet.
+        """
+        second: list[Search] = []
+        names: list[str] = []
+        aggregating = self.over_window and not windows.aggregated
+        if aggregating and self.aggregations is not None:
+            body = {"query": named(windows.keys), "size": 0, "aggs": dict(self.aggregations.body)}
+            second.append(self.search(body))
+            names.append("aggregations")
+        presenting = range(0, len(keys), PART)
+        keyword = next((leg for leg in self.legs if leg.kind == "keyword"), None)
+        for start in presenting:
+            part = keys[start : start + PART]
+            # The keyword query scores, and marks the words that highlighting shows.
+            query = {"filter": [named(part)], **({"should": [keyword.query]} if keyword else {})}
+            shown = {"query": {"bool": query}, "size": len(part), "track_total_hits": False, **self.shown}
+            second.append(self.search(shown))
+            names.append("completion")
+        owners: list[Leg] = []
+        for leg in self.legs if scoring and keys else ():
+            if leg.kind == "knn":
+                for body in leg.completions(keys, rescore=self.rescore):
+                    second.append(self.search(body))
+                    owners.append(leg)
+        names += [f"completion of {leg.name}" for leg in owners]
+        if not second:
+            return set(), {}
+        answers = checked((yield second), names)
+        took = float(sum(answer["took"] for answer in answers))
+        windows.profile["completion"] = windows.profile.get("completion", 0.0) + took
+        if aggregating:
+            windows.aggregated = answers.pop(0).get("aggregations", {})
+        documents = _documents(answers[: len(presenting)])
+        windows.documents.update(documents)
+        raw: dict[str, dict[Key, float]] = {leg.name: {} for leg in self.legs}
+        if keyword is not None:
+            raw[keyword.name] = {key: float(hit["_score"] or 0.0) for key, hit in documents.items()}
+        again, told = _scores(owners, answers[len(presenting) :])
+        for name, scores in again.items():
+            raw[name] = {key: score for key, score in scores.items() if key in documents}
+        for key, values in told.items():
+            windows.matched.setdefault(key, {}).update(values)
+        return set(documents), raw
+
+    def by_leg(self, windows: _Windows, raw: Mapping[str, Mapping[Key, float]]) -> dict[str, Scores[Key]]:
+        """What is fused, of the ``raw`` scores by leg."""
+        return {
+            leg.name: Scores(
+                raw[leg.name],
+                leg.floor,
+                self.fusion.moments.get(leg.name),
+                windows.raw[leg.name],
+                leg.window,
+                windows.attainable.get(leg.name),
+                windows.lacks.get(leg.name, frozenset()),
+                self.sources[leg.name],
+            )
+            for leg in self.legs
+        }
+
+
+_HAS = "crosslens has "
+_Best = list[tuple[Key, float]]
+_Shown = list[tuple[Key, float, dict[str, Part]]]
 
 
 def plan(
@@ -126,100 +343,135 @@ def plan(
     rescore: bool = True,
     pit: str | None = None,
 ) -> Plan:
-    """The steps of a search: two round trips with completion, one without (two if the window is aggregated).
+    """The steps of a search, in two round trips at most.
+
+    By evidence the first trip decides the ranking, and the second one brings what is shown: the documents, and their
+    true scores in every leg. It is left out where nothing of that is missing. By the other normalisers the second trip
+    completes the whole window, which decides the ranking. Without completion there is one trip (two if the window is
+    aggregated).
 
     ``offset`` leaves that many of the best out; ``pit`` is a point in time to search. Raises `QueryError` for weights,
-    normalisers and the like that make no sense, and for answers that are errors.
+    sources, normalisers and the like that make no sense, and for answers that are errors.
     """
-    shown = presentation.body(own_paths)
-
-    def search(body: Mapping[str, Any]) -> Search:
-        return (index, {**body, "pit": {"id": pit, "keep_alive": "5m"}}) if pit else (index, dict(body))
-
-    first = []
-    for leg in legs:
-        body = leg.request if fusion.complete else {**leg.request, **shown}
-        if aggregations and aggregations.over == "keyword" and leg.kind == "keyword":
-            body = {**body, "aggs": dict(aggregations.body)}
-        first.append(search(body))
+    steps = _Steps(
+        index,
+        legs,
+        fusion,
+        presentation,
+        presentation.body(own_paths),
+        assign({leg.name: leg.reads for leg in legs}, fusion.sources),
+        aggregations,
+        rescore,
+        pit,
+    )
     if aggregations and aggregations.over == "keyword" and KEYWORD not in [leg.name for leg in legs]:
         raise QueryError('this search has no keyword leg to aggregate over; aggregate over the "window"')
-    answers = checked((yield first), [leg.name for leg in legs])
-    profile = {leg.name: float(answer["took"]) for leg, answer in zip(legs, answers, strict=True)}
-    raw, matched = _scores(legs, answers)
-    documents = {} if fusion.complete else _documents(answers)
-    aggregated: dict[str, Any] = next((a["aggregations"] for a in answers if "aggregations" in a), {})
-    keys = list(dict.fromkeys(key for scores in raw.values() for key in scores))
-    over_window = aggregations is not None and aggregations.over == "window"
-    if keys and (fusion.complete or over_window):
-        keyword = next((leg for leg in legs if leg.kind == "keyword"), None)
-        second: list[Search] = []
-        names: list[str] = []
-        if over_window and aggregations is not None:
-            second.append(search({"query": named(keys), "size": 0, "aggs": dict(aggregations.body)}))
-            names.append("aggregations")
-        presenting = range(0, len(keys), PART) if fusion.complete else range(0)
-        for start in presenting:
-            part = keys[start : start + PART]
-            # The keyword query scores, and marks the words that highlighting shows.
-            query = {"filter": [named(part)], **({"should": [keyword.query]} if keyword else {})}
-            second.append(search({"query": {"bool": query}, "size": len(part), "track_total_hits": False, **shown}))
-            names.append("completion")
-        owners: list[Leg] = []
-        for leg in legs if fusion.complete else ():
-            if leg.kind == "knn":
-                for body in leg.completions(keys, rescore=rescore):
-                    second.append(search(body))
-                    owners.append(leg)
-        names += [f"completion of {leg.name}" for leg in owners]
-        completed = checked((yield second), names)
-        profile["completion"] = float(sum(answer["took"] for answer in completed))
-        if over_window:
-            aggregated = completed.pop(0).get("aggregations", {})
-        if fusion.complete:
-            documents = _documents(completed[: len(presenting)])
-            # A document that was deleted between the two is no result.
-            keys = [key for key in keys if key in documents]
-            raw = {leg.name: {} for leg in legs}
-            if keyword is not None:
-                raw[keyword.name] = {key: float(documents[key]["_score"] or 0.0) for key in keys}
-            again, told = _scores(owners, completed[len(presenting) :])
-            for name, scores in again.items():
-                raw[name] = {key: score for key, score in scores.items() if key in documents}
-            for key, values in told.items():
-                matched.setdefault(key, {}).update(values)
-    kept = set(keys)
-    by_leg = {
-        leg.name: Scores(
-            {key: score for key, score in raw[leg.name].items() if key in kept}, leg.floor, fusion.moments.get(leg.name)
-        )
-        for leg in legs
-    }
-    fused = fuse(by_leg, fusion.weights, normaliser=fusion.normaliser, mean=fusion.mean)
+    windows = yield from steps.windows()
+    keys = windows.keys
+    raw: Mapping[str, Mapping[Key, float]] = windows.raw
+    if keys and fusion.complete and not fusion.by_evidence:
+        # A document that was deleted between the two trips is no result.
+        kept, raw = yield from steps.completed(windows, keys, scoring=True)
+        windows.raw = {
+            name: {key: s for key, s in scores.items() if key in kept} for name, scores in windows.raw.items()
+        }
+    by_leg = steps.by_leg(windows, raw)
+    fused = fused_scores(by_leg, fusion.weights, normaliser=fusion.normaliser, mean=fusion.mean)
     # Equal totals are ordered by index and id, so that the same search always gives the same list.
-    best = sorted(fused.items(), key=lambda item: (-item[1][0], item[0]))
+    best: _Best = sorted(fused.totals.items(), key=lambda item: (-item[1], item[0]))
+    greatest = best[0][1] if best else 0.0
     if fusion.min_score is not None:
-        best = [item for item in best if item[1][0] >= fusion.min_score]
+        best = [item for item in best if item[1] >= fusion.min_score]
     if presentation.collapse:
-        best = _collapsed(best, documents, presentation.collapse)
-    hits = [
-        _hit(key, total, parts, documents.get(key, {}), matched.get(key, {}), presentation)
-        for key, (total, parts) in best[offset : offset + size]
-    ]
+        best = _collapsed(best, windows.documents, presentation.collapse)
+    gone = 0
+    if fusion.by_evidence and fusion.complete:
+        shown, gone = yield from _shown(steps, windows, best, fused.parts, offset, size)
+    else:
+        shown = [(key, total, fused.parts(key)) for key, total in best[offset : offset + size]]
+    if steps.over_window and keys and not windows.aggregated:
+        yield from steps.completed(windows, (), scoring=False)
+    modalities = {leg.name: leg.modality if leg.kind == "knn" else None for leg in legs}
+    depth = max((leg.window for leg in legs), default=0)
     noise = {}
     for name, floor in fusion.floors.items():
         mean, deviation = fusion.moments[name]
         if by_leg[name].raw and deviation > 0:
             noise[name] = {"z": (max(by_leg[name].raw.values()) - mean) / deviation, "floor": floor}
     return SearchResult(
-        hits,
+        [
+            _hit(
+                key,
+                total,
+                parts,
+                windows.documents.get(key, {}),
+                windows.matched.get(key, {}),
+                presentation,
+                explain(parts, modalities, depth),
+            )
+            for key, total, parts in shown
+        ],
         [leg.name for leg in legs],
-        len(best),
-        aggregations=aggregated,
-        profile=profile,
+        len(best) - gone,
+        aggregations=windows.aggregated,
+        profile=windows.profile,
         noise=noise,
+        normaliser=fusion.normaliser,
+        min_score=fusion.min_score,
+        sources=dict(steps.sources),
+        best=greatest,
         scores=by_leg,
     )
+
+
+def _shown(
+    steps: _Steps, windows: _Windows, best: _Best, parts_of: Callable[[Key], dict[str, Part]], offset: int, size: int
+) -> Generator[list[Search], list[dict[str, Any]], tuple[_Shown, int]]:
+    """The documents to show with their true scores, and how many of the better ones were gone since they were found.
+
+    The place of one that is gone is taken by the next.
+    """
+    shown: _Shown = []
+    place, gone = offset, 0
+    while len(shown) < size and place < len(best):
+        wanted = best[place : place + size - len(shown)]
+        place += len(wanted)
+        keys = [key for key, _ in wanted]
+        scoring = any(not leg.exact or any(key not in windows.raw[leg.name] for key in keys) for leg in steps.legs)
+        if not scoring and not steps.presentation.needed:
+            shown += [(key, total, parts_of(key)) for key, total in wanted]
+            continue
+        there, raw = yield from steps.completed(windows, keys, scoring=scoring)
+        for key, total in wanted:
+            if key not in there:
+                gone += 1
+                continue
+            parts = parts_of(key)
+            if scoring:
+                parts = {name: _told(part, raw[name].get(key)) for name, part in parts.items()}
+            shown.append((key, total, parts))
+    return shown, gone
+
+
+def _told(part: Part, raw: float | None) -> Part:
+    """The part with its true score; a vector leg that has none of a document has nothing of it to compare."""
+    return replace(part, raw=raw, lacking=raw is None)
+
+
+def _lacking(
+    legs: Sequence[Leg], siblings: Callable[[Leg], Sequence[Leg]], answers: Sequence[Mapping[str, Any]]
+) -> dict[str, set[Key]]:
+    """By vector leg, the documents that another leg of its source found and that have no vector for it."""
+    lacks: dict[str, set[Key]] = {}
+    for leg, answer in zip(legs, answers, strict=True):
+        for other in siblings(leg):
+            has = _HAS + other.name
+            lacks.setdefault(other.name, set()).update(
+                (hit["_index"], hit["_id"])
+                for hit in answer["hits"]["hits"]
+                if has not in hit.get("matched_queries", ())
+            )
+    return lacks
 
 
 def checked(answers: Sequence[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
@@ -253,17 +505,15 @@ def _documents(answers: Sequence[Mapping[str, Any]]) -> dict[Key, Mapping[str, A
     return {(hit["_index"], hit["_id"]): hit for answer in answers for hit in answer["hits"]["hits"]}
 
 
-def _collapsed(
-    best: Sequence[tuple[Key, tuple[float, dict[str, Part]]]], documents: Mapping[Key, Mapping[str, Any]], name: str
-) -> list[tuple[Key, tuple[float, dict[str, Part]]]]:
+def _collapsed(best: _Best, documents: Mapping[Key, Mapping[str, Any]], name: str) -> _Best:
     """The best document of each value of a field; documents without a value all stay."""
     seen: set[str] = set()
     kept = []
-    for key, item in best:
+    for key, total in best:
         values = documents.get(key, {}).get("fields", {}).get(name)
         value = None if not values else repr(values[0])
         if value is None or value not in seen:
-            kept.append((key, item))
+            kept.append((key, total))
         if value is not None:
             seen.add(value)
     return kept
@@ -276,12 +526,12 @@ def _hit(
     document: Mapping[str, Any],
     matched: dict[str, dict[str, Any]],
     presentation: Presentation,
+    explanation: list[str],
 ) -> Hit:
     fields = {
         name: values
         for name, values in document.get("fields", {}).items()
         if presentation.fields or name != presentation.collapse
     }
-    return Hit(
-        key[0], key[1], total, parts, document.get("_source") or {}, matched, fields, document.get("highlight") or {}
-    )
+    source, highlight = document.get("_source") or {}, document.get("highlight") or {}
+    return Hit(key[0], key[1], total, parts, source, matched, fields, highlight, explanation)

@@ -39,11 +39,18 @@ def result_table(result: SearchResult, title: str) -> Table:
 
 
 def _document(hit: Hit) -> Text:
-    """What the document is called, and which of its several images matched."""
+    """What the document is called, which of its several images matched, and why it is where it is."""
     text = Text(title_of(hit))
     for leg, value in hit.matched.items():
         text.append(f"\n{leg}: {value.get('reference', 'no. ' + str(value['position']))}", style="dim")
+    if hit.explanation:
+        text.append(f"\n{why(hit)}", style="dim")
     return text
+
+
+def why(hit: Hit) -> str:
+    """The hit's explanation in one sentence; empty where it has none."""
+    return "; ".join(hit.explanation)
 
 
 def side_by_side(

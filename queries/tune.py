@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from crosslens.errors import QueryError
 from crosslens.queries.evaluate import MEASURES, Collected, Measured, interval, measure, paired_p, ranked
-from crosslens.queries.fusion import fuse
-from crosslens.queries.normalise import Normaliser
+from crosslens.queries.evidence import default_weights, evidences
+from crosslens.queries.fusion import Scores, fuse
+from crosslens.queries.legs import Key
+from crosslens.queries.normalise import DEFAULT_NORMALISER, Normaliser
 
 LEAST_QUERIES = 20
 _FOLDS = 5
@@ -41,7 +43,8 @@ class Tuned:
     """The choice on all queries; ``expected`` is what choosing so is worth on queries it wasn't chosen by.
 
     ``single`` is the best leg alone, chosen in the same way; ``p`` of the difference. ``worthwhile`` says whether
-    fusing beats it.
+    fusing beats it. ``untuned`` is the default search, of which nothing is chosen, and ``former`` the default until
+    release 0.3 (theoretical-min-max, legs weighed alike); ``p_untuned`` is of the difference to ``untuned``.
     """
 
     choice: Choice
@@ -49,6 +52,14 @@ class Tuned:
     single_leg: str
     single: Measured
     p: float
+    untuned: Measured
+    former: Measured
+    p_untuned: float
+
+    @property
+    def better_than_untuned(self) -> bool:
+        """Whether the choice is better than the default search, beyond chance."""
+        return self.expected.mean(_KEY) > self.untuned.mean(_KEY) and self.p_untuned < _SIGNIFICANT
 
     @property
     def worthwhile(self) -> bool:
@@ -86,6 +97,8 @@ def tune(
     judged = [each.judged for each in collected]
     legs = list(dict.fromkeys(name for each in collected for name in each.legs))
     candidates = list(choices(legs, normalisers))
+    if DEFAULT_NORMALISER in normalisers:
+        candidates.append(_default(collected, legs))
     # The plainest first, so that among equal ones it is taken.
     candidates.sort(key=lambda c: sum((weight - 1 / len(legs)) ** 2 for _, weight in c.weights))
     values = np.empty((len(candidates), len(collected)))
@@ -101,13 +114,25 @@ def tune(
     best_alone = max(alone, key=lambda i: values[i].mean())
     expected = measure("tuned", ranked(collected, dict(candidates[best].weights), candidates[best].normaliser), judged)
     single = measure("best leg", ranked(collected, dict(candidates[best_alone].weights)), judged)
+    untuned = measure("untuned", ranked(collected, {}), judged)
     return Tuned(
         candidates[best],
         _unseen(expected, unseen),
         str(candidates[best_alone].single),
         _unseen(single, unseen_single),
         paired_p(unseen, unseen_single, seed=seed),
+        untuned,
+        measure("former default", ranked(collected, {}, "theoretical-min-max"), judged),
+        paired_p(unseen, untuned.values[_KEY], seed=seed),
     )
+
+
+def _default(collected: Sequence[Collected], legs: Sequence[str]) -> Choice:
+    """The default search as a choice: legs of one source share a weight."""
+    known: dict[str, Scores[Key]] = {name: scores for each in collected for name, scores in each.legs.items()}
+    weights = default_weights(known)
+    whole = sum(weights.values())
+    return Choice(tuple((name, weights[name] / whole) for name in legs), DEFAULT_NORMALISER)
 
 
 def _unseen(row: Measured, values: NDArray[np.float64]) -> Measured:
@@ -139,17 +164,26 @@ def ndcg_of_choices(each: Collected, candidates: Sequence[Choice]) -> NDArray[np
     values = np.zeros(len(candidates))
     for normaliser in dict.fromkeys(choice.normaliser for choice in candidates):
         rows = [i for i, choice in enumerate(candidates) if choice.normaliser == normaliser]
-        fused = fuse(each.legs, {}, normaliser=normaliser)
-        # Equal scores: by document id, the later first, as trec_eval orders them.
-        ordered = sorted(fused.items(), key=lambda item: item[0][1], reverse=True)
-        if not ordered:
-            continue
-        parts = np.array([[part.normalised for part in found.values()] for _, (_, found) in ordered])
         weights = np.array([[dict(candidates[i].weights).get(name, 0.0) for name in each.legs] for i in rows])
-        gains = np.array([grades.get(id, 0) for (_, id), _ in ordered], dtype=np.float64)
-        # Rounded, so that sums that differ in their last bit alone count as equal.
-        scores = np.round(parts @ weights.T, 12)
-        top = np.argsort(-scores, axis=0, kind="stable")[:10]
+        keys, totals = _totals(each, weights, normaliser)
+        if not keys:
+            continue
+        # Equal scores: by document id, the later first, as trec_eval orders them.
+        order = sorted(range(len(keys)), key=lambda i: keys[i][1], reverse=True)
+        gains = np.array([grades.get(keys[i][1], 0) for i in order], dtype=np.float64)
+        top = np.argsort(-totals[order], axis=0, kind="stable")[:10]
         gained = (gains[top] * discounts[: len(top), None]).sum(axis=0)
         values[rows] = np.where(weights.sum(axis=1) > 0, gained / best, 0.0)
     return values
+
+
+def _totals(
+    each: Collected, weights: NDArray[np.float64], normaliser: Normaliser
+) -> tuple[list[Key], NDArray[np.float64]]:
+    """What documents (rows) are ranked by under each choice of weights (columns), before it is put between 0 and 1."""
+    if normaliser == "evidence":
+        return evidences(each.legs, weights)
+    fused = fuse(each.legs, {}, normaliser=normaliser)
+    parts = np.array([[part.normalised for part in found.values()] for _, found in fused.values()])
+    # Rounded, so that sums that differ in their last bit alone count as equal.
+    return list(fused), np.round(parts.reshape(len(fused), len(each.legs)) @ weights.T, 12)

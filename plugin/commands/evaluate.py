@@ -29,6 +29,7 @@ from crosslens.ingest.encoder import Encoder
 from crosslens.ingest.fields import record_search_settings
 from crosslens.progress import counting_bar
 from crosslens.queries import plots
+from crosslens.queries.clicks import read_clicks
 from crosslens.queries.evaluate import (
     MEASURES,
     Collected,
@@ -41,9 +42,10 @@ from crosslens.queries.evaluate import (
 from crosslens.queries.evaluate import (
     evaluate as measure_all,
 )
-from crosslens.queries.hybrid import DEFAULT_WINDOW, HybridSearcher
+from crosslens.queries.hybrid import HybridSearcher
 from crosslens.queries.judgements import Judged, read_jsonl, read_trec
-from crosslens.queries.normalise import NORMALISERS, Normaliser
+from crosslens.queries.normalise import DEFAULT_NORMALISER, NORMALISERS, Normaliser
+from crosslens.queries.scores import DEFAULT_WINDOW
 from crosslens.queries.tune import Tuned
 from crosslens.queries.tune import tune as choose
 
@@ -55,6 +57,7 @@ class _Asked:
     index: str
     judged: Path
     topics: Path | None
+    clicks: bool
     fields: tuple[str, ...]
     window: int
     model: Path | None
@@ -70,13 +73,14 @@ def _judged_options(command: Command) -> Command:
         index: str,
         judged: Path,
         topics: Path | None,
+        clicks: bool,
         fields: tuple[str, ...],
         window: int,
         model: Path | None,
         as_json: bool,
         **others: Any,
     ) -> Any:
-        return command(asked=_Asked(index, judged, topics, fields, window, model, as_json), **others)
+        return command(asked=_Asked(index, judged, topics, clicks, fields, window, model, as_json), **others)
 
     return decorated(
         cast(Command, gathered),
@@ -84,6 +88,12 @@ def _judged_options(command: Command) -> Command:
             click.argument("index"),
             click.argument("judged", type=FILE),
             click.option("--topics", type=FILE, help="JUDGED are TREC qrels; the queries' ids and texts are here."),
+            click.option(
+                "--clicks",
+                is_flag=True,
+                help='JUDGED is a log; a line is {"text": ..., "shown": ["DOC", ...], "clicked": ["DOC", ...]}, '
+                'or thumbs, {"text": ..., "up": ["DOC", ...], "down": ["DOC", ...]}.',
+            ),
             click.option(
                 "--field", "fields", multiple=True, metavar="FIELD", help="Vector field to search. Default: all."
             ),
@@ -105,7 +115,7 @@ def _judged_options(command: Command) -> Command:
 @click.command()
 @_judged_options
 @click.option("--weights", metavar="LEG=W,...", help="Weights by leg. Default: as tuned, else equal.")
-@click.option("--normaliser", type=click.Choice(NORMALISERS), help="Default: as tuned, else theoretical-min-max.")
+@click.option("--normaliser", type=click.Choice(NORMALISERS), help="Default: as tuned, else evidence.")
 @click.option("--plot", type=FILE, help="Write a picture of the measures with their intervals, as PNG or SVG.")
 @click.option(
     "--plot-scores", type=FILE, help="Write a picture of each leg's scores, of relevant documents and others."
@@ -126,8 +136,8 @@ def evaluate(
     chosen = parse_weights(weights)
     searcher = _searcher(asked, where)
     settings = searcher.settings
-    used: Normaliser = normaliser or settings.get("normaliser") or "theoretical-min-max"
-    collected = _collect(searcher, _read(asked.judged, asked.topics), standardise=used == "standardise")
+    used: Normaliser = normaliser or settings.get("normaliser") or DEFAULT_NORMALISER
+    collected = _collect(searcher, _read(asked), standardise=used == "standardise")
     rows = measure_all(collected, chosen or settings.get("weights") or {}, used)
     single, fused = best_single(rows), rows[-1]
     p = paired_p(fused.values[MEASURES[0]], single.values[MEASURES[0]])
@@ -165,8 +175,8 @@ def tune(
     client = connect(connection(**where))
     if forget:
         record_search_settings(client, asked.index, None)
-    queries = _read(asked.judged, asked.topics)
-    normalisers: list[Normaliser] = ["theoretical-min-max", "min-max", "rank", "standardise"]
+    queries = _read(asked)
+    normalisers: list[Normaliser] = [DEFAULT_NORMALISER, "theoretical-min-max", "min-max", "rank", "standardise"]
     try:
         collected = _collect(searcher, queries, standardise=True)
     except QueryError as error:
@@ -223,11 +233,17 @@ def _wrote(*paths: Path | None) -> None:
             note.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
-def _read(judged: Path, topics: Path | None) -> list[Judged]:
-    for path in (judged, topics):
+def _read(asked: _Asked) -> list[Judged]:
+    if asked.clicks and asked.topics is not None:
+        raise click.UsageError("--clicks and --topics are of different files; give one of them")
+    for path in (asked.judged, asked.topics):
         if path is not None and not path.is_file():
             raise click.BadParameter(f"{path} doesn't exist", param_hint="JUDGED or --topics")
-    return read_jsonl(judged) if topics is None else read_trec(judged, topics)
+    if asked.clicks:
+        judged, report = read_clicks(asked.judged)
+        note.print(str(report), highlight=False)
+        return judged
+    return read_jsonl(asked.judged) if asked.topics is None else read_trec(asked.judged, asked.topics)
 
 
 def _collect(searcher: HybridSearcher, queries: Sequence[Judged], *, standardise: bool) -> list[Collected]:

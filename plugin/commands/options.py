@@ -210,17 +210,25 @@ def parse_json(value: str | None, option: str) -> Any:
 def parse_weights(value: str | None) -> dict[str, float]:
     """``keyword=1,photo_vector=2`` as a dictionary. Raises `click.BadParameter` for anything else."""
     weights: dict[str, float] = {}
+    for name, number in parse_names(value, "--weights", "NUMBER").items():
+        try:
+            weights[name] = float(number)
+        except ValueError as error:
+            raise click.BadParameter(f"'{name}={number}' is not NAME=NUMBER", param_hint="--weights") from error
+    return weights
+
+
+def parse_names(value: str | None, option: str, what: str = "VALUE") -> dict[str, str]:
+    """``keyword=words,title_vector=words`` as a dictionary. Raises `click.BadParameter` for anything else."""
+    named: dict[str, str] = {}
     for part in (value or "").split(","):
         if not part.strip():
             continue
-        name, equals, number = part.partition("=")
-        try:
-            weights[name.strip()] = float(number)
-        except ValueError:
-            equals = ""
-        if not equals:
-            raise click.BadParameter(f"{part!r} is not NAME=NUMBER", param_hint="--weights")
-    return weights
+        name, equals, given = part.partition("=")
+        if not equals or not name.strip() or not given.strip():
+            raise click.BadParameter(f"{part!r} is not NAME={what}", param_hint=option)
+        named[name.strip()] = given.strip()
+    return named
 
 
 def print_json(value: object) -> None:

@@ -17,14 +17,16 @@ from crosslens.commands.options import (
     note,
     out,
     parse_json,
+    parse_names,
     parse_weights,
     print_json,
 )
 from crosslens.ingest.encoder import Encoder
 from crosslens.ingest.sources import ImageAccess
 from crosslens.queries.fusion import MEANS, Mean
-from crosslens.queries.hybrid import DEFAULT_WINDOW, HybridSearcher
+from crosslens.queries.hybrid import HybridSearcher
 from crosslens.queries.normalise import NORMALISERS, Normaliser
+from crosslens.queries.scores import DEFAULT_WINDOW
 
 
 @click.command()
@@ -35,15 +37,30 @@ from crosslens.queries.normalise import NORMALISERS, Normaliser
 @click.option("--less-image", "less_images", type=FILE, multiple=True, help="Look away from this picture.")
 @click.option("--like", multiple=True, metavar="ID", help="Find more of this document of INDEX.")
 @click.option("--filter", "filter_json", metavar="JSON", help="Elasticsearch query that every result meets.")
-@click.option("--weights", metavar="LEG=W,...", help="Weights by leg, as in keyword=1,photo_vector=2; 1 if not given.")
+@click.option(
+    "--weights", metavar="LEG=W,...", help="Weights by leg, as in keyword=1,photo_vector=2. Default: as tuned, else 1."
+)
+@click.option(
+    "--sources",
+    metavar="LEG=NAME,...",
+    help="What a leg reads, where the index doesn't tell: legs with the same name are opinions of one thing.",
+)
 @click.option("--field", "fields", multiple=True, metavar="FIELD", help="Vector field to search. Default: all.")
 @click.option(
     "--normaliser",
     type=click.Choice(NORMALISERS),
-    help="How the legs' scores become comparable. Default: as tuned, else theoretical-min-max.",
+    help="How the legs' scores become comparable. Default: as tuned, else evidence.",
 )
-@click.option("--mean", type=click.Choice(MEANS), default="arithmetic", show_default=True, help="How legs are fused.")
-@click.option("--no-completion", is_flag=True, help="One round trip: what a leg didn't find gets nothing from it.")
+@click.option(
+    "--mean",
+    type=click.Choice(MEANS),
+    default="arithmetic",
+    show_default=True,
+    help="How normalised legs are fused; evidence has a way of its own.",
+)
+@click.option(
+    "--no-completion", is_flag=True, help="One round trip: scores that a leg didn't find itself aren't looked up."
+)
 @click.option("--min-score", type=float, help="The least total, from 0 to 1, of a result.")
 @click.option("--collapse", metavar="FIELD", help="Show the best result of each value of this field.")
 @click.option("--size", type=click.IntRange(1), default=10, show_default=True, help="How many results.")
@@ -68,6 +85,7 @@ def search(
     like: tuple[str, ...],
     filter_json: str | None,
     weights: str | None,
+    sources: str | None,
     fields: tuple[str, ...],
     normaliser: Normaliser | None,
     mean: Mean,
@@ -100,6 +118,7 @@ def search(
         like=list(like),
         filter=filters,
         weights=chosen or None,
+        sources=parse_names(sources, "--sources") or None,
         normaliser=normaliser,
         mean=mean,
         complete=not no_completion,
@@ -123,11 +142,16 @@ def search(
     out.print(result_table(result, title))
     if not result.hits:
         out.print("nothing was found")
+    elif result.answered is False:
+        out.print(_UNSURE, style="yellow", highlight=False)
     out.print(
         f"{result.found} documents in the window; {result.encode_ms:.0f} ms encoding, {result.search_ms:.0f} ms search",
         style="dim",
         highlight=False,
     )
+
+
+_UNSURE = "nothing stands out: as good a match as the best one is likely to be found by chance"
 
 
 def _title(text: str | None, images: Sequence[Path], less: Sequence[str], like: Sequence[str]) -> str:

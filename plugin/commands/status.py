@@ -13,6 +13,7 @@ from crosslens.commands.options import connection, connection_options, note, out
 from crosslens.commands.running import size
 from crosslens.ingest.status import Status, survey
 from crosslens.progress import counting_bar
+from crosslens.queries.usefulness import looks_useless
 
 
 @click.command()
@@ -24,15 +25,18 @@ def status(index: str, quick: bool, as_json: bool, **where: Any) -> None:
     """Tells how INDEX stands with its vectors: done, missing, stale, failed, model, and size on disk.
 
     Reads every document's source fields, not the images; whether an image changed under its name, reindex --stale
-    finds out.
+    finds out. A sample of the vectors tells whether a field looks useless for searching.
     """
     client = connect(connection(**where))
     with counting_bar(note, "reading") as advance:
         found = survey(client, index, quick=quick, progress=lambda s: advance(s.scanned, s.documents))
+    warned = [] if quick else looks_useless(client, index)
     if as_json:
-        print_json(asdict(found))
+        print_json({**asdict(found), "warnings": [asdict(each) for each in warned]})
         return
     show(found, quick)
+    for each in warned:
+        out.print(f"{each.field} looks useless here: {each.why}. {each.advice}", style="yellow", highlight=False)
 
 
 def show(found: Status, quick: bool) -> None:

@@ -27,7 +27,7 @@ def test_worked_numbers_of_one_leg() -> None:
 
 def test_worked_numbers_of_a_weighted_sum() -> None:
     legs = {"keyword": Scores({"a": 6.0, "b": 3.0}, 0.0), "photo": Scores({"b": 0.6, "c": 0.2}, -1.0)}
-    fused = fuse(legs, {"keyword": 1.0, "photo": 3.0})
+    fused = fuse(legs, {"keyword": 1.0, "photo": 3.0}, normaliser="theoretical-min-max")
     assert fused["a"][0] == pytest.approx(0.25)
     assert fused["b"][0] == pytest.approx(0.25 * 0.5 + 0.75 * 1.0)
     assert fused["c"][0] == pytest.approx(0.75 * 1.2 / 1.6)
@@ -54,7 +54,7 @@ def test_edge_cases_of_one_leg(raw: dict[str, float], floor: float, expected: di
 
 def test_an_empty_leg_takes_its_share_from_everyone_alike() -> None:
     legs = {"keyword": Scores[str]({}, 0.0), "photo": Scores({"a": 0.3, "b": 0.1}, -1.0)}
-    fused = fuse(legs, {})
+    fused = fuse(legs, {}, normaliser="theoretical-min-max")
     assert fused["a"][0] == pytest.approx(0.5)
     assert list(fused) == ["a", "b"]
 
@@ -91,8 +91,8 @@ def test_totals_are_the_sum_of_parts_and_do_not_depend_on_the_weights_scale(
     a: dict[str, float], b: dict[str, float], weight_a: float, weight_b: float, factor: float
 ) -> None:
     legs = {"a": Scores(a, -1.0), "b": Scores(b, -1.0)}
-    fused = fuse(legs, {"a": weight_a, "b": weight_b})
-    scaled = fuse(legs, {"a": weight_a * factor, "b": weight_b * factor})
+    fused = fuse(legs, {"a": weight_a, "b": weight_b}, normaliser="theoretical-min-max")
+    scaled = fuse(legs, {"a": weight_a * factor, "b": weight_b * factor}, normaliser="theoretical-min-max")
     for key, (total, parts) in fused.items():
         assert total == pytest.approx(sum(part.weighted for part in parts.values()))
         assert 0.0 <= total <= 1.0 + 1e-9
@@ -141,7 +141,7 @@ def test_means_are_those_of_opensearchs_worked_example(mean: Mean, total: float)
         "b": Scores({"d": 0.0, "e": 1.0}, 0.0),
         "c": Scores({"d": 0.6, "e": 1.0}, 0.0),
     }
-    fused = fuse(legs, {"a": 0.45, "b": 0.15, "c": 0.4}, mean=mean)
+    fused = fuse(legs, {"a": 0.45, "b": 0.15, "c": 0.4}, normaliser="theoretical-min-max", mean=mean)
     assert fused["d"][0] == pytest.approx(total, abs=1e-4)
 
 
@@ -188,9 +188,8 @@ def test_standardised_legs_share_one_scale_and_a_modality_gap_goes() -> None:
         "texts": Scores({"t1": 0.80, "t2": 0.78}, -1.0, moments=(0.70, 0.05)),
         "images": Scores({"i1": 0.33, "i2": 0.21}, -1.0, moments=(0.20, 0.03)),
     }
-    raw = sorted(fuse(legs, {}), key=lambda d: -fuse(legs, {}, normaliser="standardise")[d][0])
-    assert raw == ["i1", "t1", "t2", "i2"]
     parts = fuse(legs, {}, normaliser="standardise")
+    assert sorted(parts, key=lambda d: -parts[d][0]) == ["i1", "t1", "t2", "i2"]
     assert parts["i1"][1]["images"].normalised == 1.0
     assert parts["t1"][1]["texts"].normalised == pytest.approx(2.0 / (0.13 / 0.03))
 
@@ -221,7 +220,7 @@ def test_by_z_score_a_document_that_a_leg_lacks_gets_the_least_of_it() -> None:
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        ({"normaliser": "softmax"}, "unknown normaliser 'softmax'; one of theoretical-min-max"),
+        ({"normaliser": "softmax"}, "unknown normaliser 'softmax'; one of evidence, theoretical-min-max"),
         ({"mean": "median"}, "unknown mean 'median'; one of arithmetic"),
         ({"normaliser": "z-score", "mean": "geometric"}, "a geometric mean needs scores that aren't negative"),
     ],
@@ -235,7 +234,7 @@ def test_fusions_that_make_no_sense_say_why(how: dict[str, Any], says: str) -> N
 def test_any_fusion_of_any_scores_is_finite_and_keeps_the_order_of_a_single_leg(
     a: dict[str, float], b: dict[str, float], normaliser: normalise.Normaliser, mean: Mean
 ) -> None:
-    if normaliser == "z-score" and mean != "arithmetic":
+    if normaliser in ("z-score", "evidence") and mean != "arithmetic":
         return
     fused = fuse({"a": Scores(a, -1.0, (0.5, 2.0)), "b": Scores(b, -1.0)}, {}, normaliser=normaliser, mean=mean)
     assert fused.keys() == a.keys() | b.keys()

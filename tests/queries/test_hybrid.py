@@ -121,9 +121,16 @@ def test_text_and_image_are_one_vector_for_each_field(
     searcher: HybridSearcher, encoder: Encoder, pictures: Path
 ) -> None:
     result = searcher.search("blue", image=pictures / "3.png", weights={"photo_vector": 2, "keyword": 0}, size=100)
+    summed = searcher.search(
+        "blue",
+        image=pictures / "3.png",
+        weights={"photo_vector": 2, "keyword": 0},
+        size=100,
+        normaliser="theoretical-min-max",
+    )
     assert result.legs == ["keyword", "photo_vector", "title_vector"]
     assert result.hits[0].parts["keyword"].weighted == 0.0
-    assert max(hit.parts["photo_vector"].weighted for hit in result.hits) == pytest.approx(2 / 3)
+    assert max(hit.parts["photo_vector"].weighted for hit in summed.hits) == pytest.approx(2 / 3)
     both = encoder.encode_texts(["blue"])[0] + encoder.encode_images([pictures / "3.png"])[0]
     stored = encoder.encode_images([pictures / result.hits[0].source["photo"]])[0]
     expected = float(stored @ both / np.linalg.norm(both))
