@@ -2,7 +2,7 @@
 
 Each leg tells, for each document, how many documents would do as well in it by chance: E. A vector leg tells it from
 the tail of its own window (`by_tail`), a keyword leg from the share of the query that the document covers
-(`by_coverage`). A leg alone would be right with p = 1 / (1 + E).
+(`by_coverage`). A leg is right with p = 1 / (1 + E).
 
 Legs that read the same source, such as BM25 over a title and the title's vector, are two opinions of one thing: their E
 are pooled by a weighted geometric mean. Different sources are different chances to be right: they combine by noisy-or
@@ -15,8 +15,9 @@ so that they sum to the number of sources that have any. Totals lie from 0 to 1,
 total: each source's share of -ln(1 - total), divided among its legs by what each of them alone would give.
 
 Edge cases. A leg that didn't find a document, or found nothing at all, counts in its source's pool with E = the
-window's depth: where nobody wrote the words, the texts' vectors alone are less sure. A source none of whose legs found
-a document gives exactly 0. A leg that can't judge a document, because its vector isn't made yet, is left out of the
+window's depth: where nobody wrote the words, the texts' vectors alone are less sure. What a source gives that found a
+document nowhere (some thousandths) is taken off what it gives anywhere, so that not to be found is worth exactly 0, and
+to be found last hardly more. A leg that can't judge a document, because its vector isn't made yet, is left out of the
 pool for that document.
 """
 
@@ -164,19 +165,21 @@ def evidences(legs: Mapping[str, Scores[Key]], weights: NDArray[np.float64]) -> 
     for names in _sources(legs).values():
         chosen = weights[:, [place[name] for name in names]]
         chosen = np.where(chosen > _LIGHTEST * weights.max(axis=1, keepdims=True), chosen, 0.0)
-        logs, able, found = (np.zeros((len(keys), len(names))) for _ in range(3))
+        logs, able, unfound = (np.zeros((len(keys), len(names))) for _ in range(3))
         for i, name in enumerate(names):
             scores = legs[name]
-            chances, unfound = _chances(scores), _unfound(scores)
+            chances = _chances(scores)
+            unfound[:, i] = _unfound(scores)
             for row, key in enumerate(keys):
                 chance = chances.get(key)
-                logs[row, i] = unfound if chance is None else _bounded(chance, unfound)
+                logs[row, i] = unfound[row, i] if chance is None else _bounded(chance, unfound[row, i])
                 able[row, i] = chance is not None or key not in scores.lacks
-                found[row, i] = chance is not None
         share = able @ chosen.T
-        heard = ((found @ chosen.T) > 0) & (share > 0)
-        pooled = np.divide((able * logs) @ chosen.T, share, out=np.zeros_like(share), where=heard)
-        evidence += np.where(heard, chosen.sum(axis=1) * np.log1p(np.exp(-pooled)), 0.0)
+        pooled, least = (
+            np.divide((able * values) @ chosen.T, share, out=np.zeros_like(share), where=share > 0)
+            for values in (logs, unfound)
+        )
+        evidence += chosen.sum(axis=1) * (np.log1p(np.exp(-pooled)) - np.log1p(np.exp(-least)))
         counted += chosen.sum(axis=1) > 0
     whole = weights.sum(axis=1)
     return keys, evidence * np.divide(counted, whole, out=np.zeros_like(whole), where=whole > 0)
@@ -218,7 +221,7 @@ class _Opinion(NamedTuple, Generic[Key]):
 
 def _pooled(pool: Sequence[_Opinion[Key]], key: Key) -> float:
     """-ln(1 - p) of a source for a document that one of its legs found."""
-    able = sum_of_logs = 0.0
+    able = sum_of_logs = sum_of_unfound = 0.0
     for _, weight, logs, lacks, unfound in pool:
         log = logs.get(key)
         if log is None:
@@ -227,18 +230,24 @@ def _pooled(pool: Sequence[_Opinion[Key]], key: Key) -> float:
             log = unfound
         able += weight
         sum_of_logs += weight * log
-    return math.log1p(math.exp(-sum_of_logs / able))
+        sum_of_unfound += weight * unfound
+    return _sureness(sum_of_logs / able, sum_of_unfound / able)
+
+
+def _sureness(log: float, unfound: float) -> float:
+    """-ln(1 - p), less what it is for a document that wasn't found."""
+    return math.log1p(math.exp(-log)) - math.log1p(math.exp(-unfound))
 
 
 def _shared_out(pool: Sequence[_Opinion[Key]], key: Key, evidence: float) -> dict[str, float]:
     """What each leg of a source brings of its evidence: as much as it would alone, in proportion."""
     alone = {
-        each.name: each.weight * math.log1p(math.exp(-each.logs.get(key, each.unfound)))
+        each.name: each.weight * _sureness(each.logs.get(key, each.unfound), each.unfound)
         for each in pool
         if key in each.logs or key not in each.lacks
     }
     whole = sum(alone.values())
-    return {name: evidence * part / whole for name, part in alone.items()}
+    return {name: evidence * part / whole if whole > 0 else 0.0 for name, part in alone.items()}
 
 
 def _bounded(chance: float, unfound: float) -> float:
@@ -261,5 +270,6 @@ def _part(scores: Scores[Key], key: Key, chance: float | None, weighted: float) 
     share = None
     if scores.attainable is not None:
         share = covered(scores.found[key], max(scores.found.values()), scores.attainable)
-    alone = 1 / (1 + math.exp(_bounded(chance, _unfound(scores))))
+    unfound = _unfound(scores)
+    alone = -math.expm1(-_sureness(_bounded(chance, unfound), unfound))
     return Part(raw, alone, weighted, math.exp(min(chance, 700.0)), share)

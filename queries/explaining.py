@@ -11,11 +11,13 @@ _NOUNS: dict[Modality, tuple[str, str]] = {"image": ("picture", "pictures"), "te
 
 
 def explain(parts: Mapping[str, Part], modalities: Mapping[str, Modality | None], depth: int) -> list[str]:
-    """A sentence for each leg, the one that adds most first; ``modalities`` are by leg, None for a keyword leg.
+    """A sentence for each leg: those that found the document first, of them the one that adds most.
+
+    ``modalities`` are by leg, None for a keyword leg.
 
     ``depth`` is the window. Parts of other normalisers than "evidence" have nothing to tell, and give none.
     """
-    told = sorted(parts.items(), key=lambda item: -item[1].weighted)
+    told = sorted(parts.items(), key=lambda item: (item[1].chance is None, -item[1].weighted))
     if not any(part.chance is not None for part in parts.values()):
         return []
     all_kinds = list(modalities.values())

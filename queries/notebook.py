@@ -20,7 +20,7 @@ def as_html(result: SearchResult) -> str:
             "id": hit.id,
             "score": hit.score,
             "parts": [hit.parts[leg].weighted for leg in result.legs],
-            "why": why(hit),
+            "why": why(hit, whole=True),
         }
         for hit in result.hits
     ]

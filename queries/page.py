@@ -78,7 +78,7 @@ def _hit(hit: Hit, image_fields: Sequence[VectorField], images: ImageReader) -> 
         "score": hit.score,
         "picture": picture,
         "blank": blank,
-        "why": why(hit),
+        "why": why(hit, whole=True),
         "parts": parts,
     }
 

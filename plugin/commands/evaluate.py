@@ -37,7 +37,9 @@ from crosslens.queries.evaluate import (
     as_json,
     best_single,
     collect,
+    measure,
     paired_p,
+    ranked,
 )
 from crosslens.queries.evaluate import (
     evaluate as measure_all,
@@ -55,7 +57,7 @@ class _Asked:
     """The index, the judged queries, and how to search, as both commands take them."""
 
     index: str
-    judged: Path
+    judged: Path | None
     topics: Path | None
     clicks: bool
     fields: tuple[str, ...]
@@ -71,7 +73,7 @@ def _judged_options(command: Command) -> Command:
     def gathered(
         *,
         index: str,
-        judged: Path,
+        judged: Path | None,
         topics: Path | None,
         clicks: bool,
         fields: tuple[str, ...],
@@ -86,7 +88,7 @@ def _judged_options(command: Command) -> Command:
         cast(Command, gathered),
         [
             click.argument("index"),
-            click.argument("judged", type=FILE),
+            click.argument("judged", type=FILE, required=False),
             click.option("--topics", type=FILE, help="JUDGED are TREC qrels; the queries' ids and texts are here."),
             click.option(
                 "--clicks",
@@ -114,7 +116,7 @@ def _judged_options(command: Command) -> Command:
 
 @click.command()
 @_judged_options
-@click.option("--weights", metavar="LEG=W,...", help="Weights by leg. Default: as tuned, else equal.")
+@click.option("--weights", metavar="LEG=W,...", help="Weights by leg. Default: as tuned, else 1 for each source.")
 @click.option("--normaliser", type=click.Choice(NORMALISERS), help="Default: as tuned, else evidence.")
 @click.option("--plot", type=FILE, help="Write a picture of the measures with their intervals, as PNG or SVG.")
 @click.option(
@@ -138,27 +140,38 @@ def evaluate(
     settings = searcher.settings
     used: Normaliser = normaliser or settings.get("normaliser") or DEFAULT_NORMALISER
     collected = _collect(searcher, _read(asked), standardise=used == "standardise")
-    rows = measure_all(collected, chosen or settings.get("weights") or {}, used)
+    # Weights are tuned for one normaliser, and mean nothing to another.
+    tuned = settings.get("weights") if used == settings.get("normaliser") else None
+    rows = measure_all(collected, chosen or tuned or {}, used)
     single, fused = best_single(rows), rows[-1]
     p = paired_p(fused.values[MEASURES[0]], single.values[MEASURES[0]])
+    other: Normaliser = "theoretical-min-max" if used == DEFAULT_NORMALISER else DEFAULT_NORMALISER
+    compared = measure(f"untuned: {other}", ranked(collected, {}, other), [each.judged for each in collected])
+    p_compared = paired_p(fused.values[MEASURES[0]], compared.values[MEASURES[0]])
     if plot is not None:
         plots.plot_measures(rows, plot)
     if plot_scores is not None:
         plots.plot_scores(collected, plot_scores)
     _wrote(plot, plot_scores)
     if asked.as_json:
-        print_json({"queries": len(collected), "rows": as_json(rows), "best_leg": single.name, "p": p})
+        found = {"queries": len(collected), "normaliser": used, "rows": as_json(rows), "best_leg": single.name, "p": p}
+        print_json({**found, "compared": {**as_json([compared])[0], "normaliser": other, "p": p_compared}})
         return
-    _table(f"{asked.index}: {len(collected)} judged queries, {used}", rows)
-    better = fused.mean(MEASURES[0]) - single.mean(MEASURES[0])
-    out.print(f"fused against {single.name} alone: {better:+.3f} {MEASURES[0]}, p = {p:.3f}", highlight=False)
+    _table(f"{asked.index}: {len(collected)} judged queries, {used}", [*rows, compared])
+    for name, row, chance in ((f"{single.name} alone", single, p), (compared.name, compared, p_compared)):
+        better = fused.mean(MEASURES[0]) - row.mean(MEASURES[0])
+        out.print(f"fused against {name}: {better:+.3f} {MEASURES[0]}, p = {chance:.3f}", highlight=False)
 
 
 @click.command()
 @_judged_options
 @click.option("--dry-run", is_flag=True, help="Tell what would be chosen; note nothing in the index.")
 @click.option("--plot", type=FILE, help="Write a picture of nDCG@10 over each leg's weight, as PNG or SVG.")
-@click.option("--forget", is_flag=True, help="Forget what was noted before; searches weigh all legs alike again.")
+@click.option(
+    "--forget",
+    is_flag=True,
+    help="Forget what was noted before. Without JUDGED that is all, and searches are the default's again.",
+)
 @connection_options
 def tune(
     asked: _Asked,
@@ -171,11 +184,18 @@ def tune(
 
     What they are worth is measured by cross-validation, on queries that the choice was made without.
     """
-    searcher = _searcher(asked, where)
     client = connect(connection(**where))
-    if forget:
-        record_search_settings(client, asked.index, None)
+    if forget and asked.judged is None:
+        if not dry_run:
+            record_search_settings(client, asked.index, None)
+        out.print(
+            f"{'nothing was' if dry_run else 'all is'} forgotten; searches of {asked.index} are then the default's"
+        )
+        return
+    searcher = _searcher(asked, where)
     queries = _read(asked)
+    if forget and not dry_run:
+        record_search_settings(client, asked.index, None)
     normalisers: list[Normaliser] = [DEFAULT_NORMALISER, "theoretical-min-max", "min-max", "rank", "standardise"]
     try:
         collected = _collect(searcher, queries, standardise=True)
@@ -194,10 +214,10 @@ def tune(
     if not dry_run:
         record_search_settings(client, asked.index, settings)
     if asked.as_json:
-        rows = as_json([tuned.expected, tuned.single])
-        print_json(
-            {**settings, "rows": rows, "best_leg": tuned.single_leg, "p": tuned.p, "worthwhile": tuned.worthwhile}
-        )
+        rows = as_json([tuned.expected, tuned.single, tuned.untuned, tuned.former])
+        found = {"best_leg": tuned.single_leg, "p": tuned.p, "worthwhile": tuned.worthwhile}
+        told = {"p_untuned": tuned.p_untuned, "better_than_untuned": tuned.better_than_untuned}
+        print_json({**settings, "rows": rows, **found, **told})
         return
     _show(asked.index, tuned, len(collected), dry_run)
 
@@ -219,6 +239,15 @@ def _show(index: str, tuned: Tuned, count: int, dry_run: bool) -> None:
             style="yellow",
             highlight=False,
         )
+    untuned = f"untuned, as searches are by default ({DEFAULT_NORMALISER})"
+    for name, row in ((untuned, tuned.untuned), ("as they were until release 0.3", tuned.former)):
+        low, high = row.intervals[key]
+        out.print(f"{name}: {key} {row.mean(key):.3f} [{low:.3f}, {high:.3f}]", highlight=False)
+    if tuned.better_than_untuned:
+        out.print(f"the choice is better than the default (p = {tuned.p_untuned:.3f})", highlight=False)
+    else:
+        told = f"the default is as good as far as these queries tell (p = {tuned.p_untuned:.3f})"
+        out.print(told if dry_run else f"{told}; to go back to it: --forget", style="yellow", highlight=False)
     out.print("nothing was noted" if dry_run else f"noted in {index}; searches use it within half a minute")
 
 
@@ -236,6 +265,8 @@ def _wrote(*paths: Path | None) -> None:
 def _read(asked: _Asked) -> list[Judged]:
     if asked.clicks and asked.topics is not None:
         raise click.UsageError("--clicks and --topics are of different files; give one of them")
+    if asked.judged is None:
+        raise click.UsageError("Missing argument 'JUDGED'.")
     for path in (asked.judged, asked.topics):
         if path is not None and not path.is_file():
             raise click.BadParameter(f"{path} doesn't exist", param_hint="JUDGED or --topics")

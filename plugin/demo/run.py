@@ -28,7 +28,7 @@ from crosslens.models import DEMO_MODEL, remember
 from crosslens.progress import encoding_bar
 from crosslens.queries.hybrid import Hit, HybridSearcher, SearchResult
 from crosslens.queries.page import write_page
-from crosslens.queries.table import result_table, side_by_side, title_of
+from crosslens.queries.table import result_table, side_by_side, title_of, why
 
 INDEX = "crosslens-demo"
 TEXT_VECTOR, IMAGE_VECTOR = "name_vector", "image_vector"
@@ -70,7 +70,9 @@ def run(client: Elasticsearch, html: Path) -> None:
         console.print(side_by_side(compared, f'"{text}"', _ROWS, label=_label))
         sections += [(f'"{text}", {name}', result) for name, result in compared.items()]
     _step(console, 5, "why a result ranks where it does")
-    console.print(result_table(searcher.search(QUERIES[-1], size=_ROWS), f'"{QUERIES[-1]}", hybrid'))
+    explained = searcher.search(QUERIES[-1], size=_ROWS)
+    console.print(result_table(explained, f'"{QUERIES[-1]}", hybrid'))
+    console.print(f"{_label(explained.hits[0])} is first: {why(explained.hits[0], whole=True)}.", highlight=False)
 
     _step(console, 6, "pictures find pictures, and words (the query pictures are another vendor's drawings)")
     words = HybridSearcher(client, INDEX, encoder, fields=[TEXT_VECTOR])

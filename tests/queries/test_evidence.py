@@ -28,6 +28,11 @@ def leg(source: str | None = None, attainable: float | None = None, depth: int =
     return Scores(raw, -1.0 if attainable is None else 0.0, depth=depth, attainable=attainable, source=source)
 
 
+def sure(chance: float, depth: int = 100) -> float:
+    """1 / (1 + E), less what a document gets that isn't found; a doubt of 0.01 at E = 1."""
+    return 1 - (1 - 1 / (1 + chance)) * (1 + 1 / depth)
+
+
 def chances(logs: dict[str, float]) -> dict[str, float]:
     return {key: math.exp(log) for key, log in logs.items()}
 
@@ -124,7 +129,7 @@ def test_a_score_of_nothing_is_no_match() -> None:
 def test_one_leg_alone_is_sure_by_one_over_one_and_its_chance() -> None:
     (total, parts) = combine({"v": leg(a=0.3)}, {})["a"]
     # E = 1, and a doubt of 0.01.
-    assert total == pytest.approx(1 / 2.01, abs=1e-4)
+    assert total == pytest.approx(sure(1.01), abs=1e-4)
     assert parts["v"].chance == pytest.approx(1.0)
     assert parts["v"].normalised == pytest.approx(total)
     assert parts["v"].weighted == pytest.approx(total)
@@ -132,15 +137,15 @@ def test_one_leg_alone_is_sure_by_one_over_one_and_its_chance() -> None:
 
 def test_sources_are_different_chances_to_be_right() -> None:
     fused = combine({"words": leg("title", a=0.3), "picture": leg("photo", a=0.9)}, {})
-    assert fused["a"][0] == pytest.approx(1 - (1 - 1 / 2.01) ** 2, abs=1e-4)
+    assert fused["a"][0] == pytest.approx(1 - (1 - sure(1.01)) ** 2, abs=1e-4)
 
 
 def test_legs_of_one_source_are_two_opinions_and_no_more() -> None:
     fused = combine({"bm25": leg("title", a=0.3), "vector": leg("title", a=0.9)}, {})
-    assert fused["a"][0] == pytest.approx(1 / 2.01, abs=1e-4)
+    assert fused["a"][0] == pytest.approx(sure(1.01), abs=1e-4)
     # One that only one of two opinions supports is less sure than one that both support.
     torn = combine({"bm25": leg("title", a=0.3), "vector": leg("title", b=0.9)}, {})
-    assert torn["a"][0] == pytest.approx(1 / (1 + math.sqrt(1.01 * 100)), abs=1e-4)
+    assert torn["a"][0] == pytest.approx(sure(math.sqrt(1.01 * 100)), abs=1e-4)
 
 
 def test_two_legs_that_read_the_words_do_not_outvote_the_one_that_looks_at_the_picture() -> None:
@@ -160,10 +165,10 @@ def test_a_document_whose_vector_is_yet_to_be_made_is_judged_by_its_words_alone(
     legs = {"keyword": leg("title", 6.0, new=6.0, known=6.0), "vector": leg("title", **noise)}
     held_against = combine(legs, {})
     assert held_against["new"][0] == pytest.approx(held_against["known"][0])
-    assert held_against["new"][0] == pytest.approx(1 / (1 + math.sqrt(0.005 * 100)), abs=1e-3)
+    assert held_against["new"][0] == pytest.approx(sure(math.sqrt(0.005 * 100)), abs=1e-3)
     legs["vector"] = replace(legs["vector"], lacks=frozenset({"new"}))
     fused = combine(legs, {})
-    assert fused["new"][0] == pytest.approx(1 / 1.005, abs=1e-3)
+    assert fused["new"][0] == pytest.approx(sure(0.005), abs=1e-3)
     assert fused["known"] == held_against["known"]
     assert fused["new"][1]["vector"].lacking
     assert fused["new"][1]["vector"].weighted == 0.0
@@ -172,7 +177,7 @@ def test_a_document_whose_vector_is_yet_to_be_made_is_judged_by_its_words_alone(
 def test_a_source_that_found_a_document_nowhere_adds_exactly_nothing() -> None:
     fused = combine({"words": leg("title", a=0.3), "picture": leg("photo", b=0.9)}, {})
     assert fused["a"][1]["picture"].weighted == 0.0
-    assert fused["a"][0] == pytest.approx(1 / 2.01, abs=1e-4)
+    assert fused["a"][0] == pytest.approx(sure(1.01), abs=1e-4)
 
 
 def test_a_leg_that_found_nothing_leaves_the_order_to_the_others() -> None:
