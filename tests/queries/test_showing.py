@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -12,6 +15,7 @@ from rich.console import Console
 
 from crosslens.ingest.contract import VectorField
 from crosslens.ingest.sources import ImageAccess
+from crosslens.queries.explaining import explain
 from crosslens.queries.fusion import Part
 from crosslens.queries.hybrid import Hit, SearchResult
 from crosslens.queries.page import write_page
@@ -85,3 +89,79 @@ def test_the_page_holds_its_pictures_and_escapes_documents(tmp_path: Path) -> No
     assert "gone.png: no such file" in html
     assert "Nothing was found." in html
     assert 'src="http' not in html
+
+
+def explained(id: str, parts: dict[str, Part], **source: object) -> Hit:
+    modalities: dict[str, Any] = {leg: {"photo_vector": "image", "title_vector": "text"}.get(leg) for leg in parts}
+    return Hit("shop", id, 0.6, parts, dict(source), explanation=explain(parts, modalities, 100))
+
+
+FOUND = {
+    "keyword": Part(3.2, 0.5, 0.4, chance=0.25, covered=0.8),
+    "photo_vector": Part(0.31, 0.3, 0.2, chance=2.1),
+    "title_vector": Part(0.2, 0.0, 0.0),
+}
+
+
+def test_an_explanation_says_of_each_leg_what_it_knows_the_one_that_adds_most_first() -> None:
+    assert explained("1", FOUND).explanation == [
+        "the words cover 80 % of the query",
+        "about 2 pictures would match as well by chance",
+        "its text is not among the 100 nearest",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        (Part(0.3, 0.9, 0.9, chance=0.001), "next to no picture would match as well by chance"),
+        (Part(0.3, 0.7, 0.7, chance=0.31), "about 0.3 pictures would match as well by chance"),
+        (Part(0.3, 0.5, 0.5, chance=1.2), "about 1 picture would match as well by chance"),
+        (Part(0.1, 0.0, 0.0), "its picture is not among the 100 nearest"),
+        (Part(None, 0.0, 0.0, lacking=True), "it has no picture to compare"),
+    ],
+)
+def test_chances_are_said_in_words(part: Part, says: str) -> None:
+    other = Part(3.0, 0.5, 0.5, chance=8.4)
+    told = explain({"keyword": other, "photo_vector": part}, {"keyword": None, "photo_vector": "image"}, 100)
+    assert says in told
+    assert "about 8 documents would match the words as well by chance" in told
+
+
+def test_two_legs_of_one_kind_are_told_apart() -> None:
+    part = Part(0.3, 0.5, 0.5, chance=1.2)
+    told = explain({"front": part, "views": part}, {"front": "image", "views": "image"}, 100)
+    assert told[0].startswith("front: about 1 picture")
+
+
+def test_other_fusions_have_nothing_to_say_in_words() -> None:
+    assert explained("1", {"keyword": Part(3.2, 0.5, 0.4), "photo_vector": Part(0.31, 0.3, 0.2)}).explanation == []
+
+
+def test_the_table_says_why_of_the_legs_that_found_the_document() -> None:
+    shown = text_of(
+        result_table(result(explained("1", {leg: FOUND[leg] for leg in FOUND}, title="Hat")), "q"), width=200
+    )
+    assert "the words cover 80 % of the query; about 2 pictures would match as well by chance" in shown
+    assert "not among" not in shown
+
+
+def test_the_page_says_why(tmp_path: Path) -> None:
+    page = tmp_path / "found.html"
+    write_page(
+        page, [("q", replace(result(explained("1", FOUND, title="Hat")), legs=list(FOUND)))], [], ImageAccess().reader()
+    )
+    assert "the words cover 80 % of the query; about 2 pictures" in page.read_text()
+
+
+def test_a_notebook_shows_the_hits_and_escapes_documents() -> None:
+    shown = result(explained("1", FOUND, title="<b>Hat</b>"))._repr_html_()
+    assert "&lt;b&gt;Hat&lt;/b&gt;" in shown
+    assert "<b>Hat" not in shown
+    assert "the words cover 80 % of the query" in shown
+    assert "Nothing was found." in result()._repr_html_()
+
+
+def test_a_result_is_json_whatever_was_not_found() -> None:
+    written = json.dumps(result(explained("1", FOUND)).as_dict(), allow_nan=False)
+    assert json.loads(written)["hits"][0]["parts"]["title_vector"]["chance"] is None
