@@ -39,6 +39,8 @@ TAIL_RANK = 5
 # No leg is surer than 1 - _DOUBT / 2: of the best match, too, some are wrong.
 _DOUBT = 0.01
 _LIGHTEST = 1e-9
+# By so many documents a word that was misread as a misspelt one does as well as one that was typed.
+_MISREAD = 0.02
 
 
 def by_tail(scores: Mapping[Key, float]) -> dict[Key, float]:
@@ -126,7 +128,7 @@ class Combined(Generic[Key]):
         self._pools = [[self._opinion(name, shares[name]) for name in names] for names in groups]
         scale = len(groups) / sum(shares.values()) if groups else 0.0
         self._whole = [scale * sum(shares[name] for name in names) for names in groups]
-        keys = dict.fromkeys(key for scores in legs.values() for key in (*scores.found, *scores.raw))
+        keys = dict.fromkeys(key for scores in legs.values() for key in scores.keys)
         self._evidence = dict.fromkeys(keys, 0.0)
         for pool, whole in zip(self._pools, self._whole, strict=True):
             for key in dict.fromkeys(key for opinion in pool for key in opinion.logs):
@@ -158,7 +160,7 @@ def evidences(legs: Mapping[str, Scores[Key]], weights: NDArray[np.float64]) -> 
 
     ``weights`` has shape (choices, legs), in the order of ``legs``; a choice of nothing but 0 gives 0 everywhere.
     """
-    keys = list(dict.fromkeys(key for scores in legs.values() for key in (*scores.found, *scores.raw)))
+    keys = list(dict.fromkeys(key for scores in legs.values() for key in scores.keys))
     evidence = np.zeros((len(keys), len(weights)))
     counted = np.zeros(len(weights))
     place = {name: i for i, name in enumerate(legs)}
@@ -206,7 +208,16 @@ def _unfound(scores: Scores[Key]) -> float:
 def _chances(scores: Scores[Key]) -> dict[Key, float]:
     # A keyword score of 0 is no match, as a completed one may be; a cosine of any value is one.
     found = {key: score for key, score in scores.found.items() if score > 0 or scores.floor < 0}
-    return by_tail(found) if scores.attainable is None else by_coverage(found, scores.attainable)
+    chances = by_tail(found) if scores.attainable is None else by_coverage(found, scores.attainable)
+    if scores.respelt is not None:
+        for key, chance in _respelt(scores.respelt).items():
+            chances[key] = min(chance, chances.get(key, math.inf))
+    return chances
+
+
+def _respelt(scores: Scores[Key]) -> dict[Key, float]:
+    """ln E of what words of another spelling found: so many documents more would do as well by chance."""
+    return {key: math.log(math.exp(chance) + _MISREAD) for key, chance in _chances(scores).items() if chance < 700}
 
 
 class _Opinion(NamedTuple, Generic[Key]):
@@ -267,9 +278,16 @@ def _part(scores: Scores[Key], key: Key, chance: float | None, weighted: float) 
     raw = scores.raw.get(key)
     if chance is None:
         return Part(raw, 0.0, weighted, lacking=key in scores.lacks)
-    share = None
-    if scores.attainable is not None:
-        share = covered(scores.found[key], max(scores.found.values()), scores.attainable)
     unfound = _unfound(scores)
     alone = -math.expm1(-_sureness(_bounded(chance, unfound), unfound))
-    return Part(raw, alone, weighted, math.exp(min(chance, 700.0)), share)
+    # Which of the two spellings decided: the one that covers more.
+    shares = {respelt: _covered(each, key) for respelt, each in ((False, scores), (True, scores.respelt)) if each}
+    respelt = scores.respelt is not None and (shares[True] or 0.0) > (shares[False] or 0.0)
+    return Part(raw, alone, weighted, math.exp(min(chance, 700.0)), shares[respelt], respelt=respelt)
+
+
+def _covered(scores: Scores[Key], key: Key) -> float | None:
+    found = scores.found
+    if scores.attainable is None or key not in found:
+        return None
+    return covered(found[key], max(found.values()), scores.attainable)

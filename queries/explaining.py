@@ -34,7 +34,8 @@ def _of_words(part: Part) -> str:
     if part.chance is None:
         return "the words don't match"
     if part.covered is not None:
-        return f"the words cover {part.covered:.0%} of the query".replace("%", " %")
+        spelt = ", spelt a little otherwise" if part.respelt else ""
+        return f"the words cover {part.covered:.0%} of the query{spelt}".replace("%", " %")
     return f"{_how_many(part.chance, ('document', 'documents'))} would match the words as well by chance"
 
 

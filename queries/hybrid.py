@@ -85,6 +85,7 @@ class SearchOptions(TypedDict, total=False):
     normaliser: Normaliser | None
     mean: Mean
     complete: bool
+    spelling: bool
     min_score: float | None
     size: int
     source: Sequence[str] | bool
@@ -238,6 +239,7 @@ class _Searcher:
         normaliser: Normaliser | None = None,
         mean: Mean = "arithmetic",
         complete: bool = True,
+        spelling: bool = True,
         min_score: float | None = None,
         size: int = 10,
         source: Sequence[str] | bool = True,
@@ -275,6 +277,7 @@ class _Searcher:
                 mean,
                 min_score,
                 complete,
+                spelling=spelling,
                 sources={**(seen.settings.get("sources") or {}), **(sources or {})},
             ),
             Presentation(source, tuple(fields), highlight, collapse),
@@ -546,6 +549,8 @@ class HybridSearcher(_Searcher):
         it otherwise (`crosslens.queries.sources`). Weights, sources and normaliser that `crosslens tune` noted in the
         index are the defaults. ``complete``: the documents shown get their true scores in all legs, in a second round
         trip, which also fetches them; by evidence that changes no ranking, by other normalisers it decides it.
+        ``spelling``: by evidence a word that nobody wrote is also looked for with one letter changed, in a round trip
+        more.
         ``candidates`` and ``oversample`` as in `crosslens.queries.legs.knn_leg`, for all legs or by leg.
 
         What is returned:

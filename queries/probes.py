@@ -19,13 +19,15 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Query = dict[str, Any]
 # More words are sampled evenly: what the rest can get is taken to be as much on average.
 MOST = 16
 _LONGEST = 20_000
+# Of shorter words too many others are one letter away.
+_LEAST_LETTERS = 4
 # Scores are single floats, added up in another order.
 _ROUNDED = 1e-5
 _OF_A_TEXT = ("match", "match_bool_prefix", "combined_fields", "multi_match")
@@ -58,13 +60,15 @@ Split = Callable[[str, tuple[str, ...]], Sequence[str]]
 class Probes:
     """Searches for the words' best scores; ``times`` is how often each stands in the query, of ``words`` in all.
 
-    ``whole``: after the words' there is a search for the best document with every word.
+    ``whole``: after the words' there is a search for the best document with every word. ``parts`` are what each of the
+    words' searches asks for.
     """
 
     searches: tuple[dict[str, Any], ...]
     times: tuple[int, ...]
     words: int
     whole: bool = False
+    parts: tuple[Query, ...] = ()
 
     def attainable(self, answers: Sequence[Mapping[str, Any]], best: float) -> float | None:
         """What a document could get at most, from the searches' answers, in their order.
@@ -88,6 +92,68 @@ class Probes:
         asked = sum(self.times)
         counted = self.words * (asked - none) / asked if asked else 0.0
         return total / known * counted if known else None
+
+    def respelt(self, query: Query, answers: Sequence[Mapping[str, Any]]) -> Respelt | None:
+        """The same query with the words that nobody wrote spelt a little otherwise; None where there are none.
+
+        Only of a single match or multi_match that doesn't say itself how exactly words are to be taken, and of words of
+        four letters or more, with one letter changed, left out, put in, or two exchanged.
+        """
+        if not self.whole or not _by_words(query):
+            return None
+        changed = {
+            i: fuzzy
+            for i, (part, answer) in enumerate(zip(self.parts, answers, strict=False))
+            if not answer["hits"]["hits"] and (fuzzy := _fuzzy(part)) is not None
+        }
+        if not changed:
+            return None
+        parts = [changed.get(i, part) for i, part in enumerate(self.parts)]
+        should = [_weighing(part, times) for part, times in zip(parts, self.times, strict=True)]
+        searches = tuple(_for_a_score(part) for part in changed.values())
+        return Respelt({"bool": {"should": should}}, searches, tuple(changed), self)
+
+
+@dataclass(frozen=True)
+class Respelt:
+    """A ``query`` for another spelling, and searches for the best scores of the words that ``places`` tell."""
+
+    query: Query
+    searches: tuple[dict[str, Any], ...]
+    places: tuple[int, ...]
+    of: Probes
+
+    def attainable(self, before: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]]) -> float | None:
+        """As `Probes.attainable`, of the words as typed (``before``) and of those spelt otherwise; None for none."""
+        if not any(answer["hits"]["hits"] for answer in answers):
+            return None
+        told = list(before[: len(self.of.times)])
+        for place, answer in zip(self.places, answers, strict=True):
+            told[place] = answer
+        return replace(self.of, whole=False).attainable(told, 0.0)
+
+
+def _by_words(query: Query) -> bool:
+    ((kind, body),) = query.items()
+    if kind not in ("match", "multi_match") or not isinstance(body, Mapping):
+        return False
+    how = next(iter(body.values()), None) if kind == "match" else body
+    return not isinstance(how, Mapping) or (
+        "fuzziness" not in how and how.get("type", "best_fields") in ("best_fields", "most_fields")
+    )
+
+
+def _fuzzy(part: Query) -> Query | None:
+    ((kind, body),) = part.items()
+    how = next(iter(body.values())) if kind == "match" else body
+    if not isinstance(how, Mapping) or len(how["query"]) < _LEAST_LETTERS or not how["query"].isalpha():
+        return None
+    changed = {**how, "fuzziness": 1, "prefix_length": 0, "max_expansions": 50}
+    return {kind: {next(iter(body)): changed} if kind == "match" else changed}
+
+
+def _weighing(part: Query, times: int) -> Query:
+    return part if times == 1 else {"bool": {"must": [part], "boost": times}}
 
 
 def _best(answer: Mapping[str, Any]) -> float:
@@ -118,6 +184,7 @@ def probes_of(query: Query, split: Split, filters: Sequence[Query] = ()) -> Prob
         tuple(counted[each] for each in distinct),
         sum(counted.values()),
         whole,
+        tuple(each.query for each in distinct),
     )
 
 

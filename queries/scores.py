@@ -18,7 +18,8 @@ class Part:
 
     Of the normaliser "evidence": ``chance`` is how many documents would do as well in this leg by chance (None: the leg
     didn't find the document), ``covered`` the share of the query, from 0 to 1, that a keyword match covers (None where
-    the words' own scores aren't known), and ``lacking`` tells that the document has nothing that this leg compares.
+    the words' own scores aren't known), ``lacking`` tells that the document has nothing that this leg compares, and
+    ``respelt`` that it was found by words of another spelling than the query's.
     """
 
     raw: float | None
@@ -27,6 +28,7 @@ class Part:
     chance: float | None = None
     covered: float | None = None
     lacking: bool = False
+    respelt: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Scores(Generic[Key]):
     was asked for (None: those in ``raw``); ``attainable`` is the score that a document would get that has each of the
     query's words as well as the word's best document has it (None: not known); ``lacks`` are documents that have
     nothing for this leg to compare, such as a vector yet to be made; ``source`` names what the leg reads (None:
-    something that no other leg reads).
+    something that no other leg reads); ``respelt`` are the scores of the same query with words
+    spelt a little otherwise.
     """
 
     raw: Mapping[Key, float]
@@ -49,8 +52,15 @@ class Scores(Generic[Key]):
     attainable: float | None = None
     lacks: Collection[Key] = frozenset()
     source: str | None = None
+    respelt: Scores[Key] | None = None
 
     @property
     def found(self) -> Mapping[Key, float]:
         """The leg's own window."""
         return self.raw if self.window is None else self.window
+
+    @property
+    def keys(self) -> dict[Key, None]:
+        """Every document that has a score of any kind, those that the leg found by itself first."""
+        respelt = self.respelt.found if self.respelt is not None else {}
+        return dict.fromkeys((*self.found, *respelt, *self.raw))

@@ -129,7 +129,8 @@ class Fusion:
     """How the legs become one list; by leg, ``moments`` for "standardise", and noise ``floors``.
 
     ``sources`` say otherwise than `crosslens.queries.sources` which legs read the same. ``comparing`` asks for what any
-    normaliser needs, whichever this one is.
+    normaliser needs, whichever this one is. ``spelling``: words that nobody wrote are also looked for with a letter
+    changed.
     """
 
     weights: Mapping[str, float] = field(default_factory=dict)
@@ -141,6 +142,7 @@ class Fusion:
     floors: Mapping[str, float] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     comparing: bool = False
+    spelling: bool = True
 
     @property
     def by_evidence(self) -> bool:
@@ -172,10 +174,13 @@ class _Windows:
     documents: dict[Key, Mapping[str, Any]]
     aggregated: dict[str, Any]
     profile: dict[str, float]
+    probed: dict[str, Sequence[Mapping[str, Any]]]
+    respelt: dict[str, Scores[Key]] = field(default_factory=dict)
 
     @property
     def keys(self) -> list[Key]:
-        return list(dict.fromkeys(key for scores in self.raw.values() for key in scores))
+        respelt = (scores.raw for scores in self.respelt.values())
+        return list(dict.fromkeys(key for scores in (*self.raw.values(), *respelt) for key in scores))
 
 
 @dataclass(frozen=True)
@@ -212,6 +217,7 @@ class _Steps:
         answers = checked(everything[: len(names)], names)
         raw, matched = _scores(self.legs, answers)
         attainable: dict[str, float] = {}
+        probed: dict[str, Sequence[Mapping[str, Any]]] = {}
         place = len(names)
         for leg in owners:
             assert leg.probes is not None
@@ -220,6 +226,7 @@ class _Steps:
             # A word that the server refuses to look for alone leaves the query as one of which that can't be told.
             if not any("error" in each or each["_shards"]["failed"] for each in told):
                 most = leg.probes.attainable(told, max(raw[leg.name].values(), default=0.0))
+                probed[leg.name] = told
                 if most is not None:
                     attainable[leg.name] = most
         telling = not self.fusion.complete or (self.fusion.by_evidence and self.presentation.collapse)
@@ -231,7 +238,33 @@ class _Steps:
             _documents(answers) if telling else {},
             next((a["aggregations"] for a in answers if "aggregations" in a), {}),
             {name: float(answer["took"]) for name, answer in zip(names, answers, strict=True)},
+            probed,
         )
+
+    def respelt(self, windows: _Windows) -> Generator[list[Search], list[dict[str, Any]], None]:
+        """Asks again, in another spelling, where the keyword leg has words that nobody wrote."""
+        for leg in self.legs:
+            told = windows.probed.get(leg.name)
+            if told is None or leg.probes is None or not self.fusion.spelling:
+                continue
+            respelt = leg.probes.respelt(leg.query, told)
+            if respelt is None:
+                continue
+            again = replace(leg, query=respelt.query)
+            answer, *words = checked(
+                (yield [self.search(self._leg(again)), *(self.search(body) for body in respelt.searches)]),
+                [leg.name] * (1 + len(respelt.searches)),
+            )
+            attainable = respelt.attainable(told, words)
+            windows.profile[f"{leg.name}, respelt"] = float(answer["took"])
+            if attainable is None:
+                continue
+            raw, _ = _scores([again], [answer])
+            windows.respelt[leg.name] = Scores(raw[leg.name], leg.floor, attainable=attainable)
+            if windows.documents or not self.fusion.complete:
+                windows.documents = {**_documents([answer]), **windows.documents}
+            for name, keys in _lacking([leg], self._siblings, [answer]).items():
+                windows.lacks.setdefault(name, set()).update(keys)
 
     def _leg(self, leg: Leg) -> dict[str, Any]:
         body = leg.request
@@ -320,6 +353,7 @@ class _Steps:
                 windows.attainable.get(leg.name),
                 windows.lacks.get(leg.name, frozenset()),
                 self.sources[leg.name],
+                windows.respelt.get(leg.name),
             )
             for leg in self.legs
         }
@@ -346,9 +380,9 @@ def plan(
     """The steps of a search, in two round trips at most.
 
     By evidence the first trip decides the ranking, and the second one brings what is shown: the documents, and their
-    true scores in every leg. It is left out where nothing of that is missing. By the other normalisers the second trip
-    completes the whole window, which decides the ranking. Without completion there is one trip (two if the window is
-    aggregated).
+    true scores in every leg. It is left out where nothing of that is missing. Where a word is nobody's, and may be
+    misspelt, there is one more between them. By the other normalisers the second trip completes the whole window, which
+    decides the ranking. Without completion there is one trip (two if the window is aggregated).
 
     ``offset`` leaves that many of the best out; ``pit`` is a point in time to search. Raises `QueryError` for weights,
     sources, normalisers and the like that make no sense, and for answers that are errors.
@@ -367,6 +401,7 @@ def plan(
     if aggregations and aggregations.over == "keyword" and KEYWORD not in [leg.name for leg in legs]:
         raise QueryError('this search has no keyword leg to aggregate over; aggregate over the "window"')
     windows = yield from steps.windows()
+    yield from steps.respelt(windows)
     keys = windows.keys
     raw: Mapping[str, Mapping[Key, float]] = windows.raw
     if keys and fusion.complete and not fusion.by_evidence:

@@ -61,6 +61,7 @@ from crosslens.queries.scores import DEFAULT_WINDOW
 @click.option(
     "--no-completion", is_flag=True, help="One round trip: scores that a leg didn't find itself aren't looked up."
 )
+@click.option("--no-spelling", is_flag=True, help="Take words that nobody wrote as they are typed.")
 @click.option("--min-score", type=float, help="The least total, from 0 to 1, of a result.")
 @click.option("--collapse", metavar="FIELD", help="Show the best result of each value of this field.")
 @click.option("--size", type=click.IntRange(1), default=10, show_default=True, help="How many results.")
@@ -90,6 +91,7 @@ def search(
     normaliser: Normaliser | None,
     mean: Mean,
     no_completion: bool,
+    no_spelling: bool,
     min_score: float | None,
     collapse: str | None,
     size: int,
@@ -122,6 +124,7 @@ def search(
         normaliser=normaliser,
         mean=mean,
         complete=not no_completion,
+        spelling=not no_spelling,
         min_score=min_score,
         collapse=collapse,
         size=size,
