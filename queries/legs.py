@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from crosslens.errors import QueryError
 from crosslens.ingest.contract import Modality, VectorField
-from crosslens.queries.probes import Probes, Query
+from crosslens.queries.probes import Probes, Query, single
 from crosslens.queries.sources import Reads
 
 Kind = Literal["keyword", "knn"]
@@ -58,7 +58,8 @@ class Leg:
 
     def raw(self, score: float) -> float:
         """The leg's own scale: BM25 as it is; the cosine behind Elasticsearch's ``_score`` = (1 + cosine) / 2."""
-        return score if self.kind == "keyword" else 2.0 * score - 1.0
+        exact = single(score)
+        return exact if self.kind == "keyword" else 2.0 * exact - 1.0
 
     @property
     def exact(self) -> bool:

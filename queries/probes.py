@@ -16,6 +16,7 @@ to read).
 from __future__ import annotations
 
 import re
+import struct
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from typing import Any
 Query = dict[str, Any]
 # More words are sampled evenly: what the rest can get is taken to be as much on average.
 MOST = 16
+_SINGLE = struct.Struct("f")
 _LONGEST = 20_000
 # Of shorter words too many others are one letter away.
 _LEAST_LETTERS = 4
@@ -96,10 +98,11 @@ class Probes:
     def respelt(self, query: Query, answers: Sequence[Mapping[str, Any]]) -> Respelt | None:
         """The same query with the words that nobody wrote spelt a little otherwise; None where there are none.
 
-        Only of a single match or multi_match that doesn't say itself how exactly words are to be taken, and of words of
-        four letters or more, with one letter changed, left out, put in, or two exchanged.
+        Only of a single match or multi_match that doesn't say itself how exactly words are to be taken, alone or as all
+        that a bool must match, and of words of four letters or more: with one letter changed, left out, put in, or two
+        exchanged.
         """
-        if not self.whole or not _by_words(query):
+        if not self.whole:
             return None
         changed = {
             i: fuzzy
@@ -110,8 +113,9 @@ class Probes:
             return None
         parts = [changed.get(i, part) for i, part in enumerate(self.parts)]
         should = [_weighing(part, times) for part, times in zip(parts, self.times, strict=True)]
+        asked = _in_its_place(query, {"bool": {"should": should}})
         searches = tuple(_for_a_score(part) for part in changed.values())
-        return Respelt({"bool": {"should": should}}, searches, tuple(changed), self)
+        return None if asked is None else Respelt(asked, searches, tuple(changed), self)
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,19 @@ class Respelt:
         return replace(self.of, whole=False).attainable(told, 0.0)
 
 
-def _by_words(query: Query) -> bool:
+def _in_its_place(query: Query, words: Query) -> Query | None:
+    """The query with ``words`` in the place of its own."""
+    if _by_words(query):
+        return words
+    ((kind, body),) = query.items()
+    if kind != "bool" or not isinstance(body, Mapping) or body.get("should"):
+        return None
+    must = body.get("must") or []
+    alone = [must] if isinstance(must, Mapping) else list(must)
+    return {"bool": {**body, "must": [words]}} if len(alone) == 1 and _by_words(alone[0]) else None
+
+
+def _by_words(query: Mapping[str, Any]) -> bool:
     ((kind, body),) = query.items()
     if kind not in ("match", "multi_match") or not isinstance(body, Mapping):
         return False
@@ -158,7 +174,13 @@ def _weighing(part: Query, times: int) -> Query:
 
 def _best(answer: Mapping[str, Any]) -> float:
     hits = answer["hits"]["hits"]
-    return float(hits[0]["_score"]) if hits else 0.0
+    return single(hits[0]["_score"]) if hits else 0.0
+
+
+def single(score: float) -> float:
+    """A score as the server has it: it prints as few digits as tell one single float from the next."""
+    exact: float = _SINGLE.unpack(_SINGLE.pack(score))[0]
+    return exact
 
 
 def probes_of(query: Query, split: Split, filters: Sequence[Query] = ()) -> Probes | None:

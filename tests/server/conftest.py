@@ -21,6 +21,7 @@ from crosslens.node import Node
 from crosslens.node.build import build_plugin
 from crosslens.node.plugins import install_models, install_plugin
 from tests.conftest import VERSIONS, Server, require_node
+from tests.server.evidence_golden import GOLDEN
 
 PICTURES = DEMO_MODEL.parent / "pictures"
 
@@ -73,7 +74,10 @@ class Plugged:
 
 @cache
 def built(version: str, out: Path) -> Path:
-    return build_plugin(version, out, tests=True)
+    # The plugin's own tests run in a copy of its folder, from where they don't see the repository.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CROSSLENS_EVIDENCE", str(GOLDEN))
+        return build_plugin(version, out, tests=True)
 
 
 @pytest.fixture(scope="session")

@@ -155,7 +155,7 @@ def legs(text: str, window: int, *fields: str, vector: Any = None) -> dict[str, 
 def parts_of(hit: Any) -> list[dict[str, Any]]:
     """What an explanation says of the legs; Elasticsearch may wrap it."""
     told = hit["_explanation"]
-    while "mean of scores scaled by" not in told["description"]:
+    while not any(how in told["description"] for how in ("mean of scores scaled by", "noisy-or by evidence")):
         told = told["details"][0]
     return list(told["details"])
 
@@ -207,8 +207,9 @@ def test_the_retriever_ranks_as_the_python_side_does(
 @pytest.mark.parametrize("mean", ["geometric", "harmonic"])
 def test_the_retriever_knows_other_means(plugged: Plugged, index: str, demo_encoder: Encoder, mean: Any) -> None:
     searcher = HybridSearcher(plugged.server.client, index, demo_encoder, window=60)
-    expected = searcher.search("red heart", mean=mean, legs=["keyword", "photo_vector"], size=20)
-    body = retriever(legs("red heart", 60, "photo_vector"), {}, window=60, mean=mean)
+    scaled: Any = "theoretical-min-max"
+    expected = searcher.search("red heart", normaliser=scaled, mean=mean, legs=["keyword", "photo_vector"], size=20)
+    body = retriever(legs("red heart", 60, "photo_vector"), {}, window=60, normaliser=scaled, mean=mean)
     expect_same(plugged.http.ok("POST", f"{index}/_search", {**body, "size": 20}), expected)
 
 
@@ -316,9 +317,10 @@ def test_a_child_without_moments_is_told_how_to_get_them(plugged: Plugged, demo_
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"normaliser": "best"}, "unknown normaliser [best]; one of theoretical-min-max, min-max"),
+        ({"normaliser": "best"}, "unknown normaliser [best]; one of evidence, theoretical-min-max, min-max"),
         ({"mean": "median"}, "unknown mean [median]"),
         ({"normaliser": "z-score", "mean": "harmonic"}, "needs scores that aren't negative"),
+        ({"mean": "harmonic"}, "a harmonic mean is of normalised scores, which evidence doesn't take"),
         ({"rank_window_size": 0}, "must be 1 or more"),
         ({"rank_window_size": 5}, "[size: 10]"),
         ({"retrievers": []}, "needs [retrievers]"),

@@ -163,7 +163,10 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
 
     @Override
     public List<NamedWriteableRegistry.Entry> getNamedWriteables() {
-        return List.of(new NamedWriteableRegistry.Entry(RankDoc.class, CrosslensRankDoc.NAME, CrosslensRankDoc::new));
+        return List.of(
+            new NamedWriteableRegistry.Entry(RankDoc.class, CrosslensRankDoc.NAME, CrosslensRankDoc::read),
+            new NamedWriteableRegistry.Entry(RankDoc.class, CrosslensRankDoc.TELLING_NAME, CrosslensRankDoc::readTelling)
+        );
     }
 
     @Override

@@ -41,7 +41,8 @@ public final class Fusion {
     public record Fused(double[] totals, double[][] normalised, double[][] weighted) {}
 
     /**
-     * Fuses the legs, whose scores all are of the same documents.
+     * Fuses the legs, whose scores all are of the same documents, by any normaliser but {@link Normaliser#EVIDENCE}, which
+     * has its own way to combine ({@link Evidence#fuse}).
      *
      * <p>Throws {@link IllegalArgumentException} for weights that are negative or all 0, and for a geometric or harmonic
      * mean of scores that may be negative.
@@ -69,11 +70,16 @@ public final class Fusion {
         return new Fused(totals, normalised, weighted);
     }
 
-    /** Throws {@link IllegalArgumentException} as {@link #fuse} does. */
+    /** Throws {@link IllegalArgumentException} as {@link #fuse} does, and for a mean that {@code evidence} doesn't take. */
     public static void check(double[] weights, Normaliser normaliser, Mean mean) {
         if (normaliser == Normaliser.Z_SCORE && mean != Mean.ARITHMETIC) {
             throw new IllegalArgumentException(
                 "a " + mean + " mean needs scores that aren't negative, and z-score gives such"
+            );
+        }
+        if (normaliser == Normaliser.EVIDENCE && mean != Mean.ARITHMETIC) {
+            throw new IllegalArgumentException(
+                "a " + mean + " mean is of normalised scores, which evidence doesn't take; choose a normaliser"
             );
         }
         double sum = 0;

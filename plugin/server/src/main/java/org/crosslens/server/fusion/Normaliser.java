@@ -11,6 +11,13 @@ import java.util.stream.DoubleStream;
  * package's {@code crosslens.queries.normalise}, which says them in full. A leg's scores are by document; NaN is none.
  */
 public enum Normaliser {
+    /** No scale of a single leg, and no mean is taken of it: see {@link Evidence}. */
+    EVIDENCE {
+        @Override
+        double[] apply(double[] raw, double floor) {
+            throw new UnsupportedOperationException("evidence is no scale of a single leg");
+        }
+    },
     /** (s - floor) / (max - floor), source: Bruch, Gai, Ingber (2023), doi 10.1145/3596512. */
     THEORETICAL_MIN_MAX {
         @Override
@@ -68,6 +75,8 @@ public enum Normaliser {
         }
     };
 
+    /** Where a request names none. */
+    public static final Normaliser DEFAULT = EVIDENCE;
     static final int RANK_CONSTANT = 60;
 
     abstract double[] apply(double[] raw, double floor);

@@ -16,15 +16,22 @@ import org.elasticsearch.xcontent.XContentBuilder;
 public final class CrosslensRankDoc extends RankDoc {
 
     public static final String NAME = "crosslens_rank_doc";
+    /** One that tells more, and so is written otherwise: a node with an older plugin refuses it instead of misreading it. */
+    public static final String TELLING_NAME = "crosslens_telling_rank_doc";
 
     private final String how;
     private final String[] legs;
     private final double[] raw;
     private final double[] normalised;
     private final double[] weighted;
+    // By leg; null where the normaliser has nothing to say.
+    private final String[] said;
 
-    /** {@code how} names mean and normaliser; by leg, {@code raw} is NaN where it has no score of the document. */
-    CrosslensRankDoc(RankDoc of, String how, String[] legs, double[] raw, double[] normalised, double[] weighted) {
+    /**
+     * {@code how} names mean and normaliser; by leg, {@code raw} is NaN where it has no score of the document, and
+     * {@code said} tells in words what it found (null: nothing to tell).
+     */
+    CrosslensRankDoc(RankDoc of, String how, String[] legs, double[] raw, double[] normalised, double[] weighted, String[] said) {
         super(of.doc, of.score, of.shardIndex);
         this.rank = of.rank;
         this.how = how;
@@ -32,15 +39,27 @@ public final class CrosslensRankDoc extends RankDoc {
         this.raw = raw;
         this.normalised = normalised;
         this.weighted = weighted;
+        this.said = said;
     }
 
-    public CrosslensRankDoc(StreamInput in) throws IOException {
+    private CrosslensRankDoc(StreamInput in, boolean telling) throws IOException {
         super(in);
         how = in.readString();
         legs = in.readStringArray();
         raw = in.readDoubleArray();
         normalised = in.readDoubleArray();
         weighted = in.readDoubleArray();
+        said = telling ? in.readStringArray() : null;
+    }
+
+    /** Reads one called {@link #NAME}. */
+    public static CrosslensRankDoc read(StreamInput in) throws IOException {
+        return new CrosslensRankDoc(in, false);
+    }
+
+    /** Reads one called {@link #TELLING_NAME}. */
+    public static CrosslensRankDoc readTelling(StreamInput in) throws IOException {
+        return new CrosslensRankDoc(in, true);
     }
 
     @Override
@@ -50,15 +69,19 @@ public final class CrosslensRankDoc extends RankDoc {
         out.writeDoubleArray(raw);
         out.writeDoubleArray(normalised);
         out.writeDoubleArray(weighted);
+        if (said != null) {
+            out.writeStringArray(said);
+        }
     }
 
     @Override
     public Explanation explain(Explanation[] sources, String[] queryNames) {
         List<Explanation> parts = new ArrayList<>();
         for (int i = 0; i < legs.length; i++) {
-            String told = Double.isNaN(raw[i])
+            String weighed = Double.isNaN(raw[i])
                 ? String.format(Locale.ROOT, "[%s] has no score of this document", legs[i])
                 : String.format(Locale.ROOT, "[%s] weighted, of normalised %.6f, of raw %.6f", legs[i], normalised[i], raw[i]);
+            String told = said == null ? weighed : weighed + ": " + said[i];
             List<Explanation> source = i < sources.length && sources[i] != null ? List.of(sources[i]) : List.of();
             parts.add(Explanation.match(weighted[i], told, source));
         }
@@ -68,6 +91,9 @@ public final class CrosslensRankDoc extends RankDoc {
     @Override
     protected void doToXContent(XContentBuilder builder, Params params) throws IOException {
         builder.field("how", how).array("legs", legs).array("raw", raw).array("normalised", normalised).array("weighted", weighted);
+        if (said != null) {
+            builder.array("said", said);
+        }
     }
 
     @Override
@@ -77,7 +103,8 @@ public final class CrosslensRankDoc extends RankDoc {
             && Arrays.equals(legs, that.legs)
             && Arrays.equals(raw, that.raw)
             && Arrays.equals(normalised, that.normalised)
-            && Arrays.equals(weighted, that.weighted);
+            && Arrays.equals(weighted, that.weighted)
+            && Arrays.equals(said, that.said);
     }
 
     @Override
@@ -87,7 +114,7 @@ public final class CrosslensRankDoc extends RankDoc {
 
     @Override
     public String getWriteableName() {
-        return NAME;
+        return said == null ? NAME : TELLING_NAME;
     }
 
     @Override

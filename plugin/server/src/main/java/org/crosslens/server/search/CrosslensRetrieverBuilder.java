@@ -30,13 +30,20 @@ import org.elasticsearch.xcontent.XContentParser;
  *
  * <pre>
  * "retriever": {"crosslens": {
- *   "retrievers": [{"retriever": {...}, "weight": 2, "name": "keyword"}, {"retriever": {"knn": {...}}}],
- *   "normaliser": "theoretical-min-max", "mean": "arithmetic", "complete": true, "rank_window_size": 100}}
+ *   "retrievers": [{"retriever": {...}, "weight": 2, "name": "keyword"}, {"retriever": {"knn": {...}}, "source": "photo"}],
+ *   "normaliser": "evidence", "mean": "arithmetic", "complete": true, "spelling": true, "rank_window_size": 100}}
  * </pre>
  *
- * <p>Children are asked for {@code rank_window_size} documents each. With {@code complete}, a document that one child
- * found then gets its true score from every other child that is a query or a kNN search, whether that one found it or
- * not. A child's {@code moments} ({@code mean} and {@code deviation} of its score over the corpus) serve the normaliser
+ * <p>Children are asked for {@code rank_window_size} documents each, which is how deep {@code evidence}, the default
+ * normaliser, looks. By it, children of one {@code source} are opinions of one thing; which that is is told by the fields
+ * that they read, unless the request says it. The children's own windows decide the ranking, and {@code complete} only
+ * says whether an explanation ({@code explain}) shows the true raw score that each child has of what is shown, also where
+ * that child didn't find it: it changes no total, and costs a second round trip then, and nothing otherwise. With
+ * {@code spelling}, words of a match that nobody wrote are also looked for with one letter changed.
+ *
+ * <p>By the other normalisers, with {@code complete}, a document that one child found gets its true score from every
+ * other child that is a query or a kNN search before all is fused, whether that one found it or not. A child's
+ * {@code moments} ({@code mean} and {@code deviation} of its score over the corpus) serve the normaliser
  * {@code standardise}; those of a kNN child are otherwise looked up where {@code crosslens calibrate} keeps them.
  */
 public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<CrosslensRetrieverBuilder> {
@@ -45,6 +52,7 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
     private static final ParseField RETRIEVERS = new ParseField("retrievers");
     private static final ParseField RETRIEVER = new ParseField("retriever");
     private static final ParseField WEIGHT = new ParseField("weight");
+    private static final ParseField SOURCE = new ParseField("source");
     private static final ParseField CHILD_NAME = new ParseField("name");
     private static final ParseField MOMENTS = new ParseField("moments");
     private static final ParseField MEAN_OF = new ParseField("mean");
@@ -52,20 +60,28 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
     private static final ParseField NORMALISER = new ParseField("normaliser");
     private static final ParseField MEAN = new ParseField("mean");
     private static final ParseField COMPLETE = new ParseField("complete");
+    private static final ParseField SPELLING = new ParseField("spelling");
     // That of the Python side; Elasticsearch's own retrievers have 10.
     private static final int DEFAULT_WINDOW = 100;
 
-    /** What is said of a child besides its retriever. */
-    record Child(String name, double weight, Moments moments) {}
+    /** What is said of a child besides its retriever; null where nothing is. */
+    record Child(String name, Double weight, String source, Moments moments) {
+
+        /** The weight, or that of a child of which none is said. */
+        double weightOr(double otherwise) {
+            return weight == null ? otherwise : weight;
+        }
+    }
 
     /** What a request says, while it is read. */
     private static final class Draft {
 
         final List<RetrieverBuilder> retrievers = new ArrayList<>();
         final List<Child> children = new ArrayList<>();
-        Normaliser normaliser = Normaliser.THEORETICAL_MIN_MAX;
+        Normaliser normaliser = Normaliser.DEFAULT;
         Mean mean = Mean.ARITHMETIC;
         boolean complete = true;
+        boolean spelling = true;
         int window = DEFAULT_WINDOW;
         List<QueryBuilder> filters = List.of();
         Float minScore;
@@ -77,7 +93,8 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
 
         RetrieverBuilder retriever;
         String name;
-        double weight = 1;
+        Double weight;
+        String source;
         Moments moments;
     }
 
@@ -98,6 +115,12 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
         CHILD.declareField((parser, draft, context) -> draft.retriever = readChild(parser, context), RETRIEVER, ObjectParser.ValueType.OBJECT);
         CHILD.declareString((draft, name) -> draft.name = name, CHILD_NAME);
         CHILD.declareDouble((draft, weight) -> draft.weight = weight, WEIGHT);
+        CHILD.declareString((draft, source) -> {
+            if (source.isBlank()) {
+                throw new IllegalArgumentException("[source] must not be empty");
+            }
+            draft.source = source;
+        }, SOURCE);
         CHILD.declareField((parser, draft, context) -> {
             MomentsDraft moments = MOMENTS_PARSER.parse(parser, null);
             if (moments.mean == null || moments.deviation == null) {
@@ -111,12 +134,13 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
                     throw new IllegalArgumentException("each of [retrievers] needs a [retriever]");
                 }
                 draft.retrievers.add(part.retriever);
-                draft.children.add(new Child(part.name, part.weight, part.moments));
+                draft.children.add(new Child(part.name, part.weight, part.source, part.moments));
             }
         }, CHILD, RETRIEVERS);
         PARSER.declareString((draft, name) -> draft.normaliser = Normaliser.parse(name), NORMALISER);
         PARSER.declareString((draft, name) -> draft.mean = Mean.parse(name), MEAN);
         PARSER.declareBoolean((draft, complete) -> draft.complete = complete, COMPLETE);
+        PARSER.declareBoolean((draft, spelling) -> draft.spelling = spelling, SPELLING);
         PARSER.declareInt((draft, size) -> draft.window = size, RANK_WINDOW_SIZE_FIELD);
         PARSER.declareObjectArray(
             (draft, filters) -> draft.filters = filters,
@@ -131,6 +155,7 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
     private final Normaliser normaliser;
     private final Mean mean;
     private final boolean complete;
+    private final boolean spelling;
 
     CrosslensRetrieverBuilder(
         List<RetrieverSource> retrievers,
@@ -138,6 +163,7 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
         Normaliser normaliser,
         Mean mean,
         boolean complete,
+        boolean spelling,
         int rankWindowSize
     ) {
         super(retrievers, rankWindowSize);
@@ -145,6 +171,7 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
         this.normaliser = normaliser;
         this.mean = mean;
         this.complete = complete;
+        this.spelling = spelling;
     }
 
     /** Reads the retriever from a request. */
@@ -156,7 +183,7 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
         if (draft.window < 1) {
             throw new IllegalArgumentException("[" + RANK_WINDOW_SIZE_FIELD.getPreferredName() + "] must be 1 or more");
         }
-        Fusion.check(draft.children.stream().mapToDouble(Child::weight).toArray(), draft.normaliser, draft.mean);
+        Fusion.check(draft.children.stream().mapToDouble(child -> child.weightOr(1)).toArray(), draft.normaliser, draft.mean);
         List<RetrieverSource> sources = new ArrayList<>();
         draft.retrievers.forEach(each -> sources.add(RetrieverSource.from(each)));
         CrosslensRetrieverBuilder builder = new CrosslensRetrieverBuilder(
@@ -165,6 +192,7 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
             draft.normaliser,
             draft.mean,
             draft.complete,
+            draft.spelling,
             draft.window
         );
         builder.preFilterQueryBuilders.addAll(draft.filters);
@@ -188,7 +216,15 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
 
     @Override
     protected CrosslensRetrieverBuilder clone(List<RetrieverSource> retrievers, List<QueryBuilder> filters) {
-        CrosslensRetrieverBuilder clone = new CrosslensRetrieverBuilder(retrievers, children, normaliser, mean, complete, rankWindowSize);
+        CrosslensRetrieverBuilder clone = new CrosslensRetrieverBuilder(
+            retrievers,
+            children,
+            normaliser,
+            mean,
+            complete,
+            spelling,
+            rankWindowSize
+        );
         clone.preFilterQueryBuilders = filters;
         clone.retrieverName = retrieverName;
         clone.minScore = minScore;
@@ -245,15 +281,21 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
             complete,
             rankWindowSize,
             context.isExplain(),
+            spelling,
             context.allowPartialSearchResults(),
-            context.getResolvedIndices()
+            context.getResolvedIndices(),
+            context.getParserConfig()
         );
         SetOnce<RankDoc[]> results = new SetOnce<>();
+        List<RetrieverBuilder> retrievers = new ArrayList<>();
+        innerRetrievers.forEach(each -> retrievers.add(each.retriever()));
         context.registerAsyncAction((client, listener) -> search.run(client, listener.delegateFailureAndWrap((next, documents) -> {
+            if (search.foundRespelt()) {
+                retrievers.add(new RespeltRetrieverBuilder(results::get));
+            }
             results.set(documents);
             next.onResponse(null);
         })));
-        List<RetrieverBuilder> retrievers = innerRetrievers.stream().map(RetrieverSource::retriever).toList();
         RankDocsRetrieverBuilder ranked = new RankDocsRetrieverBuilder(rankWindowSize, retrievers, results::get, minScore);
         ranked.retrieverName(retrieverName());
         return ranked;
@@ -270,7 +312,12 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
         for (int i = 0; i < innerRetrievers.size(); i++) {
             Child child = children.get(i);
             builder.startObject().field(RETRIEVER.getPreferredName(), innerRetrievers.get(i).retriever());
-            builder.field(WEIGHT.getPreferredName(), child.weight);
+            if (child.weight != null) {
+                builder.field(WEIGHT.getPreferredName(), child.weight);
+            }
+            if (child.source != null) {
+                builder.field(SOURCE.getPreferredName(), child.source);
+            }
             if (child.name != null) {
                 builder.field(CHILD_NAME.getPreferredName(), child.name);
             }
@@ -286,6 +333,7 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
         builder.field(NORMALISER.getPreferredName(), normaliser.toString());
         builder.field(MEAN.getPreferredName(), mean.toString());
         builder.field(COMPLETE.getPreferredName(), complete);
+        builder.field(SPELLING.getPreferredName(), spelling);
         builder.field(RANK_WINDOW_SIZE_FIELD.getPreferredName(), rankWindowSize);
     }
 
@@ -296,11 +344,12 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
             && children.equals(that.children)
             && normaliser == that.normaliser
             && mean == that.mean
-            && complete == that.complete;
+            && complete == that.complete
+            && spelling == that.spelling;
     }
 
     @Override
     public int doHashCode() {
-        return Objects.hash(super.doHashCode(), children, normaliser, mean, complete);
+        return Objects.hash(super.doHashCode(), children, normaliser, mean, complete, spelling);
     }
 }

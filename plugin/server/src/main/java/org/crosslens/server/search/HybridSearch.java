@@ -6,31 +6,28 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 import org.apache.lucene.util.VectorUtil;
+import org.crosslens.server.fusion.Evidence;
 import org.crosslens.server.fusion.Fusion;
 import org.crosslens.server.fusion.Fusion.Mean;
 import org.crosslens.server.fusion.Fusion.Moments;
 import org.crosslens.server.fusion.Normaliser;
-import org.elasticsearch.ElasticsearchStatusException;
-import org.elasticsearch.ExceptionsHelper;
 import org.elasticsearch.action.ActionListener;
 import org.elasticsearch.action.ResolvedIndices;
-import org.elasticsearch.action.search.MultiSearchRequest;
-import org.elasticsearch.action.search.MultiSearchResponse;
-import org.elasticsearch.action.search.SearchRequest;
 import org.elasticsearch.action.search.SearchResponse;
-import org.elasticsearch.action.search.ShardSearchFailure;
 import org.elasticsearch.client.internal.Client;
 import org.elasticsearch.index.Index;
-import org.elasticsearch.rest.RestStatus;
-import org.elasticsearch.search.SearchHit;
 import org.elasticsearch.search.builder.SearchSourceBuilder;
 import org.elasticsearch.search.rank.RankDoc;
-import org.elasticsearch.search.sort.ShardDocSortField;
+import org.elasticsearch.xcontent.XContentParserConfiguration;
 
 /**
  * The steps of a hybrid search: each leg's window; the scores that a leg lacks of what others found; the corpus's
  * moments, where they are needed; the fusion. Two round trips with completion, one where nothing lacks.
+ *
+ * <p>By {@code evidence} the windows decide the ranking, with what {@link Witnesses} asks for along with them: one round
+ * trip. Only for an explanation are the scores completed then, of what is shown, which changes no total.
  */
 final class HybridSearch {
 
@@ -40,11 +37,13 @@ final class HybridSearch {
     private final boolean complete;
     private final int window;
     private final boolean explain;
-    private final boolean allowPartial;
+    private final Trip trip;
     private final ResolvedIndices indices;
     // By leg, scores by document.
     private final List<Map<RankDoc.RankKey, Double>> scores = new ArrayList<>();
     private final Moments[] moments;
+    // Null by other normalisers than evidence.
+    private final Witnesses witnesses;
 
     HybridSearch(
         List<Leg> legs,
@@ -53,8 +52,10 @@ final class HybridSearch {
         boolean complete,
         int window,
         boolean explain,
+        boolean spelling,
         boolean allowPartial,
-        ResolvedIndices indices
+        ResolvedIndices indices,
+        XContentParserConfiguration configuration
     ) {
         this.legs = legs;
         this.normaliser = normaliser;
@@ -62,39 +63,99 @@ final class HybridSearch {
         this.complete = complete;
         this.window = window;
         this.explain = explain;
-        this.allowPartial = allowPartial;
+        this.trip = new Trip(allowPartial);
         this.indices = indices;
         this.moments = legs.stream().map(leg -> leg.child().moments()).toArray(Moments[]::new);
+        this.witnesses = normaliser == Normaliser.EVIDENCE ? new Witnesses(legs, window, explain, spelling, indices, configuration) : null;
     }
 
     /** Answers with at most a window of documents, best first. */
     void run(Client client, ActionListener<RankDoc[]> listener) {
-        List<SearchSourceBuilder> first = legs.stream().map(Leg::source).toList();
-        search(client, first, legs, listener.delegateFailureAndWrap((next, answers) -> {
-            for (int i = 0; i < answers.size(); i++) {
-                RankDoc[] found = documents(answers.get(i));
+        if (witnesses == null) {
+            windows(client, listener.delegateFailureAndWrap((next, ignored) -> completedAndFused(client, next)));
+            return;
+        }
+        witnesses.prepare(
+            client,
+            listener.delegateFailureAndWrap(
+                (next, ignored) -> windows(client, next.delegateFailureAndWrap((then, found) -> byEvidence(client, then)))
+            )
+        );
+    }
+
+    private void windows(Client client, ActionListener<Void> listener) {
+        List<SearchSourceBuilder> first = new ArrayList<>();
+        for (int i = 0; i < legs.size(); i++) {
+            first.add(witnesses == null ? legs.get(i).source() : witnesses.window(i));
+        }
+        if (witnesses != null) {
+            first.addAll(witnesses.probes());
+        }
+        trip.ask(client, first, listener.delegateFailureAndWrap((next, answers) -> {
+            for (int i = 0; i < legs.size(); i++) {
+                SearchResponse answer = trip.answer(answers[i], legs.get(i).name());
+                RankDoc[] found = Trip.documents(answer);
                 legs.get(i).retriever().setRankDocs(found);
                 Map<RankDoc.RankKey, Double> byKey = new LinkedHashMap<>();
                 for (RankDoc document : found) {
-                    byKey.put(key(document), (double) document.score);
+                    byKey.put(Trip.key(document), Trip.score(document.score));
                 }
                 scores.add(byKey);
+                if (witnesses != null) {
+                    witnesses.hear(i, answer, found);
+                }
             }
-            completed(client, next.delegateFailureAndWrap((then, ignored) -> lookedUp(client, 0, then)));
+            if (witnesses == null) {
+                next.onResponse(null);
+                return;
+            }
+            witnesses.hear(answers, scores);
+            witnesses.respell(client, trip, next);
         }));
     }
 
-    private void completed(Client client, ActionListener<Void> listener) {
-        List<RankDoc.RankKey> all = keys();
+    /** Whether documents may be among the results that no child finds by itself: words of another spelling do. */
+    boolean foundRespelt() {
+        return witnesses != null && witnesses.respelt().isEmpty() == false;
+    }
+
+    private void completedAndFused(Client client, ActionListener<RankDoc[]> listener) {
+        if (complete == false) {
+            lookedUp(client, 0, listener);
+            return;
+        }
+        completed(client, keys(), listener.delegateFailureAndWrap((next, ignored) -> lookedUp(client, 0, next)));
+    }
+
+    private void byEvidence(Client client, ActionListener<RankDoc[]> listener) {
+        List<RankDoc.RankKey> keys = keys();
+        Evidence.Fused fused = witnesses.fuse(keys, raw(keys, false));
+        int[] best = best(keys, fused.totals());
+        if (explain == false) {
+            listener.onResponse(documents(keys, best, fused.totals(), 0));
+            return;
+        }
+        ActionListener<Void> shown = listener.delegateFailureAndWrap(
+            (next, ignored) -> next.onResponse(explained(keys, best, fused))
+        );
+        if (complete) {
+            completed(client, Arrays.stream(best).mapToObj(keys::get).toList(), shown);
+        } else {
+            shown.onResponse(null);
+        }
+    }
+
+    /** Finds the scores that the legs lack of the documents {@code wanted}. */
+    private void completed(Client client, List<RankDoc.RankKey> wanted, ActionListener<Void> listener) {
         List<SearchSourceBuilder> searches = new ArrayList<>();
         List<Integer> owners = new ArrayList<>();
-        for (int i = 0; i < legs.size() && complete; i++) {
+        for (int i = 0; i < legs.size(); i++) {
             Leg leg = legs.get(i);
             Map<RankDoc.RankKey, Double> known = scores.get(i);
             if (leg.kind() == Leg.Kind.FUSED || leg.isExhausted(known.size(), window)) {
                 continue;
             }
-            List<RankDoc> lacking = all.stream()
+            List<RankDoc> lacking = wanted.stream()
                 .filter(key -> leg.isExact() == false || known.containsKey(key) == false)
                 .map(key -> new RankDoc(key.doc(), 0, key.shardIndex()))
                 .toList();
@@ -107,11 +168,11 @@ final class HybridSearch {
             listener.onResponse(null);
             return;
         }
-        List<Leg> asked = owners.stream().map(legs::get).toList();
-        search(client, searches, asked, listener.delegateFailureAndWrap((next, answers) -> {
-            for (int i = 0; i < answers.size(); i++) {
-                for (RankDoc document : documents(answers.get(i))) {
-                    scores.get(owners.get(i)).put(key(document), (double) document.score);
+        trip.ask(client, searches, listener.delegateFailureAndWrap((next, answers) -> {
+            for (int i = 0; i < answers.length; i++) {
+                int owner = owners.get(i);
+                for (RankDoc document : Trip.documents(trip.answer(answers[i], legs.get(owner).name()))) {
+                    scores.get(owner).put(Trip.key(document), Trip.score(document.score));
                 }
             }
             next.onResponse(null);
@@ -145,112 +206,103 @@ final class HybridSearch {
 
     private RankDoc[] fused() {
         List<RankDoc.RankKey> keys = keys();
+        double[][] values = raw(keys, complete);
         List<Fusion.Leg> raw = new ArrayList<>();
         for (int i = 0; i < legs.size(); i++) {
-            Leg leg = legs.get(i);
-            double[] values = new double[keys.size()];
-            for (int d = 0; d < values.length; d++) {
-                Double score = scores.get(i).get(keys.get(d));
-                boolean zero = score == null && complete && leg.kind() == Leg.Kind.QUERY;
-                values[d] = zero ? 0 : score == null ? Double.NaN : leg.raw(score);
-            }
-            raw.add(new Fusion.Leg(values, leg.floor(), leg.child().weight(), moments[i]));
+            raw.add(new Fusion.Leg(values[i], legs.get(i).floor(), legs.get(i).child().weightOr(1), moments[i]));
         }
         Fusion.Fused fused = Fusion.fuse(raw, normaliser, mean);
-        Integer[] order = new Integer[keys.size()];
-        Arrays.setAll(order, d -> d);
-        // Equal totals are ordered by shard and document, so that the same search always gives the same list.
-        Arrays.sort(
-            order,
-            Comparator.<Integer>comparingDouble(d -> -fused.totals()[d])
-                .thenComparingInt(d -> keys.get(d).shardIndex())
-                .thenComparingInt(d -> keys.get(d).doc())
-        );
-        RankDoc[] best = new RankDoc[Math.min(order.length, window)];
+        int[] best = best(keys, fused.totals());
         // Lucene knows no negative scores, which z-score gives: then all are raised by as much, and keep their distances.
-        double raised = best.length == 0 ? 0 : Math.max(-fused.totals()[order[best.length - 1]], 0);
-        for (int place = 0; place < best.length; place++) {
-            int d = order[place];
-            float score = (float) (fused.totals()[d] + raised);
-            RankDoc document = new RankDoc(keys.get(d).doc(), score, keys.get(d).shardIndex());
-            document.rank = place + 1;
-            best[place] = explain ? explained(document, d, raw, fused, raised) : document;
+        double raised = best.length == 0 ? 0 : Math.max(-fused.totals()[best[best.length - 1]], 0);
+        RankDoc[] documents = documents(keys, best, fused.totals(), raised);
+        String how = mean + " mean of scores scaled by " + normaliser + (raised > 0 ? ", raised by " + raised : "");
+        for (int place = 0; explain && place < best.length; place++) {
+            int d = best[place];
+            documents[place] = new CrosslensRankDoc(
+                documents[place],
+                how,
+                names(),
+                of(values, d),
+                of(fused.normalised(), d),
+                of(fused.weighted(), d),
+                null
+            );
         }
-        return best;
+        return documents;
     }
 
-    private RankDoc explained(RankDoc document, int d, List<Fusion.Leg> raw, Fusion.Fused fused, double raised) {
-        return new CrosslensRankDoc(
-            document,
-            mean + " mean of scores scaled by " + normaliser + (raised > 0 ? ", raised by " + raised : ""),
-            legs.stream().map(Leg::name).toArray(String[]::new),
-            raw.stream().mapToDouble(leg -> leg.raw()[d]).toArray(),
-            Arrays.stream(fused.normalised()).mapToDouble(leg -> leg[d]).toArray(),
-            Arrays.stream(fused.weighted()).mapToDouble(leg -> leg[d]).toArray()
-        );
+    private RankDoc[] explained(List<RankDoc.RankKey> keys, int[] best, Evidence.Fused fused) {
+        double[][] raw = raw(keys, complete);
+        RankDoc[] documents = documents(keys, best, fused.totals(), 0);
+        for (int place = 0; place < best.length; place++) {
+            int d = best[place];
+            documents[place] = new CrosslensRankDoc(
+                documents[place],
+                "noisy-or by " + normaliser,
+                names(),
+                of(raw, d),
+                of(fused.normalised(), d),
+                of(fused.weighted(), d),
+                witnesses.said(fused, d, keys.get(d))
+            );
+        }
+        return documents;
+    }
+
+    private String[] names() {
+        return legs.stream().map(Leg::name).toArray(String[]::new);
+    }
+
+    private static double[] of(double[][] byLeg, int d) {
+        return Arrays.stream(byLeg).mapToDouble(leg -> leg[d]).toArray();
+    }
+
+    /** By leg and document the raw scores; with {@code completed}, a query that has none of a document doesn't match it. */
+    private double[][] raw(List<RankDoc.RankKey> keys, boolean completed) {
+        double[][] raw = new double[legs.size()][keys.size()];
+        for (int i = 0; i < raw.length; i++) {
+            Leg leg = legs.get(i);
+            for (int d = 0; d < keys.size(); d++) {
+                Double score = scores.get(i).get(keys.get(d));
+                boolean zero = score == null && completed && leg.kind() == Leg.Kind.QUERY;
+                raw[i][d] = zero ? 0 : score == null ? Double.NaN : leg.raw(score);
+            }
+        }
+        return raw;
+    }
+
+    /** The places in {@code keys} of the window's documents, best first. */
+    private int[] best(List<RankDoc.RankKey> keys, double[] totals) {
+        // Equal totals are ordered by shard and document, so that the same search always gives the same list.
+        return IntStream.range(0, keys.size())
+            .boxed()
+            .sorted(
+                Comparator.<Integer>comparingDouble(d -> -totals[d])
+                    .thenComparingInt(d -> keys.get(d).shardIndex())
+                    .thenComparingInt(d -> keys.get(d).doc())
+            )
+            .limit(window)
+            .mapToInt(d -> d)
+            .toArray();
+    }
+
+    private static RankDoc[] documents(List<RankDoc.RankKey> keys, int[] best, double[] totals, double raised) {
+        RankDoc[] documents = new RankDoc[best.length];
+        for (int place = 0; place < best.length; place++) {
+            RankDoc.RankKey key = keys.get(best[place]);
+            documents[place] = new RankDoc(key.doc(), (float) (totals[best[place]] + raised), key.shardIndex());
+            documents[place].rank = place + 1;
+        }
+        return documents;
     }
 
     private List<RankDoc.RankKey> keys() {
         Map<RankDoc.RankKey, Boolean> keys = new LinkedHashMap<>();
         scores.forEach(leg -> leg.keySet().forEach(key -> keys.put(key, true)));
+        if (witnesses != null) {
+            witnesses.respelt().forEach(key -> keys.put(key, true));
+        }
         return List.copyOf(keys.keySet());
-    }
-
-    private void search(Client client, List<SearchSourceBuilder> searches, List<Leg> of, ActionListener<List<SearchResponse>> listener) {
-        MultiSearchRequest request = new MultiSearchRequest();
-        for (SearchSourceBuilder search : searches) {
-            SearchRequest each = new SearchRequest().source(search);
-            // Documents are known by their shard's number in the request, so shards must not be left out or reordered.
-            each.setPreFilterShardSize(Integer.MAX_VALUE);
-            each.allowPartialSearchResults(allowPartial);
-            request.add(each);
-        }
-        client.multiSearch(request, listener.delegateFailureAndWrap((next, answers) -> {
-            List<SearchResponse> responses = new ArrayList<>();
-            for (int i = 0; i < answers.getResponses().length; i++) {
-                MultiSearchResponse.Item item = answers.getResponses()[i];
-                Exception failure = item.isFailure() ? item.getFailure() : failure(item.getResponse());
-                if (failure != null) {
-                    throw new ElasticsearchStatusException(
-                        "[" + CrosslensRetrieverBuilder.NAME + "] the search of [" + of.get(i).name() + "] failed: "
-                            + ExceptionsHelper.unwrapCause(failure).getMessage(),
-                        ExceptionsHelper.status(failure),
-                        failure
-                    );
-                }
-                responses.add(item.getResponse());
-            }
-            next.onResponse(responses);
-        }));
-    }
-
-    private Exception failure(SearchResponse response) {
-        if (allowPartial || response.getFailedShards() == 0) {
-            return null;
-        }
-        ShardSearchFailure[] failures = response.getShardFailures();
-        return failures.length > 0
-            ? new ElasticsearchStatusException(failures[0].reason(), failures[0].status())
-            : new ElasticsearchStatusException("a shard did not answer", RestStatus.SERVICE_UNAVAILABLE);
-    }
-
-    private static RankDoc[] documents(SearchResponse response) {
-        SearchHit[] hits = response.getHits().getHits();
-        RankDoc[] documents = new RankDoc[hits.length];
-        for (int i = 0; i < hits.length; i++) {
-            Object[] sorts = hits[i].getRawSortValues();
-            long place = (long) sorts[sorts.length - 1];
-            documents[i] = new RankDoc(
-                ShardDocSortField.decodeDoc(place),
-                hits[i].getScore(),
-                ShardDocSortField.decodeShardRequestIndex(place)
-            );
-            documents[i].rank = i + 1;
-        }
-        return documents;
-    }
-
-    private static RankDoc.RankKey key(RankDoc document) {
-        return new RankDoc.RankKey(document.doc, document.shardIndex);
     }
 }

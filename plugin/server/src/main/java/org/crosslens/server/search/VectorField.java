@@ -3,16 +3,26 @@ package org.crosslens.server.search;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.stream.Collectors;
+import org.apache.lucene.search.join.ScoreMode;
+import org.crosslens.server.fusion.Saying;
+import org.crosslens.server.fusion.Sources;
 import org.elasticsearch.action.ResolvedIndices;
 import org.elasticsearch.cluster.metadata.IndexMetadata;
 import org.elasticsearch.common.cache.Cache;
 import org.elasticsearch.common.cache.CacheBuilder;
+import org.elasticsearch.index.query.QueryBuilder;
+import org.elasticsearch.index.query.QueryBuilders;
 
 /**
  * What the mapping says of a {@code dense_vector} field: how its {@code _score} reads, whether several vectors lie in
- * nested objects, whether they are compared roughly, and which model crosslens recorded for it (null: none).
+ * nested objects, whether they are compared roughly, and what crosslens recorded of it (null: nothing).
  */
-record VectorField(String similarity, boolean nested, boolean quantised, String path, String fingerprint) {
+record VectorField(String similarity, boolean nested, boolean quantised, String path, Recorded recorded) {
+
+    /** The model, by its fingerprint, of a field's vectors, and what they were made from. */
+    record Recorded(String fingerprint, String modality, List<String> sources) {}
 
     /** For a field of another cluster, whose mapping isn't at hand. */
     static VectorField unknown(String field) {
@@ -54,6 +64,29 @@ record VectorField(String similarity, boolean nested, boolean quantised, String 
         return isCosine() ? 2 * score - 1 : score;
     }
 
+    /** The recorded fingerprint; null for none. */
+    String fingerprint() {
+        return recorded == null ? null : recorded.fingerprint();
+    }
+
+    /** What the vectors were made from; of a field that isn't recorded, the vectors themselves. */
+    Set<Sources.Read> reads() {
+        return recorded == null
+            ? Set.of(new Sources.Read("vector", path))
+            : recorded.sources().stream().map(source -> new Sources.Read(recorded.modality(), source)).collect(Collectors.toSet());
+    }
+
+    /** What an explanation calls them. */
+    Saying.Noun noun() {
+        return Saying.Noun.of(recorded == null ? null : recorded.modality());
+    }
+
+    /** A query that the documents meet which have a vector in {@code field}. */
+    QueryBuilder hasValue(String field) {
+        QueryBuilder exists = QueryBuilders.existsQuery(field);
+        return nested ? QueryBuilders.nestedQuery(path, exists, ScoreMode.None).ignoreUnmapped(true) : exists;
+    }
+
     /** The least raw score possible. */
     double floor() {
         return isCosine() ? -1 : 0;
@@ -79,18 +112,22 @@ record VectorField(String similarity, boolean nested, boolean quantised, String 
             Object type = object(at, "index_options").get("type");
             boolean quantised = "hnsw".equals(type) == false && "flat".equals(type) == false;
             String recorded = nestedPath == null ? field : nestedPath;
-            String fingerprint = fingerprint(mapping, recorded);
-            found.put(field, new VectorField(similarity, nestedPath != null, quantised, recorded, fingerprint));
+            found.put(field, new VectorField(similarity, nestedPath != null, quantised, recorded, recorded(mapping, recorded)));
         }
         return found;
     }
 
-    private static String fingerprint(Map<String, Object> mapping, String path) {
+    private static Recorded recorded(Map<String, Object> mapping, String path) {
         Map<String, Object> fields = object(object(object(mapping, "_meta"), "crosslens"), "fields");
         for (String name : fields.keySet()) {
             Map<String, Object> entry = object(fields, name);
             if (path.equals(entry.getOrDefault("path", name))) {
-                return String.valueOf(entry.get("fingerprint"));
+                List<?> sources = entry.get("sources") instanceof List<?> list ? list : List.of();
+                return new Recorded(
+                    String.valueOf(entry.get("fingerprint")),
+                    String.valueOf(entry.get("modality")),
+                    sources.stream().map(String::valueOf).toList()
+                );
             }
         }
         return null;

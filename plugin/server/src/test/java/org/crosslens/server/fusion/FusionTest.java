@@ -83,14 +83,14 @@ class FusionTest {
     }
 
     @ParameterizedTest
-    @EnumSource(value = Normaliser.class, names = "Z_SCORE", mode = EnumSource.Mode.EXCLUDE)
+    @EnumSource(value = Normaliser.class, names = { "EVIDENCE", "Z_SCORE" }, mode = EnumSource.Mode.EXCLUDE)
     void aLegThatFoundNothingGivesNothing(Normaliser normaliser) {
         double[] totals = Fusion.fuse(List.of(leg(0, 1, 0, 0), leg(0, 1, 2, 1)), normaliser, Mean.ARITHMETIC).weighted()[0];
         assertArrayEquals(new double[] { 0, 0 }, totals, 0);
     }
 
     @ParameterizedTest
-    @EnumSource(Normaliser.class)
+    @EnumSource(value = Normaliser.class, names = "EVIDENCE", mode = EnumSource.Mode.EXCLUDE)
     void noDocumentsAreNoError(Normaliser normaliser) {
         assertEquals(0, Fusion.fuse(List.of(leg(0, 1)), normaliser, Mean.ARITHMETIC).totals().length);
     }
@@ -102,6 +102,7 @@ class FusionTest {
         }
         assertThrows(IllegalArgumentException.class, () -> Fusion.check(new double[] { 0, 0 }, Normaliser.RANK, Mean.ARITHMETIC));
         assertThrows(IllegalArgumentException.class, () -> Fusion.check(new double[] { 1 }, Normaliser.Z_SCORE, Mean.GEOMETRIC));
+        assertThrows(IllegalArgumentException.class, () -> Fusion.check(new double[] { 1 }, Normaliser.EVIDENCE, Mean.HARMONIC));
         String told = assertThrows(IllegalArgumentException.class, () -> Normaliser.parse("best")).getMessage();
         assertTrue(told.contains("theoretical-min-max, min-max, z-score, l2, rank, standardise"), told);
     }

@@ -1,0 +1,71 @@
+package org.crosslens.server.fusion;
+
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.Comparator;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.Collectors;
+
+/**
+ * Which legs of a search read the same thing, so that they count as opinions of it and not as witnesses of their own: by
+ * the rule of the Python package's {@code crosslens.queries.sources}. What shares a field with any leg of a source, read
+ * in the same way, belongs to it.
+ */
+public final class Sources {
+
+    /** How a field is read: its words. */
+    public static final String TEXT = "text";
+
+    private Sources() {}
+
+    /** A field that a leg reads, as words or as a picture. */
+    public record Read(String modality, String field) {}
+
+    /**
+     * The name of each leg's source. {@code reads} are by leg, empty where they aren't known: such a leg reads something
+     * of its own. {@code chosen} are by leg, null where nothing is said: those of one name are one source, also with a leg
+     * of which nothing is said and whose source has that name.
+     */
+    public static String[] assign(List<String> legs, List<Set<Read>> reads, List<String> chosen) {
+        List<List<Integer>> groups = new ArrayList<>();
+        for (int i = 0; i < legs.size(); i++) {
+            if (chosen.get(i) != null) {
+                continue;
+            }
+            Set<Read> fields = reads.get(i);
+            List<List<Integer>> joined = groups.stream()
+                .filter(group -> group.stream().anyMatch(other -> Collections.disjoint(fields, reads.get(other)) == false))
+                .toList();
+            List<Integer> group = new ArrayList<>();
+            joined.forEach(group::addAll);
+            group.add(i);
+            groups.removeAll(joined);
+            groups.add(group);
+        }
+        String[] sources = chosen.toArray(String[]::new);
+        Set<String> taken = new HashSet<>();
+        for (List<Integer> group : groups) {
+            String name = called(group, legs, reads);
+            // A picture's path that is searched as text, and the picture's vector, are two sources of one field.
+            for (int again = 2; taken.add(name) == false; again++) {
+                name = called(group, legs, reads) + " (" + again + ")";
+            }
+            for (int i : group) {
+                sources[i] = name;
+            }
+        }
+        return sources;
+    }
+
+    /** After the fields of the leg that reads the fewest, or after its first leg where fields aren't known. */
+    private static String called(List<Integer> group, List<String> legs, List<Set<Read>> reads) {
+        return group.stream()
+            .map(reads::get)
+            .filter(fields -> fields.isEmpty() == false)
+            .min(Comparator.comparingInt(Set::size))
+            .map(fields -> fields.stream().map(Read::field).sorted().collect(Collectors.joining(", ")))
+            .orElseGet(() -> legs.get(group.get(0)));
+    }
+}

@@ -1,0 +1,73 @@
+package org.crosslens.server.words;
+
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/** Queries whose words may be spelt a little otherwise, by the rules of the Python package's probes. */
+final class Spelling {
+
+    // Of shorter words too many others are one letter away.
+    private static final int LEAST_LETTERS = 4;
+    private static final Set<String> BY_WORDS = Set.of("match", "multi_match");
+    private static final Set<String> TYPES = Set.of("best_fields", "most_fields");
+
+    private Spelling() {}
+
+    /**
+     * The query with {@code words} in the place of its own: of a single match or multi_match that doesn't say itself how
+     * exactly words are to be taken, alone or as all that a bool must match; null for any other.
+     */
+    static Map<String, Object> within(Map<String, Object> query, Map<String, Object> words) {
+        if (isByWords(query)) {
+            return words;
+        }
+        if (query.size() != 1 || query.get("bool") instanceof Map == false) {
+            return null;
+        }
+        Map<String, Object> bool = Json.object(query, "bool");
+        List<Map<String, Object>> must = Units.clauses(bool, "must");
+        boolean alone = must.size() == 1 && Units.clauses(bool, "should").isEmpty() && isByWords(must.get(0));
+        if (alone == false) {
+            return null;
+        }
+        Map<String, Object> changed = new LinkedHashMap<>(bool);
+        changed.put("must", List.of(words));
+        return Map.of("bool", changed);
+    }
+
+    private static boolean isByWords(Map<String, Object> query) {
+        String kind = query.size() == 1 ? query.keySet().iterator().next() : "";
+        if (BY_WORDS.contains(kind) == false) {
+            return false;
+        }
+        Map<String, Object> body = Json.object(query, kind);
+        Object said = kind.equals("match") ? body.values().stream().findFirst().orElse(null) : body;
+        if (said instanceof Map == false) {
+            return true;
+        }
+        Map<String, Object> how = Json.object(said);
+        return how.containsKey("fuzziness") == false && TYPES.contains(how.getOrDefault("type", "best_fields").toString());
+    }
+
+    /** A word with one letter changed; null for one that is too short, or no word. */
+    static Map<String, Object> fuzzy(Map<String, Object> part) {
+        String kind = part.keySet().iterator().next();
+        if (BY_WORDS.contains(kind) == false) {
+            return null;
+        }
+        Map<String, Object> body = Json.object(part, kind);
+        String field = kind.equals("match") ? body.keySet().iterator().next() : null;
+        Map<String, Object> how = field == null ? body : Json.object(body, field);
+        String word = how.get("query") instanceof String text ? text : "";
+        if (word.codePointCount(0, word.length()) < LEAST_LETTERS || word.codePoints().allMatch(Character::isLetter) == false) {
+            return null;
+        }
+        Map<String, Object> changed = new LinkedHashMap<>(how);
+        changed.put("fuzziness", 1);
+        changed.put("prefix_length", 0);
+        changed.put("max_expansions", 50);
+        return Map.of(kind, field == null ? changed : Map.of(field, changed));
+    }
+}
