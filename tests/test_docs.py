@@ -115,7 +115,7 @@ def test_the_readmes_python_runs_as_it_stands(
         assert said in text
         text = text.replace(said, here)
     exec(compile(text, "README.md", "exec"), {})
-    assert "Blue running shoe {'keyword': 0.5" in capsys.readouterr().out
+    assert "Blue running shoe {'keyword': 0.8" in capsys.readouterr().out
     for said, here in {
         "connect()": f"connect(Connection(url={server.node.url!r}))",
         "models/clip": str(models / "small"),

@@ -335,6 +335,30 @@ def test_a_query_of_which_nothing_is_known_is_judged_by_its_tail(
     assert re.search("about [0-9]+ documents would match the words as well", " ".join(result.hits[0].explanation))
 
 
+# --- words that nobody wrote
+
+
+def test_a_misspelt_word_is_looked_for_with_a_letter_changed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = counted(shop.searcher, monkeypatch)
+    found = shop.searcher.search("bicycel", legs=["keyword"], size=5)
+    # The leg, the word and all of it; then the leg and the word in another spelling; then what is shown.
+    assert asked == [3, 2, 1]
+    assert found.hits
+    for hit in found.hits:
+        assert hit.parts["keyword"].respelt
+        assert hit.explanation == ["the words cover 100 % of the query, spelt a little otherwise"] or hit.score < 0.9
+    assert "bicycle" in f"{found.hits[0].source}"
+    asked.clear()
+    assert shop.searcher.search("bicycel", legs=["keyword"], spelling=False).hits == []
+    assert asked == [3]
+
+
+def test_a_word_as_typed_counts_more_than_one_of_another_spelling(shop: Shop) -> None:
+    typed = shop.searcher.search("bicycle", legs=["keyword"], size=1).hits[0]
+    otherwise = shop.searcher.search("bicycel", legs=["keyword"], size=1).hits[0]
+    assert typed.score > otherwise.score
+
+
 # --- legs that look useless
 
 

@@ -281,7 +281,7 @@ def test_min_score_cuts_the_list_as_the_python_side_does(plugged: Plugged, index
     least = (scores[place] + scores[place + 1]) / 2
     expected = searcher.search("red heart", legs=["keyword", "photo_vector"], min_score=least, size=50)
     body = retriever(legs("red heart", 50, "photo_vector"), {}, window=50, min_score=least)
-    expect_same(plugged.http.ok("POST", f"{index}/_search", {**body, "size": 50}), expected)
+    expect_same(plugged.http.ok("POST", f"{index}/_search", {**body, "size": 50}), expected, 5e-5)
 
 
 def test_retrievers_nest(plugged: Plugged, index: str) -> None:
