@@ -36,8 +36,9 @@ final class Units {
     private static final Set<String> DEMANDS = Set.of("operator", "minimum_should_match", "default_operator", "_name");
     private static final List<String> SCORING = List.of("must", "should");
     private static final Set<String> SCORE_MODES = Set.of("avg", "max");
+    // The possessive *+ repeats without recursion: thousands of ~1 would otherwise exhaust the stack, and end the node.
     private static final Pattern STRING_PARTS = Pattern.compile(
-        "(?<sign>[-+!]*)(?<unit>(?:[\\p{L}\\p{N}_.*]+:)?\"[^\"]*\"(?:[~^][\\p{Nd}.]+)*|[^" + Texts.SPACE + "\"|()]+)|[|()]"
+        "(?<sign>[-+!]*)(?<unit>(?:[\\p{L}\\p{N}_.*]+:)?\"[^\"]*\"(?:[~^][\\p{Nd}.]+)*+|[^" + Texts.SPACE + "\"|()]+)|[|()]"
     );
     /** Queries that only a parser knows the parts of: groups of fields, ranges, expressions, escapes. */
     private static final Pattern OPAQUE = Pattern.compile("[\\\\/{}\\[\\]]|:\\(");

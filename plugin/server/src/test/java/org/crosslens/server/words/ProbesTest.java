@@ -72,6 +72,13 @@ class ProbesTest {
     }
 
     @Test
+    void noTextIsTooLongForTheStack() {
+        for (String text : List.of("\"a b\"" + "~1".repeat(9_000), "-".repeat(20_000), "(".repeat(20_000), "a:".repeat(9_000) + "\"b\"")) {
+            assertTrue(units(QueryBuilders.simpleQueryStringQuery(text).field("title")).size() <= 2);
+        }
+    }
+
+    @Test
     void scoringClausesAddUpAndFiltersDont() {
         QueryBuilder query = QueryBuilders.boolQuery()
             .must(QueryBuilders.matchQuery("title", "a b"))
