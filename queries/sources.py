@@ -58,7 +58,13 @@ def assign(reads: Mapping[str, Reads], chosen: Mapping[str, str]) -> dict[str, s
         joined = [group for group in groups if any(fields & reads[other] for other in group)]
         groups = [group for group in groups if group not in joined]
         groups.append([*(other for group in joined for other in group), name])
-    named = {name: _called(group, reads) for group in groups for name in group}
+    named: dict[str, str] = {}
+    for group in groups:
+        called = _called(group, reads)
+        # A field that is read as words by one leg and as a picture by another gives two sources its name.
+        while called in named.values():
+            called = f"{called} of {group[0]}"
+        named |= dict.fromkeys(group, called)
     return {name: chosen.get(name) or named[name] for name in reads}
 
 

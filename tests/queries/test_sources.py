@@ -26,6 +26,8 @@ def test_words_and_their_vector_are_one_source_and_the_picture_is_another() -> N
 
 
 def test_a_pictures_path_searched_as_text_is_not_the_picture() -> None:
+    apart = assign({"keyword": texts("photo"), "photo_vector": pictures("photo")}, {})
+    assert apart == {"keyword": "photo", "photo_vector": "photo of photo_vector"}
     assert assign({"keyword": texts("photo", "title"), "photo_vector": pictures("photo")}, {}) == {
         "keyword": "photo, title",
         "photo_vector": "photo",
