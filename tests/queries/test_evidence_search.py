@@ -28,6 +28,7 @@ from crosslens.queries.judgements import Judged
 from crosslens.queries.probes import MOST
 from crosslens.queries.usefulness import looks_useless
 from tests.conftest import Server
+from tests.queries.trips import counted
 
 pytestmark = pytest.mark.node
 
@@ -186,18 +187,6 @@ def test_an_asynchronous_search_gives_the_same(server: Server, shop: Shop, demo_
             await client.close()
 
     assert asyncio.run(search()).hits == shop.searcher.search("赤い apple shoe").hits
-
-
-def counted(searcher: HybridSearcher, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    asked: list[int] = []
-    really = searcher._client.msearch
-
-    def counting(**how: Any) -> Any:
-        asked.append(len(how["searches"]) // 2)
-        return really(**how)
-
-    monkeypatch.setattr(searcher._client, "msearch", counting)
-    return asked
 
 
 def test_one_trip_decides_and_a_second_one_brings_what_is_shown(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

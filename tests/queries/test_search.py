@@ -21,6 +21,7 @@ from crosslens.queries.hybrid import AsyncHybridSearcher, HybridSearcher, Search
 from crosslens.queries.normalise import NORMALISERS
 from tests.conftest import Server
 from tests.ingest.exactness import all_documents
+from tests.queries.trips import counted
 
 pytestmark = pytest.mark.node
 
@@ -179,14 +180,7 @@ def test_words_that_match_nothing_leave_the_ranking_to_the_vectors(searcher: Hyb
 def test_two_round_trips_with_completion_and_one_without(
     searcher: HybridSearcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
-    really = searcher._client.msearch
-
-    def counting(**how: Any) -> Any:
-        asked.append(len(how["searches"]) // 2)
-        return really(**how)
-
-    monkeypatch.setattr(searcher._client, "msearch", counting)
+    asked = counted(searcher, monkeypatch)
     searcher.search("blue hat", normaliser="theoretical-min-max")
     assert len(asked) == 2
     asked.clear()

@@ -1,0 +1,22 @@
+"""Counting the round trips of a search."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from crosslens.queries.hybrid import HybridSearcher
+
+
+def counted(searcher: HybridSearcher, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list that gets the number of searches of each request sent from now on."""
+    asked: list[int] = []
+    really = searcher._client.msearch
+
+    def counting(**how: Any) -> Any:
+        asked.append(len(how["searches"]) // 2)
+        return really(**how)
+
+    monkeypatch.setattr(searcher._client, "msearch", counting)
+    return asked
