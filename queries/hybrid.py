@@ -332,7 +332,7 @@ class _Searcher:
             seen.text_fields,
             window=self._window,
             filters=filters,
-            reads=words_of(read, seen.copies),
+            reads=words_of(read, seen.copies, seen.analysis.named),
             probes=probes,
         )
 

@@ -30,6 +30,8 @@ _SINGLE = struct.Struct("f")
 _LONGEST = 20_000
 # Of shorter words too many others are one letter away.
 _LEAST_LETTERS = 4
+# No longer ones are words of a language, and what is one letter away from them is costly to tell.
+_MOST_LETTERS = 32
 # Scores are single floats, added up in another order.
 _ROUNDED = 1e-5
 _OF_A_TEXT = ("match", "match_bool_prefix", "combined_fields", "multi_match")
@@ -99,7 +101,7 @@ class Probes:
         """The same query with the words that nobody wrote spelt a little otherwise; None where there are none.
 
         Only of a single match or multi_match that doesn't say itself how exactly words are to be taken, alone or as all
-        that a bool must match, and of words of four letters or more: with one letter changed, left out, put in, or two
+        that a bool must match, and of words of 4 to 32 letters: with one letter changed, left out, put in, or two
         exchanged.
         """
         if not self.whole:
@@ -162,7 +164,9 @@ def _by_words(query: Mapping[str, Any]) -> bool:
 def _fuzzy(part: Query) -> Query | None:
     ((kind, body),) = part.items()
     how = next(iter(body.values())) if kind == "match" else body
-    if not isinstance(how, Mapping) or len(how["query"]) < _LEAST_LETTERS or not how["query"].isalpha():
+    if not isinstance(how, Mapping) or not isinstance(how["query"], str):
+        return None
+    if not _LEAST_LETTERS <= len(how["query"]) <= _MOST_LETTERS or not how["query"].isalpha():
         return None
     changed = {**how, "fuzziness": 1, "prefix_length": 0, "max_expansions": 50}
     return {kind: {next(iter(body)): changed} if kind == "match" else changed}
@@ -327,7 +331,10 @@ def _named(query: Mapping[str, Any]) -> Iterator[str]:
     for kind, body in query.items():
         if not isinstance(body, Mapping):
             continue
-        if kind in _UNITS or kind in ("match", "match_bool_prefix"):
+        if kind == "span_near":
+            for each in body.get("clauses") or []:
+                yield from _named(each)
+        elif kind in _UNITS or kind in ("match", "match_bool_prefix"):
             yield from (name for name in body if name not in ("boost", "_name"))
         elif kind == "bool":
             for clause in ("must", "should"):

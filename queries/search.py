@@ -6,7 +6,7 @@ waits and the one that doesn't (`crosslens.queries.hybrid`) run the same search.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -224,7 +224,7 @@ class _Steps:
             told = everything[place : place + len(leg.probes.searches)]
             place += len(leg.probes.searches)
             # A word that the server refuses to look for alone leaves the query as one of which that can't be told.
-            if not any("error" in each or each["_shards"]["failed"] for each in told):
+            if not _failed(told):
                 most = leg.probes.attainable(told, max(raw[leg.name].values(), default=0.0))
                 probed[leg.name] = told
                 if most is not None:
@@ -251,10 +251,11 @@ class _Steps:
             if respelt is None:
                 continue
             again = replace(leg, query=respelt.query)
-            answer, *words = checked(
-                (yield [self.search(self._leg(again)), *(self.search(body) for body in respelt.searches)]),
-                [leg.name] * (1 + len(respelt.searches)),
-            )
+            said = yield [self.search(self._leg(again)), *(self.search(body) for body in respelt.searches)]
+            # A spelling that the server refuses to look for leaves the query as it was typed.
+            if _failed(said):
+                continue
+            answer, *words = said
             attainable = respelt.attainable(told, words)
             windows.profile[f"{leg.name}, respelt"] = float(answer["took"])
             if attainable is None:
@@ -507,6 +508,10 @@ def _lacking(
                 if has not in hit.get("matched_queries", ())
             )
     return lacks
+
+
+def _failed(answers: Iterable[Mapping[str, Any]]) -> bool:
+    return any("error" in each or each["_shards"]["failed"] for each in answers)
 
 
 def checked(answers: Sequence[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:

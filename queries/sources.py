@@ -9,7 +9,7 @@ overlaps without being equal is one source. Whoever knows better says so (`assig
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from crosslens.errors import QueryError
@@ -33,10 +33,18 @@ def copies(mapping: Mapping[str, Any]) -> dict[str, set[str]]:
     return found
 
 
-def words_of(fields: Iterable[str], held: Mapping[str, Iterable[str]]) -> Reads:
-    """What a keyword leg over ``fields`` reads, some of which hold others' words; boosts (``title^3``) are cut."""
+def words_of(
+    fields: Iterable[str],
+    held: Mapping[str, Iterable[str]],
+    named: Callable[[list[str]], Iterable[str]] = lambda patterns: patterns,
+) -> Reads:
+    """What a keyword leg over ``fields`` reads, some of which hold others' words; boosts (``title^3``) are cut.
+
+    ``named`` tells which fields names with wildcards (``product.*``) stand for.
+    """
     names = {name.partition("^")[0] for name in fields}
-    return frozenset(("text", origin) for name in names for origin in held.get(name, {name}))
+    paths = [path for name in names for path in (named([name]) if "*" in name else [name])]
+    return frozenset(("text", origin) for path in paths for origin in held.get(path, {path}))
 
 
 def assign(reads: Mapping[str, Reads], chosen: Mapping[str, str]) -> dict[str, str]:

@@ -141,7 +141,11 @@ def test_a_search_tells_whether_anything_stands_out_of_the_noise(
     asked = try_null_queries(server.client, index, null, Encoders([encoder]))
     assert asked == {"photo_vector": 30}
     searcher = HybridSearcher(server.client, index, encoder)
-    assert searcher.search("hat").answered is None
+    # Told by evidence alone: a search without a rate reads no noise, and other fusions' totals tell nothing of it.
+    told = searcher.search("hat")
+    assert told.noise == {}
+    assert told.answered == (told.best >= 0.5)
+    assert searcher.search("hat", normaliser="min-max").answered is None
     # By the floor that these very queries set, just the rate asked for is exceeded.
     alarms = [searcher.search(text, false_alarm=0.2).answered for text in null]
     assert sum(bool(alarm) for alarm in alarms) <= 6

@@ -175,6 +175,15 @@ def test_fields_that_a_query_names() -> None:
     }
     assert fields_of(query) == {"title", "body"}
     assert fields_of({"multi_match": {"query": "red", "fields": ["a", "b^2"]}}) == {"a", "b^2"}
+    near = {"span_near": {"clauses": [{"span_term": {"title": "red"}}], "slop": 3, "in_order": True}}
+    assert fields_of(near) == {"title"}
+
+
+@pytest.mark.parametrize("word", ["abc", "a" * 33, "b12345"])
+def test_what_is_no_word_of_a_language_is_looked_for_in_no_other_spelling(word: str) -> None:
+    probes = probes_of({"match": {"title": word}}, lambda text, _: text.split())
+    assert probes is not None
+    assert probes.respelt({"match": {"title": word}}, [answer(None), answer(None)]) is None
 
 
 def test_tokens_inside_others_are_no_words_of_their_own() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crosslens.errors import QueryError
+from crosslens.queries.analysis import Analysis
 from crosslens.queries.sources import Reads, assign, copies, words_of
 
 
@@ -75,3 +76,11 @@ def test_multi_fields_and_copied_fields_hold_the_words_of_others() -> None:
     assert words_of(["title.english^2"], held) == texts("title")
     assert words_of(["all"], held) == texts("all", "title", "brand")
     assert words_of(["brand"], held) == texts("brand")
+
+
+def test_names_with_wildcards_stand_for_the_fields_that_they_match() -> None:
+    mapping = {"properties": {"title": {"type": "text", "fields": {"en": {"type": "text"}}}, "body": {"type": "text"}}}
+    named = Analysis.of({"i": mapping}, {}).named
+    assert words_of(["*"], copies(mapping), named) == texts("title", "body")
+    assert words_of(["title*^2"], copies(mapping), named) == texts("title")
+    assert words_of(["price"], copies(mapping), named) == texts("price")

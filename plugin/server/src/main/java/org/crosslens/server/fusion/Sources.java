@@ -49,8 +49,8 @@ public final class Sources {
         for (List<Integer> group : groups) {
             String name = called(group, legs, reads);
             // A picture's path that is searched as text, and the picture's vector, are two sources of one field.
-            for (int again = 2; taken.add(name) == false; again++) {
-                name = called(group, legs, reads) + " (" + again + ")";
+            while (taken.add(name) == false) {
+                name = name + " of " + legs.get(group.get(0));
             }
             for (int i : group) {
                 sources[i] = name;

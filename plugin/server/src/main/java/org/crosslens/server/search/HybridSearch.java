@@ -98,7 +98,7 @@ final class HybridSearch {
                 legs.get(i).retriever().setRankDocs(found);
                 Map<RankDoc.RankKey, Double> byKey = new LinkedHashMap<>();
                 for (RankDoc document : found) {
-                    byKey.put(Trip.key(document), Trip.score(document.score));
+                    byKey.put(Trip.key(document), (double) document.score);
                 }
                 scores.add(byKey);
                 if (witnesses != null) {
@@ -172,7 +172,7 @@ final class HybridSearch {
             for (int i = 0; i < answers.length; i++) {
                 int owner = owners.get(i);
                 for (RankDoc document : Trip.documents(trip.answer(answers[i], legs.get(owner).name()))) {
-                    scores.get(owner).put(Trip.key(document), Trip.score(document.score));
+                    scores.get(owner).put(Trip.key(document), (double) document.score);
                 }
             }
             next.onResponse(null);

@@ -72,14 +72,6 @@ record Trip(boolean allowPartial) {
         return documents;
     }
 
-    /**
-     * A score as the JSON of an answer tells it, in the fewest digits, which is what the Python side reads: where a leg's
-     * scores differ by thousandths, what a single float has more of them shows in the sixth digit of a total.
-     */
-    static double score(float score) {
-        return Float.isNaN(score) ? Double.NaN : Double.parseDouble(Float.toString(score));
-    }
-
     static RankDoc.RankKey key(RankDoc document) {
         return new RankDoc.RankKey(document.doc, document.shardIndex);
     }

@@ -172,12 +172,12 @@ final class Witnesses {
             for (int i = 0; i < best.length; i++) {
                 MultiSearchResponse.Item item = answers[at++];
                 // A word that can't be looked for alone leaves the query as one of which that can't be told.
-                if (item.isFailure() || item.getResponse().getFailedShards() > 0) {
+                if (isFailed(item)) {
                     failed = true;
                     continue;
                 }
                 SearchHit[] hits = item.getResponse().getHits().getHits();
-                best[i] = hits.length == 0 ? Double.NaN : Trip.score(hits[0].getScore());
+                best[i] = hits.length == 0 ? Double.NaN : hits[0].getScore();
             }
             double most = found.get(each.leg).values().stream().mapToDouble(score -> score).max().orElse(0);
             attainable[each.leg] = failed ? Double.NaN : each.probes.attainable(best, most);
@@ -203,12 +203,18 @@ final class Witnesses {
         trip.ask(client, searches, listener.delegateFailureAndWrap((next, answers) -> {
             int at = 0;
             for (Again each : again) {
-                String name = legs.get(each.leg).name();
-                SearchResponse answer = trip.answer(answers[at++], name);
-                double[] otherwise = new double[each.respelt.places().size()];
-                for (int i = 0; i < otherwise.length; i++) {
-                    SearchHit[] hits = trip.answer(answers[at++], name).getHits().getHits();
-                    otherwise[i] = hits.length == 0 ? Double.NaN : Trip.score(hits[0].getScore());
+                int words = each.respelt.places().size();
+                List<MultiSearchResponse.Item> said = List.of(answers).subList(at, at + 1 + words);
+                at += 1 + words;
+                // A spelling that can't be looked for leaves the query as it was typed.
+                if (said.stream().anyMatch(Witnesses::isFailed)) {
+                    continue;
+                }
+                SearchResponse answer = said.get(0).getResponse();
+                double[] otherwise = new double[words];
+                for (int i = 0; i < words; i++) {
+                    SearchHit[] hits = said.get(1 + i).getResponse().getHits().getHits();
+                    otherwise[i] = hits.length == 0 ? Double.NaN : hits[0].getScore();
                 }
                 double most = each.respelt.attainable(each.typed, otherwise);
                 if (Double.isNaN(most) == false) {
@@ -224,6 +230,10 @@ final class Witnesses {
             }
             next.onResponse(null);
         }));
+    }
+
+    private static boolean isFailed(MultiSearchResponse.Item item) {
+        return item.isFailure() || item.getResponse().getFailedShards() > 0;
     }
 
     /** Documents that only another spelling found, among others. */

@@ -10,6 +10,8 @@ final class Spelling {
 
     // Of shorter words too many others are one letter away.
     private static final int LEAST_LETTERS = 4;
+    // No longer ones are words of a language, and what is one letter away from them is costly to tell.
+    private static final int MOST_LETTERS = 32;
     private static final Set<String> BY_WORDS = Set.of("match", "multi_match");
     private static final Set<String> TYPES = Set.of("best_fields", "most_fields");
 
@@ -51,7 +53,7 @@ final class Spelling {
         return how.containsKey("fuzziness") == false && TYPES.contains(how.getOrDefault("type", "best_fields").toString());
     }
 
-    /** A word with one letter changed; null for one that is too short, or no word. */
+    /** A word with one letter changed; null for one that is too short or too long, or no word. */
     static Map<String, Object> fuzzy(Map<String, Object> part) {
         String kind = part.keySet().iterator().next();
         if (BY_WORDS.contains(kind) == false) {
@@ -61,7 +63,8 @@ final class Spelling {
         String field = kind.equals("match") ? body.keySet().iterator().next() : null;
         Map<String, Object> how = field == null ? body : Json.object(body, field);
         String word = how.get("query") instanceof String text ? text : "";
-        if (word.codePointCount(0, word.length()) < LEAST_LETTERS || word.codePoints().allMatch(Character::isLetter) == false) {
+        int letters = word.codePointCount(0, word.length());
+        if (letters < LEAST_LETTERS || letters > MOST_LETTERS || word.codePoints().allMatch(Character::isLetter) == false) {
             return null;
         }
         Map<String, Object> changed = new LinkedHashMap<>(how);

@@ -175,7 +175,9 @@ public final class TextFields {
         Set<Sources.Read> reads = new HashSet<>();
         for (String field : fields.isEmpty() ? searched : fields) {
             String name = unboosted(field);
-            copies.getOrDefault(name, Set.of(name)).forEach(origin -> reads.add(new Sources.Read(Sources.TEXT, origin)));
+            for (String path : name.contains("*") ? named(List.of(name)) : List.of(name)) {
+                copies.getOrDefault(path, Set.of(path)).forEach(origin -> reads.add(new Sources.Read(Sources.TEXT, origin)));
+            }
         }
         return reads;
     }

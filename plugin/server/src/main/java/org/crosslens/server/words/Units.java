@@ -184,7 +184,9 @@ final class Units {
         Set<String> names = new LinkedHashSet<>();
         query.forEach((kind, said) -> {
             Map<String, Object> body = Json.object(said);
-            if (WHOLE.contains(kind) || PER_FIELD.contains(kind)) {
+            if (kind.equals("span_near")) {
+                clauses(body, "clauses").forEach(each -> names.addAll(named(each)));
+            } else if (WHOLE.contains(kind) || PER_FIELD.contains(kind)) {
                 body.keySet().stream().filter(name -> name.equals("boost") == false && name.equals("_name") == false).forEach(names::add);
             } else if (kind.equals("bool")) {
                 SCORING.forEach(clause -> clauses(body, clause).forEach(each -> names.addAll(named(each))));
