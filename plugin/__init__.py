@@ -1,6 +1,10 @@
 """CLIP cross-modal hybrid search for the Elasticsearch index you already have.
 
-    from crosslens import Encoder, HybridSearcher, Target, add_vectors, connect
+    from crosslens import Encoder
+    from crosslens import HybridSearcher
+    from crosslens import Target
+    from crosslens import add_vectors
+    from crosslens import connect
 
 The names below are the public interface; each is loaded when it is first used.
 """
@@ -25,20 +29,20 @@ if TYPE_CHECKING:
         NodeError,
         QueryError,
     )
-    from crosslens.ingest.contract import Target, parse_target
-    from crosslens.ingest.copying import CopyReport, copy_index
-    from crosslens.ingest.encoder import Encoder
-    from crosslens.ingest.encoders import Encoders
-    from crosslens.ingest.migrate import Migration, drop_old, migrate, rollback
-    from crosslens.ingest.moments import calibrate
-    from crosslens.ingest.remove import Removal, remove_field
-    from crosslens.ingest.report import Failure, Report
-    from crosslens.ingest.selection import Selection
-    from crosslens.ingest.sources import ImageAccess
-    from crosslens.ingest.status import Status, survey
-    from crosslens.ingest.write import Options, add_vectors, reindex
+    from crosslens.ingest.contract.encoders import Encoders
+    from crosslens.ingest.contract.selection import Selection
+    from crosslens.ingest.contract.targets import Target, parse_target
+    from crosslens.ingest.model.encoder import Encoder
+    from crosslens.ingest.run.copying import CopyReport, copy_index
+    from crosslens.ingest.run.migrate import Migration, drop_old, migrate, rollback
+    from crosslens.ingest.run.moments import calibrate
+    from crosslens.ingest.run.remove import Removal, remove_field
+    from crosslens.ingest.run.report import Failure, Report
+    from crosslens.ingest.run.status import Status, survey
+    from crosslens.ingest.run.write import Options, add_vectors, reindex
+    from crosslens.ingest.sources.access import ImageAccess
     from crosslens.node import Node
-    from crosslens.queries.hybrid import AsyncHybridSearcher, Hit, HybridSearcher, SearchResult
+    from crosslens.queries.search.searcher import AsyncHybridSearcher, Hit, HybridSearcher, SearchResult
 
 _HOMES = {
     "crosslens.client": (
@@ -63,41 +67,41 @@ _HOMES = {
         "Target",
         "parse_target",
     ),
-    "crosslens.ingest.copying": (
+    "crosslens.ingest.run.copying": (
         "CopyReport",
         "copy_index",
     ),
-    "crosslens.ingest.cluster": ("ClusterEncoder",),
-    "crosslens.ingest.encoder": ("Encoder",),
-    "crosslens.ingest.encoders": ("Encoders",),
-    "crosslens.ingest.migrate": (
+    "crosslens.ingest.model.cluster": ("ClusterEncoder",),
+    "crosslens.ingest.model.encoder": ("Encoder",),
+    "crosslens.ingest.contract.encoders": ("Encoders",),
+    "crosslens.ingest.run.migrate": (
         "Migration",
         "drop_old",
         "migrate",
         "rollback",
     ),
-    "crosslens.ingest.moments": ("calibrate",),
-    "crosslens.ingest.remove": (
+    "crosslens.ingest.run.moments": ("calibrate",),
+    "crosslens.ingest.run.remove": (
         "Removal",
         "remove_field",
     ),
-    "crosslens.ingest.report": (
+    "crosslens.ingest.run.report": (
         "Failure",
         "Report",
     ),
-    "crosslens.ingest.selection": ("Selection",),
-    "crosslens.ingest.sources": ("ImageAccess",),
-    "crosslens.ingest.status": (
+    "crosslens.ingest.contract.selection": ("Selection",),
+    "crosslens.ingest.sources.access": ("ImageAccess",),
+    "crosslens.ingest.run.status": (
         "Status",
         "survey",
     ),
-    "crosslens.ingest.write": (
+    "crosslens.ingest.run.write": (
         "Options",
         "add_vectors",
         "reindex",
     ),
     "crosslens.node": ("Node",),
-    "crosslens.queries.hybrid": (
+    "crosslens.queries.search.searcher": (
         "AsyncHybridSearcher",
         "Hit",
         "HybridSearcher",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from crosslens.ingest.report import Report
+from crosslens.ingest.run.report import Report
 
 
 @contextlib.contextmanager

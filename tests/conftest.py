@@ -16,10 +16,10 @@ from PIL import Image
 
 from crosslens.client import Connection, connect, parse_version
 from crosslens.errors import NodeError
-from crosslens.ingest.encoder import Encoder
+from crosslens.ingest.model.encoder import Encoder
 from crosslens.node import Node
 from crosslens.node.home import assemble
-from crosslens.node.java import find_java
+from crosslens.node.jvm import find_java
 
 VERSIONS = ("9.5.3", "8.19.21")
 DATA = Path(__file__).parent / "data"
@@ -89,7 +89,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of exported small CLIPs: ``small``, ``other`` of the same dims, and ``wide`` of more."""
     pytest.importorskip("transformers", reason="the extra 'export' is not installed")
-    from crosslens.ingest.export import export
+    from crosslens.ingest.model.export import export
     from tests import checkpoints
 
     root = tmp_path_factory.mktemp("models")

@@ -18,8 +18,8 @@ from crosslens.commands.options import (
 )
 from crosslens.commands.running import run
 from crosslens.commands.workers import Job
-from crosslens.ingest.selection import Selection
-from crosslens.ingest.write import Options
+from crosslens.ingest.contract.selection import Selection
+from crosslens.ingest.run.write import Options
 
 
 @click.command()

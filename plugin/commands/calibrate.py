@@ -9,10 +9,10 @@ import click
 
 from crosslens.client import connect
 from crosslens.commands.options import FILE, FOLDER, connection, connection_options, note, out, print_json
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.encoders import Encoders
-from crosslens.ingest.moments import DEFAULT_SAMPLE, try_null_queries
-from crosslens.ingest.moments import calibrate as measure
+from crosslens.ingest.contract.encoders import Encoders
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run.moments import DEFAULT_SAMPLE, try_null_queries
+from crosslens.ingest.run.moments import calibrate as measure
 from crosslens.progress import counting_bar
 
 

@@ -25,12 +25,13 @@ from crosslens.commands.options import (
     print_json,
 )
 from crosslens.errors import QueryError
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.fields import record_search_settings
+from crosslens.ingest.contract.fields import record_search_settings
+from crosslens.ingest.model.encoder import Encoder
 from crosslens.progress import counting_bar
-from crosslens.queries import plots
-from crosslens.queries.clicks import read_clicks
-from crosslens.queries.evaluate import (
+from crosslens.queries.evaluate import plots
+from crosslens.queries.evaluate.clicks import read_clicks
+from crosslens.queries.evaluate.judgements import Judged, read_jsonl, read_trec
+from crosslens.queries.evaluate.measures import (
     MEASURES,
     Collected,
     Measured,
@@ -41,15 +42,14 @@ from crosslens.queries.evaluate import (
     paired_p,
     ranked,
 )
-from crosslens.queries.evaluate import (
+from crosslens.queries.evaluate.measures import (
     evaluate as measure_all,
 )
-from crosslens.queries.hybrid import HybridSearcher
-from crosslens.queries.judgements import Judged, read_jsonl, read_trec
-from crosslens.queries.normalise import DEFAULT_NORMALISER, NORMALISERS, Normaliser
-from crosslens.queries.scores import DEFAULT_WINDOW
-from crosslens.queries.tune import Tuned
-from crosslens.queries.tune import tune as choose
+from crosslens.queries.evaluate.tune import Tuned
+from crosslens.queries.evaluate.tune import tune as choose
+from crosslens.queries.fusion.normalizers import DEFAULT_NORMALISER, NORMALISERS, Normaliser
+from crosslens.queries.fusion.scores import DEFAULT_WINDOW
+from crosslens.queries.search.searcher import HybridSearcher
 
 
 @dataclass(frozen=True)

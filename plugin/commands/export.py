@@ -9,7 +9,7 @@ import click
 
 from crosslens.commands.options import FOLDER, note, out, print_json
 from crosslens.errors import ExportError
-from crosslens.models import remember
+from crosslens.ingest.model.known import remember
 
 
 @click.command()
@@ -41,7 +41,7 @@ def export(
     written.
     """
     try:
-        from crosslens.ingest.export import export as run
+        from crosslens.ingest.model.export import export as run
     except ImportError as error:
         raise ExportError(f"exporting needs the extra 'export' ({error}): pip install 'crosslens[export]'") from error
 

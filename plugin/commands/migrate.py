@@ -22,13 +22,13 @@ from crosslens.commands.options import (
     print_json,
 )
 from crosslens.commands.running import GO_ON, finish, show
-from crosslens.ingest.contract import INDEX_TYPES
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.migrate import Migration, drop_old, rollback
-from crosslens.ingest.migrate import migrate as change_model
-from crosslens.ingest.report import FailureLog
-from crosslens.ingest.write import Options
-from crosslens.models import remember
+from crosslens.ingest.contract.targets import INDEX_TYPES
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.known import remember
+from crosslens.ingest.run.migrate import Migration, drop_old, rollback
+from crosslens.ingest.run.migrate import migrate as change_model
+from crosslens.ingest.run.report import FailureLog
+from crosslens.ingest.run.write import Options
 from crosslens.progress import counting_bar, encoding_bar
 
 

@@ -9,10 +9,10 @@ import click
 
 from crosslens.commands.options import FOLDER, note, out, print_json
 from crosslens.errors import NodeError
-from crosslens.models import DEMO_MODEL
+from crosslens.ingest.model.known import DEMO_MODEL
 from crosslens.node import DEFAULT_VERSION, Node
 from crosslens.node.build import cached_plugin
-from crosslens.node.plugins import install_models, install_plugin, installed_models
+from crosslens.node.installing import install_models, install_plugin, installed_models
 
 _folder = click.option("--folder", type=FOLDER, help="The node's folder. Default: the user's data folder.")
 

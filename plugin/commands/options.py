@@ -14,8 +14,9 @@ from rich.console import Console
 
 from crosslens.client import Connection
 from crosslens.errors import MappingError
-from crosslens.ingest.contract import DEFAULT_INDEX_TYPE, INDEX_TYPES, Modality, Target, parse_target
-from crosslens.ingest.sources import ImageAccess
+from crosslens.ingest.contract.record import Modality
+from crosslens.ingest.contract.targets import DEFAULT_INDEX_TYPE, INDEX_TYPES, Target, parse_target
+from crosslens.ingest.sources.access import ImageAccess
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(file_okay=False, path_type=Path)

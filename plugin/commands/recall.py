@@ -11,9 +11,9 @@ from rich.table import Table
 from crosslens.client import connect
 from crosslens.commands.options import connection, connection_options, note, out, print_json
 from crosslens.commands.running import size
-from crosslens.ingest.contract import INDEX_TYPES
+from crosslens.ingest.contract.targets import INDEX_TYPES
 from crosslens.progress import counting_bar
-from crosslens.queries.recall import DEFAULT_OVERSAMPLES, advice, measure_recall
+from crosslens.queries.evaluate.recall import DEFAULT_OVERSAMPLES, advice, measure_recall
 
 
 @click.command()

@@ -23,11 +23,11 @@ from crosslens.commands.options import (
 )
 from crosslens.commands.running import run
 from crosslens.commands.workers import Job, run_shares
-from crosslens.ingest.copying import CopyReport, copy_index
-from crosslens.ingest.reading import Share
-from crosslens.ingest.report import Failure, Listener, Report
-from crosslens.ingest.selection import Selection
-from crosslens.ingest.write import Options
+from crosslens.ingest.contract.selection import Selection
+from crosslens.ingest.run.copying import CopyReport, copy_index
+from crosslens.ingest.run.reading import Share
+from crosslens.ingest.run.report import Failure, Listener, Report
+from crosslens.ingest.run.write import Options
 
 
 @click.command()

@@ -10,7 +10,7 @@ import click
 from crosslens.client import connect
 from crosslens.commands.options import connection, connection_options, note, out, print_json
 from crosslens.commands.running import GO_ON
-from crosslens.ingest.remove import remove_field
+from crosslens.ingest.run.remove import remove_field
 from crosslens.progress import counting_bar
 
 

@@ -12,7 +12,7 @@ import click
 from rich.table import Table
 
 from crosslens.commands.options import note, out, print_json
-from crosslens.ingest.report import Failure, FailureLog, Listener, Report
+from crosslens.ingest.run.report import Failure, FailureLog, Listener, Report
 from crosslens.progress import encoding_bar
 
 _SHOWN_FAILURES = 20

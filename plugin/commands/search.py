@@ -21,12 +21,12 @@ from crosslens.commands.options import (
     parse_weights,
     print_json,
 )
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.sources import ImageAccess
-from crosslens.queries.fusion import MEANS, Mean
-from crosslens.queries.hybrid import HybridSearcher
-from crosslens.queries.normalise import NORMALISERS, Normaliser
-from crosslens.queries.scores import DEFAULT_WINDOW
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.sources.access import ImageAccess
+from crosslens.queries.fusion.fuse import MEANS, Mean
+from crosslens.queries.fusion.normalizers import NORMALISERS, Normaliser
+from crosslens.queries.fusion.scores import DEFAULT_WINDOW
+from crosslens.queries.search.searcher import HybridSearcher
 
 
 @click.command()
@@ -131,7 +131,7 @@ def search(
     )
     title = _title(text, images, less, like)
     if html is not None:
-        from crosslens.queries.page import write_page
+        from crosslens.queries.show.page import write_page
 
         reader = ImageAccess(root=image_root, allow_private_urls=allow_private_urls, schemes=schemes).reader()
         query = images[0] if images else None
@@ -140,7 +140,7 @@ def search(
     if as_json:
         print_json(result.as_dict())
         return
-    from crosslens.queries.table import result_table
+    from crosslens.queries.show.table import result_table
 
     out.print(result_table(result, title))
     if not result.hits:

@@ -11,9 +11,9 @@ from rich.table import Table
 from crosslens.client import connect
 from crosslens.commands.options import connection, connection_options, note, out, print_json
 from crosslens.commands.running import size
-from crosslens.ingest.status import Status, survey
+from crosslens.ingest.run.status import Status, survey
 from crosslens.progress import counting_bar
-from crosslens.queries.usefulness import looks_useless
+from crosslens.queries.evaluate.usefulness import looks_useless
 
 
 @click.command()

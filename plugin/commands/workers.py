@@ -15,14 +15,14 @@ from elasticsearch import Elasticsearch
 from crosslens.client import Connection, connect
 from crosslens.commands.options import Encoding
 from crosslens.errors import CrosslensError
-from crosslens.ingest.cluster import ClusterEncoder
-from crosslens.ingest.contract import Target
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.encoders import Encoders, VectorEncoder
-from crosslens.ingest.reading import Share
-from crosslens.ingest.report import Failure, Listener, Report
-from crosslens.ingest.write import Options, add_vectors, reindex
-from crosslens.models import remember
+from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
+from crosslens.ingest.contract.targets import Target
+from crosslens.ingest.model.cluster import ClusterEncoder
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.known import remember
+from crosslens.ingest.run.reading import Share
+from crosslens.ingest.run.report import Failure, Listener, Report
+from crosslens.ingest.run.write import Options, add_vectors, reindex
 
 # A share of a document every so often is enough for a bar.
 _POLL_S = 0.2

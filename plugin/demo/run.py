@@ -19,16 +19,16 @@ from rich.rule import Rule
 
 from crosslens.demo.build import DATA
 from crosslens.errors import ImageError, MappingError
-from crosslens.ingest.contract import Target
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.report import Report
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.write import Options, add_vectors
-from crosslens.models import DEMO_MODEL, remember
+from crosslens.ingest.contract.targets import Target
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.known import DEMO_MODEL, remember
+from crosslens.ingest.run.report import Report
+from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.sources.access import ImageAccess
 from crosslens.progress import encoding_bar
-from crosslens.queries.hybrid import Hit, HybridSearcher, SearchResult
-from crosslens.queries.page import write_page
-from crosslens.queries.table import result_table, side_by_side, title_of, why
+from crosslens.queries.search.searcher import Hit, HybridSearcher, SearchResult
+from crosslens.queries.show.page import write_page
+from crosslens.queries.show.table import result_table, side_by_side, title_of, why
 
 INDEX = "crosslens-demo"
 TEXT_VECTOR, IMAGE_VECTOR = "name_vector", "image_vector"

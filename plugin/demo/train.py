@@ -29,8 +29,8 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
 
 from crosslens.demo import vendors
-from crosslens.ingest.images import to_rgb
-from crosslens.ingest.transform import parse_transform
+from crosslens.ingest.model.transform import parse_transform
+from crosslens.ingest.sources.images import to_rgb
 
 CANVAS = vendors.SIDE
 PIXELS = 48

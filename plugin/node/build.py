@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crosslens.errors import NodeError
 from crosslens.node.home import cache_folder
-from crosslens.node.java import find_java
+from crosslens.node.jvm import find_java
 
 PLATFORMS = ("linux-x64", "linux-aarch64", "macos-aarch64", "windows-x64")
 _SOURCES = Path(__file__).parent.parent / "server"

@@ -16,7 +16,7 @@ from pathlib import Path
 import platformdirs
 
 from crosslens.errors import NodeError
-from crosslens.node.java import Java, compiled_release
+from crosslens.node.jvm import Java, compiled_release
 
 _JAVA_SOURCES = Path(__file__).parent / "java"
 # Raised when what `assemble` builds changes, so that homes built by older releases are not reused.

@@ -24,8 +24,8 @@ import platformdirs
 
 from crosslens.errors import NodeError
 from crosslens.node.home import assemble
-from crosslens.node.java import find_java
-from crosslens.node.plugins import home_with_plugins
+from crosslens.node.installing import home_with_plugins
+from crosslens.node.jvm import find_java
 
 DEFAULT_VERSION = "9.5.3"
 DEFAULT_PORT = 9200

@@ -12,11 +12,12 @@ import numpy as np
 from elasticsearch import Elasticsearch, helpers
 
 from crosslens.client import Connection, connect
-from crosslens.ingest.contract import Target, VectorField
-from crosslens.ingest.documents import State, document_update
-from crosslens.ingest.fields import put_fields, vector_packer
-from crosslens.ingest.reading import Reader, prefetched
-from crosslens.ingest.sending import Outcome, Write, Writer
+from crosslens.ingest.contract.documents import State, document_update
+from crosslens.ingest.contract.fields import put_fields, vector_packer
+from crosslens.ingest.contract.record import VectorField
+from crosslens.ingest.contract.targets import Target
+from crosslens.ingest.run.reading import Reader, prefetched
+from crosslens.ingest.run.sending import Outcome, Write, Writer
 from crosslens.node import Node
 from tests.bench.common import show
 

@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _crosslens(folder: Path, pixels: np.ndarray) -> float:
-    from crosslens.ingest.encoder import Encoder
+    from crosslens.ingest.model.encoder import Encoder
 
     encoder = Encoder(folder, verify=False)
     return rate(lambda: len(encoder.encode_pixels(pixels)), _SECONDS)

@@ -15,13 +15,13 @@ from elasticsearch import Elasticsearch, helpers
 
 from crosslens.client import Connection, connect
 from crosslens.demo.run import load_items
-from crosslens.ingest.contract import Target
-from crosslens.ingest.documents import State, source_hash
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.fields import agree, put_fields, read_mappings, vector_packer
+from crosslens.ingest.contract.documents import State, source_hash
+from crosslens.ingest.contract.fields import agree, put_fields, read_mappings, vector_packer
+from crosslens.ingest.contract.targets import Target
+from crosslens.ingest.model.encoder import Encoder
 from crosslens.node import Node
-from crosslens.queries.hybrid import HybridSearcher, SearchOptions
-from crosslens.queries.legs import Leg
+from crosslens.queries.search.legs import Leg
+from crosslens.queries.search.searcher import HybridSearcher, SearchOptions
 from tests.bench.common import console, percentile, show, vit_b_32
 
 _INDEX = "bench-large"

@@ -21,19 +21,19 @@ from elasticsearch import Elasticsearch, helpers
 from crosslens.client import Connection, connect
 from crosslens.demo.build import DATA
 from crosslens.demo.run import IMAGE_VECTOR, TEXT_VECTOR, load_items
-from crosslens.ingest.contract import Target
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.encoders import Encoders
-from crosslens.ingest.moments import calibrate, try_null_queries
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.write import Options, add_vectors
-from crosslens.models import DEMO_MODEL
+from crosslens.ingest.contract.encoders import Encoders
+from crosslens.ingest.contract.targets import Target
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.known import DEMO_MODEL
+from crosslens.ingest.run.moments import calibrate, try_null_queries
+from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.sources.access import ImageAccess
 from crosslens.node import Node
-from crosslens.queries.evaluate import Measured, as_json, collect, measure, paired_p, ranked
-from crosslens.queries.hybrid import HybridSearcher
-from crosslens.queries.legs import KEYWORD
-from crosslens.queries.normalise import Normaliser
-from crosslens.queries.tune import Tuned, tune
+from crosslens.queries.evaluate.measures import Measured, as_json, collect, measure, paired_p, ranked
+from crosslens.queries.evaluate.tune import Tuned, tune
+from crosslens.queries.fusion.normalizers import Normaliser
+from crosslens.queries.search.legs import KEYWORD
+from crosslens.queries.search.searcher import HybridSearcher
 from tests.bench.common import console, show
 from tests.bench.tasks import MAPPING, Corpus, Task, concepts, tasks
 

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from crosslens.client import Connection, connect
 from crosslens.demo.run import add, create_index, load_items
-from crosslens.ingest.encoder import Encoder
-from crosslens.models import DEMO_MODEL
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.known import DEMO_MODEL
 from crosslens.node import Node
-from crosslens.queries.hybrid import HybridSearcher
+from crosslens.queries.search.searcher import HybridSearcher
 from tests.bench.common import percentile, show
 
 _INDEX = "bench-query"

@@ -18,14 +18,14 @@ from rich.console import Console
 from crosslens.client import Connection, connect
 from crosslens.demo.build import DATA
 from crosslens.demo.run import add, create_index, load_items
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.images import ImageSource, open_image
-from crosslens.models import DEMO_MODEL
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.known import DEMO_MODEL
+from crosslens.ingest.sources.images import ImageSource, open_image
 from crosslens.node import Node
 from crosslens.node.build import cached_plugin
-from crosslens.node.plugins import install_models, install_plugin
+from crosslens.node.installing import install_models, install_plugin
 from crosslens.node.process import DEFAULT_VERSION
-from crosslens.queries.hybrid import HybridSearcher
+from crosslens.queries.search.searcher import HybridSearcher
 from tests.bench.common import console, percentile, show, vit_b_32
 from tests.bench.write import photographs
 

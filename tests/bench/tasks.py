@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from crosslens.demo.run import IMAGE_VECTOR, TEXT_VECTOR, load_items
-from crosslens.ingest.contract import Target
-from crosslens.queries.judgements import Judged
+from crosslens.ingest.contract.targets import Target
+from crosslens.queries.evaluate.judgements import Judged
 
 # How a shop has its documents in the index, before anything is encoded.
 MAPPING = {

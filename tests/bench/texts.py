@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from crosslens.ingest.encoder import Encoder
+from crosslens.ingest.model.encoder import Encoder
 from tests.bench.common import rate, show, vit_b_32
 
 _SECONDS = 10.0

@@ -14,12 +14,12 @@ from PIL import Image
 from crosslens.client import Connection, connect
 from crosslens.demo.build import DATA
 from crosslens.demo.run import load_items
-from crosslens.ingest.contract import Target
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.images import open_image
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.write import Options, add_vectors
-from crosslens.models import DEMO_MODEL
+from crosslens.ingest.contract.targets import Target
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.known import DEMO_MODEL
+from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.sources.access import ImageAccess
+from crosslens.ingest.sources.images import open_image
 from crosslens.node import Node
 from tests.bench.common import show, vit_b_32
 

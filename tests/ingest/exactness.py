@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from crosslens.client import parse_version
-from crosslens.ingest.contract import Target, read_record
-from crosslens.ingest.documents import inputs, standing
-from crosslens.ingest.encoder import Encoder
+from crosslens.ingest.contract.documents import inputs, standing
+from crosslens.ingest.contract.record import read_record
+from crosslens.ingest.contract.targets import Target
+from crosslens.ingest.model.encoder import Encoder
 from tests.conftest import Server
 
 TITLE = Target("title_vector", "text", ("title",))

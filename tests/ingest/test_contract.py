@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from crosslens.errors import MappingError
-from crosslens.ingest import contract
-from crosslens.ingest.contract import Record, Target, VectorField
+from crosslens.ingest.contract.mapping import check_target, mapping_update, text_fields
+from crosslens.ingest.contract.record import Record, VectorField, meta_update, own_paths, read_record, vector_fields
+from crosslens.ingest.contract.targets import Target, default_name, parse_target
 
 FIELD = VectorField("photo_vector", "image", ("photo",), "clip", "f00d", 4, "int8_hnsw")
 SHOP: dict[str, Any] = {
@@ -25,7 +26,7 @@ SHOP: dict[str, Any] = {
 
 def put(mapping: dict[str, Any], *fields: VectorField) -> dict[str, Any]:
     """The put-mapping body that adds fields to what the mapping records."""
-    return contract.mapping_update(mapping, contract.read_record(mapping).with_fields(fields), fields)
+    return mapping_update(mapping, read_record(mapping).with_fields(fields), fields)
 
 
 def recorded(**changes: Any) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def recorded(**changes: Any) -> dict[str, Any]:
 
 
 def check(mapping: dict[str, Any], target: Target, fingerprint: str = "f00d", dims: int = 4) -> VectorField:
-    return contract.check_target("shop", mapping, target, model="clip", fingerprint=fingerprint, dims=dims)
+    return check_target("shop", mapping, target, model="clip", fingerprint=fingerprint, dims=dims)
 
 
 PHOTO = Target("photo_vector", "image", ("photo",))
@@ -53,13 +54,13 @@ def test_the_update_keeps_foreign_meta_and_names_the_index_type() -> None:
         "similarity": "cosine",
         "index_options": {"type": "int8_hnsw"},
     }
-    assert contract.vector_fields({"_meta": update["_meta"]}) == {"photo_vector": FIELD}
+    assert vector_fields({"_meta": update["_meta"]}) == {"photo_vector": FIELD}
 
 
 def test_a_second_field_keeps_the_first() -> None:
     title = VectorField("title_vector", "text", ("title",), "clip", "f00d", 4, "hnsw")
     update = put(recorded(), title)
-    assert set(contract.vector_fields({"_meta": update["_meta"]})) == {"photo_vector", "title_vector"}
+    assert set(vector_fields({"_meta": update["_meta"]})) == {"photo_vector", "title_vector"}
 
 
 def test_dotted_vector_fields_are_nested_in_the_mapping() -> None:
@@ -97,12 +98,12 @@ def test_what_does_not_fit_is_refused_with_the_reason(
 
 
 def test_keyword_search_reads_full_text_fields_and_not_the_state() -> None:
-    assert contract.text_fields(recorded()) == ["title", "maker.name", "reviews.text"]
+    assert text_fields(recorded()) == ["title", "maker.name", "reviews.text"]
 
 
 def test_default_names_follow_the_first_source() -> None:
-    assert contract.default_name(["title", "description"]) == "title_vector"
-    assert contract.default_name(["maker.name"]) == "maker_name_vector"
+    assert default_name(["title", "description"]) == "title_vector"
+    assert default_name(["maker.name"]) == "maker_name_vector"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_default_names_follow_the_first_source() -> None:
     ],
 )
 def test_a_target_can_be_written_on_one_line(spec: str, modality: Any, target: Target) -> None:
-    assert contract.parse_target(spec, modality) == target
+    assert parse_target(spec, modality) == target
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def test_a_target_can_be_written_on_one_line(spec: str, modality: Any, target: T
 )
 def test_a_target_that_makes_no_sense_says_why(spec: str, modality: Any, says: str) -> None:
     with pytest.raises(MappingError, match=says):
-        contract.parse_target(spec, modality)
+        parse_target(spec, modality)
 
 
 def test_a_field_with_a_vector_for_each_value_is_mapped_as_nested_objects() -> None:
@@ -158,18 +159,18 @@ def test_a_field_with_a_vector_for_each_value_is_mapped_as_nested_objects() -> N
 def test_the_record_of_the_first_version_is_read_and_the_second_written() -> None:
     entry = {"modality": "image", "sources": ["photo"], "model": "clip", "fingerprint": "f00d", "dims": 4}
     old = {"_meta": {"crosslens": {"version": 1, "fields": {"photo_vector": {**entry, "index_type": "int8_hnsw"}}}}}
-    assert contract.vector_fields(old) == {"photo_vector": FIELD}
-    written = contract.meta_update(old, contract.read_record(old))
+    assert vector_fields(old) == {"photo_vector": FIELD}
+    written = meta_update(old, read_record(old))
     assert written["crosslens"]["version"] == 2
-    assert contract.vector_fields({"_meta": written}) == {"photo_vector": FIELD}
+    assert vector_fields({"_meta": written}) == {"photo_vector": FIELD}
 
 
 def test_a_change_of_model_is_recorded_beside_the_field_in_use() -> None:
     new = VectorField("photo_vector", "image", ("photo",), "siglip", "beef", 8, "hnsw", path="photo_vector_beef")
     record = Record({"photo_vector": FIELD}, {"photo_vector": new}, {}, "2026-01-01T00:00:00+00:00")
-    mapping = {"_meta": contract.meta_update(SHOP, record)}
-    assert contract.read_record(mapping) == record
-    assert contract.own_paths(mapping) == ["crosslens", "photo_vector", "photo_vector_beef"]
+    mapping = {"_meta": meta_update(SHOP, record)}
+    assert read_record(mapping) == record
+    assert own_paths(mapping) == ["crosslens", "photo_vector", "photo_vector_beef"]
     assert mapping["_meta"]["team"] == "search"
 
 
@@ -187,12 +188,12 @@ def test_the_name_of_the_state_must_be_free() -> None:
 
 def test_an_empty_vector_field_is_taken_over_with_its_index_type() -> None:
     mapping = {**recorded(index_options={"type": "flat"}), "_meta": {}}
-    taken = contract.check_target("shop", mapping, PHOTO, model="m", fingerprint="f", dims=4, empty=["photo_vector"])
+    taken = check_target("shop", mapping, PHOTO, model="m", fingerprint="f", dims=4, empty=["photo_vector"])
     assert taken.index_type == "flat"
 
 
 def test_a_template_can_say_numbers() -> None:
-    target = contract.parse_target("{title}, {price} euros", "text")
+    target = parse_target("{title}, {price} euros", "text")
     assert check(SHOP, target).template == "{title}, {price} euros"
     with pytest.raises(MappingError, match=r"'maker' .* is of type object"):
-        check(SHOP, contract.parse_target("{title} {maker}", "text"))
+        check(SHOP, parse_target("{title} {maker}", "text"))

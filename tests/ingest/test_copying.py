@@ -11,14 +11,15 @@ import pytest
 from elasticsearch import ApiError
 
 from crosslens.errors import MappingError, MigrationError, ModelError
-from crosslens.ingest import contract, copying
-from crosslens.ingest.contract import Target
-from crosslens.ingest.copying import CopyReport, copy_index
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.report import Report
-from crosslens.ingest.selection import Selection
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.write import Options, add_vectors
+from crosslens.ingest.contract.record import vector_fields
+from crosslens.ingest.contract.selection import Selection
+from crosslens.ingest.contract.targets import Target
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run import copying
+from crosslens.ingest.run.copying import CopyReport, copy_index
+from crosslens.ingest.run.report import Report
+from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.sources.access import ImageAccess
 from tests.conftest import Server
 from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, all_documents, expect_exact, shop
 from tests.ingest.test_reindex import Editor, check_edits
@@ -58,7 +59,7 @@ def test_the_copy_has_settings_mapping_documents_and_vectors_and_the_original_is
     documents = expect_exact(server, into, encoder, pictures)
     assert {id: {k: d[k] for k in before[id]} for id, d in documents.items()} == before
     assert all_documents(server, index) == before
-    assert contract.vector_fields(of(server, index, "mappings")) == {}
+    assert vector_fields(of(server, index, "mappings")) == {}
     settings = of(server, into, "settings")
     assert (settings["index.refresh_interval"], settings["index.number_of_shards"]) == ("7s", "3")
     assert of(server, into, "mappings")["dynamic"] == "strict"

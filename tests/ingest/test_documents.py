@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosslens.ingest import documents
-from crosslens.ingest.contract import VectorField
-from crosslens.ingest.documents import State
+from crosslens.ingest.contract import documents
+from crosslens.ingest.contract.documents import State
+from crosslens.ingest.contract.record import VectorField
 
 PHOTO = VectorField("photo_vector", "image", ("photo",), "clip", "f00d", 4, "hnsw")
 TITLE = VectorField("title_vector", "text", ("title", "tags"), "clip", "f00d", 4, "hnsw")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from crosslens.errors import ImageError, ModelError
-from crosslens.ingest.encoder import Encoder
+from crosslens.ingest.model.encoder import Encoder
 
 
 @settings(max_examples=30, deadline=None)

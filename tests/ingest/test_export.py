@@ -15,9 +15,9 @@ import torch  # noqa: E402
 
 from crosslens.demo.build import DATA  # noqa: E402
 from crosslens.errors import ExportError  # noqa: E402
-from crosslens.ingest import export as module  # noqa: E402
-from crosslens.ingest.encoder import Encoder  # noqa: E402
-from crosslens.ingest.export import export, golden_pictures  # noqa: E402
+from crosslens.ingest.model import export as module  # noqa: E402
+from crosslens.ingest.model.encoder import Encoder  # noqa: E402
+from crosslens.ingest.model.export import export, golden_pictures  # noqa: E402
 from tests import checkpoints  # noqa: E402
 
 pytestmark = pytest.mark.export

@@ -20,11 +20,11 @@ from elasticsearch import Elasticsearch
 
 from crosslens.client import Connection, connect
 from crosslens.errors import BlockedError, ConnectionFailedError
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.report import Report
-from crosslens.ingest.selection import Selection
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.write import Options, add_vectors
+from crosslens.ingest.contract.selection import Selection
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run.report import Report
+from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.sources.access import ImageAccess
 from crosslens.node import Node
 from tests.conftest import VERSIONS, Server, require_node
 from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, expect_exact, shop
@@ -173,7 +173,7 @@ def test_a_full_disk_ends_the_run_and_the_next_goes_on(
     own_server: Server, encoder: Encoder, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = own_server
-    monkeypatch.setattr("crosslens.ingest.sending._ATTEMPTS", 3)
+    monkeypatch.setattr("crosslens.ingest.run.sending._ATTEMPTS", 3)
     index = server.new_index(MAPPINGS, shop(400))
     full = threading.Event()
     watermarks = {"low": "0.1%", "high": "0.1%", "flood_stage": "0.1%"}

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from crosslens.errors import ImageError
-from crosslens.ingest.cache import ImageCache
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.fetching import Fetcher, is_public
-from crosslens.ingest.selection import Selection
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.write import Options, add_vectors, reindex
+from crosslens.ingest.contract.selection import Selection
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run.write import Options, add_vectors, reindex
+from crosslens.ingest.sources.access import ImageAccess
+from crosslens.ingest.sources.cache import ImageCache
+from crosslens.ingest.sources.fetching import Fetcher, is_public
 from tests.conftest import Server
 from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, all_documents
 
@@ -170,7 +170,7 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse(site: Site, m
 def test_a_redirect_is_checked_like_the_first_address(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.answers["/public"] = say(302, location=f"http://inside.example:{site.port}/secret")
     site.answers["/secret"] = say(200, b"secret")
-    from crosslens.ingest import fetching
+    from crosslens.ingest.sources import fetching
 
     # The first name passes for public, so that the redirect is what is refused.
     checked: list[str] = []

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from crosslens.errors import ImageError
-from crosslens.ingest.images import MAX_PIXELS, open_image
+from crosslens.ingest.sources.images import MAX_PIXELS, open_image
 
 
 def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:

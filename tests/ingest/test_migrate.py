@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from crosslens.errors import MappingError, MigrationError
-from crosslens.ingest import contract
-from crosslens.ingest.contract import parse_target
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.migrate import Migration, drop_old, migrate, rollback
-from crosslens.ingest.remove import Removal, remove_field
-from crosslens.ingest.report import Report
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.status import survey
-from crosslens.ingest.write import Options, add_vectors, reindex
-from crosslens.queries.hybrid import HybridSearcher
+from crosslens.ingest.contract.record import Record, read_record
+from crosslens.ingest.contract.targets import parse_target
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run.migrate import Migration, drop_old, migrate, rollback
+from crosslens.ingest.run.remove import Removal, remove_field
+from crosslens.ingest.run.report import Report
+from crosslens.ingest.run.status import survey
+from crosslens.ingest.run.write import Options, add_vectors, reindex
+from crosslens.ingest.sources.access import ImageAccess
+from crosslens.queries.search.searcher import HybridSearcher
 from tests.conftest import Server
 from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, all_documents, expect_exact, shop
 
@@ -44,8 +44,8 @@ def change(server: Server, index: str, to: Encoder, pictures: Path, **more: Any)
     return migrate(server.client, index, to, Options(images=ImageAccess(root=pictures)), **more)
 
 
-def record(server: Server, index: str) -> contract.Record:
-    return contract.read_record(server.client.indices.get_mapping(index=index)[index]["mappings"])
+def record(server: Server, index: str) -> Record:
+    return read_record(server.client.indices.get_mapping(index=index)[index]["mappings"])
 
 
 def test_searches_go_on_during_a_change_and_follow_it_without_restart(

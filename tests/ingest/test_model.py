@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from crosslens.errors import ModelError
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.model import open_model, text_settings
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.folder import open_model, text_settings
 
 FILES = ["onnx/text_model.onnx", "onnx/vision_model.onnx", "tokenizer.json", "preprocessor_config.json", "config.json"]
 

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crosslens.errors import MappingError, QueryError
-from crosslens.ingest.contract import Target, parse_target
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.encoders import Encoders
-from crosslens.ingest.moments import MOMENTS_INDEX, Moments, calibrate, try_null_queries
-from crosslens.ingest.selection import Selection
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.write import Options, add_vectors
-from crosslens.queries.hybrid import HybridSearcher
+from crosslens.ingest.contract.encoders import Encoders
+from crosslens.ingest.contract.selection import Selection
+from crosslens.ingest.contract.targets import Target, parse_target
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run.moments import MOMENTS_INDEX, Moments, calibrate, try_null_queries
+from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.sources.access import ImageAccess
+from crosslens.queries.search.searcher import HybridSearcher
 from tests.conftest import Server
 from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, shop
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosslens.ingest.pacing import Pace
-from crosslens.ingest.reading import Share
+from crosslens.ingest.run.reading import Share
+from crosslens.ingest.run.throttle import Pace
 
 MB = 1 << 20
 TOOK = st.floats(0, 60, allow_nan=False)

@@ -14,15 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crosslens.errors import MappingError, ModelError
-from crosslens.ingest.contract import Target, parse_target
-from crosslens.ingest.documents import state_of
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.reading import Share
-from crosslens.ingest.report import Report
-from crosslens.ingest.selection import Selection
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.write import Options, add_vectors, reindex
-from crosslens.queries.hybrid import HybridSearcher
+from crosslens.ingest.contract.documents import state_of
+from crosslens.ingest.contract.selection import Selection
+from crosslens.ingest.contract.targets import Target, parse_target
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run.reading import Share
+from crosslens.ingest.run.report import Report
+from crosslens.ingest.run.write import Options, add_vectors, reindex
+from crosslens.ingest.sources.access import ImageAccess
+from crosslens.queries.search.searcher import HybridSearcher
 from tests.conftest import Server
 from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, all_documents, expect_exact, shop
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from crosslens.ingest.contract import VectorField
-from crosslens.ingest.estimate import estimated_bytes
-from crosslens.ingest.report import Failure, FailureLog, Report
+from crosslens.ingest.contract.record import VectorField
+from crosslens.ingest.run.estimate import estimated_bytes
+from crosslens.ingest.run.report import Failure, FailureLog, Report
 
 FIELD = VectorField("v", "text", ("title",), "m", "f", 512, "int8_hnsw")
 

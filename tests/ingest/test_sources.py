@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crosslens.errors import ImageError
-from crosslens.ingest.sources import ImageAccess
+from crosslens.ingest.sources.access import ImageAccess
 
 
 def test_relative_paths_start_at_the_root(tmp_path: Path) -> None:

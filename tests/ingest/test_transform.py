@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from crosslens.errors import ModelError
-from crosslens.ingest.transform import parse_transform
+from crosslens.ingest.model.transform import parse_transform
 
 CLIP = {
     "image_processor_type": "CLIPImageProcessor",

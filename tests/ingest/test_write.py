@@ -15,13 +15,13 @@ from PIL import Image
 
 from crosslens.client import Connection, connect
 from crosslens.errors import BlockedError, ConnectionFailedError, MappingError
-from crosslens.ingest.contract import Target
-from crosslens.ingest.documents import standing, state_of
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.report import Report
-from crosslens.ingest.selection import Selection
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.write import Options, add_vectors
+from crosslens.ingest.contract.documents import standing, state_of
+from crosslens.ingest.contract.selection import Selection
+from crosslens.ingest.contract.targets import Target
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run.report import Report
+from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.sources.access import ImageAccess
 from tests.conftest import Server
 from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, shop
 from tests.ingest.test_images import bomb

@@ -11,7 +11,7 @@ import pytest
 
 from crosslens.client import Connection, connect, parse_version, server_version
 from crosslens.errors import ConnectionFailedError, ModelError
-from crosslens.models import DEMO_MODEL, find, remember
+from crosslens.ingest.model.known import DEMO_MODEL, find, remember
 from tests.conftest import Server
 
 
@@ -61,7 +61,7 @@ def test_one_client_speaks_to_both_versions(server: Server) -> None:
 
 
 def test_a_model_used_once_is_found_by_its_fingerprint(models: Path) -> None:
-    from crosslens.ingest.model import open_model
+    from crosslens.ingest.model.folder import open_model
 
     folder = open_model(models / "small")
     with pytest.raises(ModelError, match=r"--model FOLDER"):
@@ -71,6 +71,6 @@ def test_a_model_used_once_is_found_by_its_fingerprint(models: Path) -> None:
 
 
 def test_the_demos_model_is_always_known() -> None:
-    from crosslens.ingest.model import open_model
+    from crosslens.ingest.model.folder import open_model
 
     assert find(open_model(DEMO_MODEL).fingerprint, "demo") == DEMO_MODEL

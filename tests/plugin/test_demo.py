@@ -15,8 +15,8 @@ from crosslens.client import Connection, connect
 from crosslens.demo.build import DATA, QUERY_PICTURES, WORDLESS
 from crosslens.demo.run import INDEX, create_index, load_items
 from crosslens.errors import MappingError
-from crosslens.ingest.encoder import Encoder
-from crosslens.models import DEMO_MODEL
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.known import DEMO_MODEL
 from tests.conftest import DATA as TEST_DATA
 from tests.conftest import Server, read_lines
 

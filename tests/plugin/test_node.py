@@ -21,9 +21,9 @@ import pytest
 from crosslens.client import Connection, connect, server_version
 from crosslens.errors import NodeError
 from crosslens.node import Node
-from crosslens.node import java as java_module
+from crosslens.node import jvm as java_module
 from crosslens.node.home import assemble
-from crosslens.node.java import find_java, required_release
+from crosslens.node.jvm import find_java, required_release
 from tests.conftest import VERSIONS, require_node
 
 pytestmark = pytest.mark.node
@@ -216,7 +216,7 @@ def test_the_first_start_without_a_network_says_so(tmp_path: Path) -> None:
     require_node(VERSIONS[0])
     script = (
         "from crosslens.node.home import assemble\n"
-        "from crosslens.node.java import find_java\n"
+        "from crosslens.node.jvm import find_java\n"
         "from crosslens.errors import NodeError\n"
         "try:\n"
         "    assemble('9.5.3', find_java('9.5.3'))\n"

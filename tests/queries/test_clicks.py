@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from crosslens.cli import cli
 from crosslens.errors import QueryError
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.write import Options, add_vectors
-from crosslens.queries.clicks import Impressions, examine, grade, read_clicks
-from crosslens.queries.evaluate import Collected
-from crosslens.queries.fusion import Scores
-from crosslens.queries.judgements import Judged, as_qrels
-from crosslens.queries.tune import tune
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.queries.evaluate.clicks import Impressions, examine, grade, read_clicks
+from crosslens.queries.evaluate.judgements import Judged, as_qrels
+from crosslens.queries.evaluate.measures import Collected
+from crosslens.queries.evaluate.tune import tune
+from crosslens.queries.fusion.fuse import Scores
 from tests.conftest import Server
 from tests.ingest.exactness import MAPPINGS, TITLE, shop
 

@@ -11,16 +11,25 @@ import numpy as np
 import pytest
 
 from crosslens.errors import QueryError
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.fields import record_search_settings
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.write import Options, add_vectors
-from crosslens.queries.evaluate import Collected, best_single, collect, evaluate, interval, measure, paired_p, ranked
-from crosslens.queries.fusion import Scores
-from crosslens.queries.hybrid import HybridSearcher
-from crosslens.queries.judgements import Judged, read_jsonl, read_trec
-from crosslens.queries.normalise import Normaliser
-from crosslens.queries.tune import choices, ndcg_of_choices, tune
+from crosslens.ingest.contract.fields import record_search_settings
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.sources.access import ImageAccess
+from crosslens.queries.evaluate.judgements import Judged, read_jsonl, read_trec
+from crosslens.queries.evaluate.measures import (
+    Collected,
+    best_single,
+    collect,
+    evaluate,
+    interval,
+    measure,
+    paired_p,
+    ranked,
+)
+from crosslens.queries.evaluate.tune import choices, ndcg_of_choices, tune
+from crosslens.queries.fusion.fuse import Scores
+from crosslens.queries.fusion.normalizers import Normaliser
+from crosslens.queries.search.searcher import HybridSearcher
 from tests.conftest import Server
 from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, shop
 

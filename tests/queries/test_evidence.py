@@ -13,9 +13,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from crosslens.errors import QueryError
-from crosslens.queries.evidence import by_coverage, by_tail, combine, covered, default_weights, evidences
 from crosslens.queries.fusion import fuse
-from crosslens.queries.scores import Scores
+from crosslens.queries.fusion.evidence import by_coverage, by_tail, combine, covered, default_weights, evidences
+from crosslens.queries.fusion.scores import Scores
 
 FLOATS = st.floats(0.01, 100, allow_nan=False)
 COSINES = st.floats(-1, 1, allow_nan=False)

@@ -17,16 +17,16 @@ from crosslens.client import Connection, connect_async
 from crosslens.demo.build import DATA
 from crosslens.demo.run import load_items
 from crosslens.errors import QueryError
-from crosslens.ingest.contract import Target
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.write import Options, add_vectors
-from crosslens.models import DEMO_MODEL
-from crosslens.queries.evaluate import best_single, collect, evaluate
-from crosslens.queries.hybrid import AsyncHybridSearcher, HybridSearcher, SearchResult
-from crosslens.queries.judgements import Judged
-from crosslens.queries.probes import MOST
-from crosslens.queries.usefulness import looks_useless
+from crosslens.ingest.contract.targets import Target
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.known import DEMO_MODEL
+from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.sources.access import ImageAccess
+from crosslens.queries.evaluate.judgements import Judged
+from crosslens.queries.evaluate.measures import best_single, collect, evaluate
+from crosslens.queries.evaluate.usefulness import looks_useless
+from crosslens.queries.search.probes import MOST
+from crosslens.queries.search.searcher import AsyncHybridSearcher, HybridSearcher, SearchResult
 from tests.conftest import Server
 from tests.queries.trips import counted
 

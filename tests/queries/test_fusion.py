@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crosslens.errors import QueryError
-from crosslens.queries import normalise
-from crosslens.queries.fusion import MEANS, Mean, Scores, fuse
-from crosslens.queries.normalise import theoretical_min_max as theoretical_minimum
+from crosslens.queries.fusion import normalizers as normalise
+from crosslens.queries.fusion.fuse import MEANS, Mean, Scores, fuse
+from crosslens.queries.fusion.normalizers import theoretical_min_max as theoretical_minimum
 
 SCORES = st.dictionaries(st.text(min_size=1, max_size=3), st.floats(-1, 50, allow_nan=False), max_size=12)
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from crosslens.errors import ImageError, MappingError, ModelError, QueryError
-from crosslens.ingest.contract import Target
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.write import Options, add_vectors
-from crosslens.queries.hybrid import HybridSearcher, SearchResult
+from crosslens.ingest.contract.targets import Target
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.sources.access import ImageAccess
+from crosslens.queries.search.searcher import HybridSearcher, SearchResult
 from tests.conftest import Server
 
 pytestmark = pytest.mark.node

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.write import Options, add_vectors
-from crosslens.queries.hybrid import HybridSearcher
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.sources.access import ImageAccess
+from crosslens.queries.search.searcher import HybridSearcher
 from tests.conftest import Server
 from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, shop
 
@@ -27,7 +27,7 @@ def test_the_langchain_retriever_is_one_of_langchains_own(searcher: HybridSearch
     pytest.importorskip("langchain_core", reason="the extra 'langchain' is not installed")
     from langchain_core.retrievers import BaseRetriever
 
-    from crosslens.queries.langchain import CrosslensRetriever
+    from crosslens.queries.integrations.langchain import CrosslensRetriever
 
     retriever = CrosslensRetriever(searcher=searcher, content_field="title", k=3, options={"weights": {"keyword": 3}})
     assert isinstance(retriever, BaseRetriever)
@@ -44,7 +44,7 @@ def test_the_langchain_retriever_is_one_of_langchains_own(searcher: HybridSearch
 
 def test_the_haystack_component_runs_in_a_pipeline(searcher: HybridSearcher) -> None:
     haystack = pytest.importorskip("haystack", reason="the extra 'haystack' is not installed")
-    from crosslens.queries.haystack import CrosslensRetriever
+    from crosslens.queries.integrations.haystack import CrosslensRetriever
 
     pipeline = haystack.Pipeline()
     pipeline.add_component("retriever", CrosslensRetriever(searcher, content_field="title", top_k=4))

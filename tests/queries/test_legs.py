@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from crosslens.errors import QueryError
-from crosslens.ingest.contract import VectorField
-from crosslens.queries.legs import keyword_leg, knn_leg, named
+from crosslens.ingest.contract.record import VectorField
+from crosslens.queries.search.legs import keyword_leg, knn_leg, named
 
 FILTER = {"term": {"colour": "blue"}}
 PHOTO = VectorField("photo_vector", "image", ("photo",), "clip", "f00d", 2, "int8_hnsw", path="photo_vector_2")

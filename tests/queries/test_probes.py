@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosslens.queries.analysis import Analysis
-from crosslens.queries.probes import MOST, Probes, fields_of, in_words, parted, probes_of, spaces_part
+from crosslens.queries.search.analysis import Analysis
+from crosslens.queries.search.probes import MOST, Probes, fields_of, in_words, parted, probes_of, spaces_part
 
 
 def at_spaces(text: str, _fields: tuple[str, ...]) -> Sequence[str]:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from crosslens.errors import QueryError
-from crosslens.ingest.contract import parse_target
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.write import Options, add_vectors
-from crosslens.queries.recall import RecallRow, advice, measure_recall
+from crosslens.ingest.contract.targets import parse_target
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.sources.access import ImageAccess
+from crosslens.queries.evaluate.recall import RecallRow, advice, measure_recall
 from tests.conftest import Server
 from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, shop
 

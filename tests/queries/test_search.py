@@ -13,12 +13,12 @@ from elasticsearch import helpers
 
 from crosslens.client import Connection, connect_async
 from crosslens.errors import QueryError
-from crosslens.ingest.contract import Target, parse_target
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.write import Options, add_vectors
-from crosslens.queries.hybrid import AsyncHybridSearcher, HybridSearcher, SearchResult
-from crosslens.queries.normalise import NORMALISERS
+from crosslens.ingest.contract.targets import Target, parse_target
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.sources.access import ImageAccess
+from crosslens.queries.fusion.normalizers import NORMALISERS
+from crosslens.queries.search.searcher import AsyncHybridSearcher, HybridSearcher, SearchResult
 from tests.conftest import Server
 from tests.ingest.exactness import all_documents
 from tests.queries.trips import counted

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from crosslens.errors import QueryError
-from crosslens.queries.analysis import Analysis
-from crosslens.queries.sources import Reads, assign, copies, words_of
+from crosslens.queries.search.analysis import Analysis
+from crosslens.queries.search.readings import Reads, assign, copies, words_of
 
 
 def texts(*fields: str) -> Reads:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crosslens.queries.hybrid import HybridSearcher
+from crosslens.queries.search.searcher import HybridSearcher
 
 
 def counted(searcher: HybridSearcher, monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -15,11 +15,11 @@ import pytest
 
 from crosslens.client import Connection, connect
 from crosslens.errors import NodeError
-from crosslens.ingest.encoder import Encoder
-from crosslens.models import DEMO_MODEL
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.known import DEMO_MODEL
 from crosslens.node import Node
 from crosslens.node.build import build_plugin
-from crosslens.node.plugins import install_models, install_plugin
+from crosslens.node.installing import install_models, install_plugin
 from tests.conftest import VERSIONS, Server, require_node
 from tests.server.evidence_golden import GOLDEN
 

@@ -11,8 +11,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from crosslens.queries.evidence import combine
-from crosslens.queries.scores import Scores
+from crosslens.queries.fusion.evidence import combine
+from crosslens.queries.fusion.scores import Scores
 
 GOLDEN = Path(__file__).parents[1] / "data" / "evidence.json"
 TOLD = ("normalised", "weighted", "chance", "covered")

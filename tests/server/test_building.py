@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from crosslens.errors import NodeError
-from crosslens.ingest.encoder import Encoder
-from crosslens.models import DEMO_MODEL
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.known import DEMO_MODEL
 from crosslens.node import Node
 from crosslens.node.build import build_plugin
-from crosslens.node.plugins import home_with_plugins, install_models, install_plugin, installed_models, read_plugin
+from crosslens.node.installing import home_with_plugins, install_models, install_plugin, installed_models, read_plugin
 from tests.conftest import VERSIONS
 from tests.plugin.test_cli import run
 from tests.server.conftest import Http, plugin_zip

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from crosslens.errors import ImageError, ModelError
-from crosslens.ingest.cluster import ClusterEncoder, cluster_models
-from crosslens.ingest.contract import Target
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.write import Options, add_vectors
-from crosslens.queries.hybrid import HybridSearcher
+from crosslens.ingest.contract.targets import Target
+from crosslens.ingest.model.cluster import ClusterEncoder, cluster_models
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.sources.access import ImageAccess
+from crosslens.queries.search.searcher import HybridSearcher
 from tests.conftest import Server
 from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, expect_exact, shop
 from tests.plugin.test_cli import run

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from elasticsearch import helpers
 
-from crosslens.ingest.contract import Target
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.write import Options, add_vectors
-from crosslens.queries.hybrid import HybridSearcher, SearchResult
+from crosslens.ingest.contract.targets import Target
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.sources.access import ImageAccess
+from crosslens.queries.search.searcher import HybridSearcher, SearchResult
 from tests.server.conftest import PICTURES, Plugged
 from tests.server.test_search import WORDS, expect_same, legs, parts_of, retriever
 

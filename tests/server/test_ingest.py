@@ -12,11 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crosslens.ingest.contract import Target, VectorField
-from crosslens.ingest.documents import inputs, source_hash, state_of
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.write import Options, add_vectors
+from crosslens.ingest.contract.documents import inputs, source_hash, state_of
+from crosslens.ingest.contract.record import VectorField
+from crosslens.ingest.contract.targets import Target
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.sources.access import ImageAccess
 from tests.server.conftest import PICTURES, Plugged
 
 pytestmark = pytest.mark.node

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from crosslens.client import Connection, connect
-from crosslens.models import DEMO_MODEL
+from crosslens.ingest.model.known import DEMO_MODEL
 from crosslens.node import Node
-from crosslens.node.plugins import install_models, install_plugin
+from crosslens.node.installing import install_models, install_plugin
 from tests.conftest import VERSIONS, Server
 from tests.server.conftest import PICTURES, Http, Plugged, plugin_zip
 from tests.server.test_models import FORMATS

@@ -17,8 +17,8 @@ from PIL import Image, ImageCms
 
 from crosslens.demo.build import DATA
 from crosslens.errors import ImageError
-from crosslens.ingest.encoder import Encoder
-from crosslens.node.plugins import install_models
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.node.installing import install_models
 from tests.server.conftest import PICTURES, Plugged
 
 pytestmark = [pytest.mark.node, pytest.mark.export]
@@ -28,7 +28,7 @@ FAMILIES = ("clip", "siglip", "siglip2", "chinese_clip", "align", "multilingual"
 @pytest.fixture(scope="module")
 def families(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("transformers", reason="the extra 'export' is not installed")
-    from crosslens.ingest.export import export
+    from crosslens.ingest.model.export import export
     from tests import checkpoints
 
     root = tmp_path_factory.mktemp("families")

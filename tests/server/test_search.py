@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crosslens.ingest.contract import Target
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.moments import calibrate
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.write import Options, add_vectors
-from crosslens.queries.hybrid import HybridSearcher, SearchResult
-from crosslens.queries.normalise import NORMALISERS
+from crosslens.ingest.contract.targets import Target
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run.moments import calibrate
+from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.sources.access import ImageAccess
+from crosslens.queries.fusion.normalizers import NORMALISERS
+from crosslens.queries.search.searcher import HybridSearcher, SearchResult
 from tests.server.conftest import PICTURES, Plugged
 
 pytestmark = pytest.mark.node

@@ -19,13 +19,13 @@ from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
 
 from crosslens.client import Connection, connect
-from crosslens.ingest.contract import Target
-from crosslens.ingest.encoder import Encoder
-from crosslens.ingest.sources import ImageAccess
-from crosslens.ingest.write import Options, add_vectors
+from crosslens.ingest.contract.targets import Target
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.sources.access import ImageAccess
 from crosslens.node import Node
-from crosslens.node.plugins import install_models, install_plugin
-from crosslens.queries.hybrid import HybridSearcher
+from crosslens.node.installing import install_models, install_plugin
+from crosslens.queries.search.searcher import HybridSearcher
 from tests.conftest import VERSIONS, Server
 from tests.ingest.exactness import MAPPINGS, expect_exact, shop
 from tests.server.conftest import Http, plugin_zip

@@ -1,0 +1,198 @@
+"""What a document says: the values to encode, their hashes, and the state that is recorded beside them.
+
+Plain data in and plain data out. Each document keeps, under ``crosslens.PATH``, the hash of what was encoded, the
+model's fingerprint, and an error or the reason why there was nothing to encode. So what still has to be done is a
+query (see `crosslens.ingest.contract.selection`), and a run needs no other memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from crosslens.ingest.contract.mapping import nest
+from crosslens.ingest.contract.record import STATE, VectorField
+
+Standing = Literal["done", "missing", "stale", "failed", "skipped", "empty"]
+
+
+def source_values(document: Mapping[str, Any], path: str) -> list[str]:
+    """The values at a dotted path of a document's source, in order; nested objects, arrays and dotted keys all work.
+
+    Numbers and booleans come as JSON writes them. Empty and blank strings count as no value.
+    """
+    values: list[str] = []
+
+    def walk(node: Any, parts: list[str]) -> None:
+        if isinstance(node, list):
+            for item in node:
+                walk(item, parts)
+        elif not parts:
+            if isinstance(node, str):
+                values.append(node)
+            elif isinstance(node, int | float):
+                values.append(json.dumps(node))
+        elif isinstance(node, dict):
+            for i in range(1, len(parts) + 1):
+                key = ".".join(parts[:i])
+                if key in node:
+                    walk(node[key], parts[i:])
+
+    walk(dict(document), path.split("."))
+    return [value for value in values if value.strip()]
+
+
+def source_text(document: Mapping[str, Any], sources: Sequence[str], template: str | None = None) -> str | None:
+    """What is encoded of text sources; None when none of them has a value.
+
+    Values of one field are joined by commas. Fields are joined by full stops, or put into the ``template``, in which
+    an empty field leaves nothing.
+    """
+    parts = {source: ", ".join(v.strip() for v in source_values(document, source)) for source in sources}
+    if template is None:
+        return ". ".join(part.rstrip(".") for part in parts.values() if part) or None
+    if not any(parts.values()):
+        return None
+    filled = "".join(
+        literal + (parts[name] if name is not None else "")
+        for literal, name, _, _ in string.Formatter().parse(template)
+    )
+    return re.sub(r"\s+", " ", filled).strip() or None
+
+
+def inputs(document: Mapping[str, Any], field: VectorField) -> list[str]:
+    """The texts or image references that ``field`` encodes of a document: at most one, or with ``each`` all of them.
+
+    Of several references in a field without ``each`` the first is taken.
+    """
+    if field.each:
+        return [value.strip() for value in source_values(document, field.sources[0])]
+    if field.modality == "text":
+        text = source_text(document, field.sources, field.template)
+        return [] if text is None else [text]
+    return [value.strip() for source in field.sources for value in source_values(document, source)[:1]][:1]
+
+
+def content_hash(data: bytes) -> str:
+    """32 hex digits of sha256: enough to tell any two sources apart, half the size in every document."""
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def source_hash(values: Sequence[str], field: VectorField) -> str:
+    """The hash that a document's state records for its `inputs`."""
+    text = json.dumps(list(values), ensure_ascii=False) if field.each else "".join(values)
+    return content_hash(text.encode("utf-8", "surrogatepass"))
+
+
+@dataclass(frozen=True)
+class State:
+    """What a document records about one vector field; see the module's description."""
+
+    source: str
+    model: str
+    content: str | None = None
+    error: str | None = None
+    skipped: str | None = None
+
+
+def document_update(
+    states: Mapping[str, State], vectors: Mapping[str, Any], previous: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The partial document that an update merges: vectors and states, by the field's path.
+
+    What the document in ``previous`` (its source) still says of an earlier attempt is set to null.
+    """
+    update: dict[str, Any] = {}
+    nested: dict[str, Any] = {}
+    for path, state in states.items():
+        again = state_of(previous, path) is not None
+        nest(nested, path, {k: v for k, v in asdict(state).items() if v is not None or again})
+        if path in vectors:
+            nest(update, path, vectors[path])
+        elif again:
+            nest(update, path, None)
+    update[STATE] = nested
+    return update
+
+
+def with_vectors(
+    document: Mapping[str, Any], states: Mapping[str, State], vectors: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The whole document with new vectors and states, by the field's path, in place of those it had."""
+    whole: dict[str, Any] = json.loads(json.dumps(without(document, list(states))))
+    whole.setdefault(STATE, {})
+    for path, state in states.items():
+        nest(whole[STATE], path, {k: v for k, v in asdict(state).items() if v is not None})
+        if path in vectors:
+            nest(whole, path, vectors[path])
+    return whole
+
+
+def state_of(document: Mapping[str, Any], path: str) -> dict[str, Any] | None:
+    """The recorded state of the vector field at ``path`` in a document's source, or None."""
+    node: Any = document.get(STATE)
+    for part in path.split("."):
+        if not isinstance(node, dict) or part not in node:
+            return None
+        node = node[part]
+    return node if isinstance(node, dict) and node.get("model") else None
+
+
+def standing(document: Mapping[str, Any], field: VectorField) -> Standing:
+    """How a document stands with ``field``, by its state and its present source.
+
+    "stale" where the source or the model changed since; "empty" for a document without source that no run has seen.
+    An image changed under the same reference isn't told here: its content has to be read.
+    """
+    values = inputs(document, field)
+    state = state_of(document, field.path)
+    if state is None:
+        return "missing" if values else "empty"
+    if state["model"] != field.fingerprint or state.get("source") != source_hash(values, field):
+        return "stale"
+    if state.get("error"):
+        return "failed"
+    return "skipped" if state.get("skipped") else "done"
+
+
+def obstacle(document: Mapping[str, Any], path: str) -> str | None:
+    """The parent of ``path`` that is no object in this document, where an update would destroy it; None for none."""
+    node: Any = document
+    parts = path.split(".")
+    for i, part in enumerate(parts[:-1]):
+        if part not in node or node[part] is None:
+            return None
+        node = node[part]
+        if not isinstance(node, dict):
+            return ".".join(parts[: i + 1])
+    return None
+
+
+def without(document: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
+    """A copy of a document without what lies at ``paths``; objects that hold nothing else go with it."""
+    kept = dict(document)
+    for path in paths:
+        _drop(kept, path.split("."))
+    return kept
+
+
+def _drop(node: dict[str, Any], parts: list[str]) -> None:
+    for i in range(len(parts), 0, -1):
+        key = ".".join(parts[:i])
+        if key not in node:
+            continue
+        if i == len(parts):
+            del node[key]
+        elif isinstance(node[key], dict):
+            inner = dict(node[key])
+            _drop(inner, parts[i:])
+            if inner:
+                node[key] = inner
+            else:
+                del node[key]
+        return

@@ -1,0 +1,129 @@
+"""Which encoder makes the vectors of a field: one that was given, the cluster's, or one that this machine remembers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from elasticsearch import AuthorizationException, Elasticsearch
+
+from crosslens.errors import ModelError
+from crosslens.ingest.contract.record import VectorField
+from crosslens.ingest.model import known as models
+from crosslens.ingest.model.cluster import ClusterEncoder
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.transform import Float32Array
+from crosslens.ingest.sources.images import ImageSource
+
+_LOG = logging.getLogger("crosslens")
+
+
+class VectorEncoder(Protocol):
+    """What makes vectors, here (`Encoder`) or in the cluster (`ClusterEncoder`); what each member does, they say."""
+
+    @property
+    def name(self) -> str:
+        """The checkpoint's name."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the exact encoders."""
+
+    @property
+    def dims(self) -> int:
+        """The length of every vector."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many inputs are encoded at a time."""
+
+    @property
+    def remote(self) -> bool:
+        """Whether preparing an image waits for another machine."""
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32Array:
+        """Unit vectors of texts."""
+
+    def encode_images(self, images: Iterable[ImageSource]) -> Float32Array:
+        """Unit vectors of images."""
+
+    def prepare_image(self, image: ImageSource) -> Float32Array:
+        """What `encode_pixels` takes of an image."""
+
+    def encode_pixels(self, pixels: Float32Array) -> Float32Array:
+        """Unit vectors of prepared images, stacked."""
+
+
+class Encoders:
+    """Encoders by fingerprint. May be used from several threads."""
+
+    def __init__(
+        self,
+        given: Iterable[VectorEncoder] = (),
+        *,
+        batch_size: int = 32,
+        threads: int = 0,
+        cluster: Elasticsearch | None = None,
+    ):
+        """``batch_size`` and ``threads`` are for encoders that are looked up, see `Encoder`; ``cluster`` is asked
+        first, if its plugin has the model."""
+        self._cluster = cluster
+        self._known = {encoder.fingerprint: encoder for encoder in given}
+        self._given = list(self._known.values())
+        self._batch_size, self._threads = batch_size, threads
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(
+        cls, given: VectorEncoder | Encoders | Iterable[VectorEncoder] | None, cluster: Elasticsearch | None = None
+    ) -> Encoders:
+        """Encoders from what callers give: one, several, or None for the ``cluster``'s and the machine's own."""
+        if isinstance(given, Encoders):
+            return given
+        if given is None:
+            return cls(cluster=cluster)
+        return cls(given if isinstance(given, Iterable) else [given])
+
+    def given(self) -> VectorEncoder:
+        """The one encoder that was given, for new fields. Raises `ModelError` when it is none, or several."""
+        if len(self._given) != 1:
+            raise ModelError("new vector fields need one model to be named")
+        return self._given[0]
+
+    def check(self, fields: Iterable[VectorField], index: str) -> None:
+        """Raises `ModelError`, naming both, where an encoder that was given is of no model that ``fields`` have."""
+        fields = list(fields)
+        for given in self._given:
+            if fields and given.fingerprint not in {each.fingerprint for each in fields}:
+                each = fields[0]
+                raise ModelError(
+                    f"the vectors in {each.field!r} of index {index!r} are of {each.model} ({each.fingerprint}), "
+                    f"not of {given.name} ({given.fingerprint}); use the index's model, or change the index's with: "
+                    f"crosslens migrate {index} --model FOLDER"
+                )
+
+    def for_field(self, field: VectorField) -> VectorEncoder:
+        """The encoder of ``field``. Raises `ModelError` when it wasn't given and neither cluster nor machine has it."""
+        with self._lock:
+            if field.fingerprint not in self._known:
+                there = self._in_cluster(field.fingerprint)
+                if there is not None:
+                    self._known[field.fingerprint] = there
+            if field.fingerprint not in self._known:
+                folder = models.find(field.fingerprint, field.model)
+                self._known[field.fingerprint] = Encoder(folder, batch_size=self._batch_size, threads=self._threads)
+            return self._known[field.fingerprint]
+
+    def _in_cluster(self, fingerprint: str) -> ClusterEncoder | None:
+        """The cluster's encoder, where every node has the model; else None, for the machine's own to serve."""
+        if self._cluster is None:
+            return None
+        try:
+            return ClusterEncoder(self._cluster, fingerprint)
+        except AuthorizationException as error:
+            _LOG.info("this user may not ask which models the cluster has (privilege: monitor): %s", error)
+        except ModelError as error:
+            _LOG.debug("the cluster doesn't encode for %s: %s", fingerprint, error)
+        return None

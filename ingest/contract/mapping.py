@@ -1,0 +1,217 @@
+"""What an index's mapping must have for its vector fields, and whether it has room for them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from crosslens.errors import MappingError
+from crosslens.ingest.contract.record import STATE, Record, VectorField, meta_update, vector_fields
+from crosslens.ingest.contract.targets import INDEX_TYPES, Target
+
+_MAX_DIMS = 4096
+
+_TEXT_TYPES = {
+    "text",
+    "keyword",
+    "match_only_text",
+    "search_as_you_type",
+    "wildcard",
+    "constant_keyword",
+    "annotated_text",
+    "semantic_text",
+}
+
+_IMAGE_TYPES = {"text", "keyword", "wildcard", "match_only_text", "constant_keyword", "binary"}
+
+
+def mapping_update(mapping: Mapping[str, Any], record: Record, fields: Iterable[VectorField]) -> dict[str, Any]:
+    """The put-mapping body that maps ``fields`` and their states, and records ``record``."""
+    properties: dict[str, Any] = {}
+    states: dict[str, Any] = {}
+    for each in fields:
+        nest(properties, each.path, _vector_mapping(each), through="properties")
+        nest(states, each.path, {"properties": _STATE_MAPPING}, through="properties")
+    properties[STATE] = {"properties": states}
+    return {"properties": properties, "_meta": meta_update(mapping, record)}
+
+
+# The hashes and the fingerprint are looked up whole; error texts are for people, and kept searchable up to a length.
+_STATE_MAPPING: dict[str, Any] = {
+    "source": {"type": "keyword"},
+    "content": {"type": "keyword"},
+    "model": {"type": "keyword"},
+    "error": {"type": "keyword", "ignore_above": 1024},
+    "skipped": {"type": "keyword", "ignore_above": 1024},
+}
+
+
+def _vector_mapping(each: VectorField) -> dict[str, Any]:
+    vector = {
+        "type": "dense_vector",
+        "dims": each.dims,
+        "index": True,
+        "similarity": "cosine",
+        "index_options": {"type": each.index_type},
+    }
+    if not each.each:
+        return vector
+    # What an inner hit returns, to tell which of a document's values matched; never searched.
+    told = {"type": "keyword", "index": False, "doc_values": False}
+    position = {"type": "integer", "index": False, "doc_values": False}
+    return {"type": "nested", "properties": {"vector": vector, "reference": told, "position": position}}
+
+
+def flat_properties(mapping: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every mapped field by its dotted path, objects and multi-fields included."""
+    found: dict[str, dict[str, Any]] = {}
+
+    def walk(properties: Mapping[str, Any], prefix: str) -> None:
+        for name, definition in properties.items():
+            path = f"{prefix}{name}"
+            found[path] = dict(definition)
+            walk(definition.get("properties") or {}, f"{path}.")
+            walk(definition.get("fields") or {}, f"{path}.")
+
+    walk(mapping.get("properties") or {}, "")
+    return found
+
+
+def text_fields(mapping: Mapping[str, Any]) -> list[str]:
+    """The full-text fields a keyword search reads by default, without crosslens's own state."""
+    kinds = ("text", "match_only_text", "search_as_you_type")
+    return [
+        path
+        for path, definition in flat_properties(mapping).items()
+        if definition.get("type") in kinds and not path.startswith(f"{STATE}.")
+    ]
+
+
+def check_target(
+    index: str,
+    mapping: Mapping[str, Any],
+    target: Target,
+    *,
+    model: str,
+    fingerprint: str,
+    dims: int,
+    empty: Collection[str] = (),
+) -> VectorField:
+    """The field to record for ``target`` in ``index``, new or as it is already recorded.
+
+    ``empty`` names mapped vector fields that no document has a value in: such a one is taken over.
+
+    Raises `MappingError` for a source of a type that holds no text or image reference, a vector field that exists
+    otherwise (other type, other dims, not made by crosslens, other source or modality, another model), an unknown
+    index type, or too many dims. Sources missing from the mapping are the caller's to look for in documents.
+    """
+    if target.index_type not in INDEX_TYPES:
+        raise MappingError(f"unknown index type {target.index_type!r}; one of {', '.join(INDEX_TYPES)}")
+    if dims > _MAX_DIMS:
+        raise MappingError(f"the model's vectors have {dims} dims; Elasticsearch indexes at most {_MAX_DIMS}")
+    if not target.sources or len(set(target.sources)) != len(target.sources):
+        raise MappingError(f"{target.field}: name each source field once, at least one; got {list(target.sources)}")
+    properties = flat_properties(mapping)
+    for source in target.sources:
+        _check_source(index, properties, source, target)
+    recorded = vector_fields(mapping).get(target.field)
+    wanted = VectorField(
+        target.field,
+        target.modality,
+        target.sources,
+        model,
+        fingerprint,
+        dims,
+        target.index_type,
+        template=target.template,
+        each=target.each,
+    )
+    place = f"the field {target.field!r} of index {index!r}"
+    otherwise = "choose another name, as in NAME=FIELD"
+    if recorded is None:
+        return _check_new(place, properties, wanted, empty, otherwise)
+    if recorded.fingerprint != fingerprint:
+        raise MappingError(
+            f"{place} holds vectors of {recorded.model} ({recorded.fingerprint}), not of {model} ({fingerprint}); "
+            f"vectors of two models can't be compared: use that model, {otherwise}, or change the model of the whole "
+            f"field with: crosslens migrate {index} --model FOLDER"
+        )
+    if recorded._making != wanted._making:
+        raise MappingError(f"{place} is made from {recorded.made_from}, not from {wanted.made_from}; {otherwise}")
+    _check_mapped(place, properties, recorded, otherwise)
+    return recorded
+
+
+def _check_new(
+    place: str, properties: Mapping[str, Any], wanted: VectorField, empty: Collection[str], otherwise: str
+) -> VectorField:
+    """``wanted``, where the mapping has room for a field of that name."""
+    check_room(place, properties, wanted.path, otherwise)
+    existing = _check_mapped(place, properties, wanted, otherwise)
+    if existing is None:
+        return wanted
+    if wanted.path not in empty:
+        raise MappingError(f"{place} holds vectors that crosslens didn't make; {otherwise}")
+    kept = (existing.get("index_options") or {}).get("type", wanted.index_type)
+    return replace(wanted, index_type=kept)
+
+
+def _check_mapped(
+    place: str, properties: Mapping[str, Any], wanted: VectorField, otherwise: str
+) -> dict[str, Any] | None:
+    """The definition of the vectors in the mapping, if any; raises `MappingError` where it has no room for them."""
+    existing: dict[str, Any] | None = properties.get(wanted.path)
+    if existing is None:
+        return None
+    if wanted.each and existing.get("type") == "nested":
+        existing = properties.get(wanted.vector_path, {})
+    if existing.get("type") != "dense_vector":
+        kind = existing.get("type", "object")
+        raise MappingError(f"{place} exists and is of type {kind}, not dense_vector; {otherwise}")
+    if existing.get("dims") != wanted.dims:
+        raise MappingError(
+            f"{place} holds vectors of {existing.get('dims')} dims, but {wanted.model} makes {wanted.dims}; {otherwise}"
+        )
+    return existing
+
+
+def check_room(place: str, properties: Mapping[str, Any], path: str, otherwise: str) -> None:
+    """Raises `MappingError` where a field at ``path`` would lie in nested objects, or crosslens's state has no room."""
+    parts = path.split(".")
+    for i in range(1, len(parts)):
+        parent = ".".join(parts[:i])
+        kind = properties.get(parent, {}).get("type", "object")
+        if kind != "object":
+            raise MappingError(f"{place} would lie inside {parent!r}, which is of type {kind}; {otherwise}")
+    state = properties.get(STATE, {})
+    if state.get("type", "object") != "object":
+        raise MappingError(
+            f"{place} can't be kept: the index uses the name {STATE!r}, where crosslens notes what is done, "
+            f"for a field of type {state['type']}"
+        )
+
+
+def _check_source(index: str, properties: Mapping[str, Any], source: str, target: Target) -> None:
+    definition = properties.get(source)
+    if definition is None:
+        return
+    kinds = _TEXT_TYPES if target.modality == "text" else _IMAGE_TYPES
+    kind = definition.get("type", "object")
+    # What a template only puts into words, as in "size {size}", may be of any type that has a value.
+    if kind in kinds or (target.template is not None and kind not in ("object", "nested", "dense_vector", "binary")):
+        return
+    what = "text" if target.modality == "text" else "image paths"
+    raise MappingError(
+        f"the field {source!r} of index {index!r} is of type {kind}; {what} can be read from {', '.join(sorted(kinds))}"
+    )
+
+
+def nest(tree: dict[str, Any], path: str, value: Any, *, through: str | None = None) -> None:
+    """Puts ``value`` at a dotted path of nested objects; a mapping nests ``through`` "properties"."""
+    *parents, leaf = path.split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+        if through:
+            tree = tree.setdefault(through, {})
+    tree[leaf] = value

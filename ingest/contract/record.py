@@ -1,0 +1,156 @@
+"""The index contract: what an index's mapping says about its vectors.
+
+Everything here is plain data in and plain data out; what a document says is in `crosslens.ingest.contract.documents`.
+
+The mapping's ``_meta.crosslens`` names each vector field's sources, modality and model. A field's name is a pointer:
+its entry's ``path`` says which mapped field holds the vectors at present, so that a change of model (see
+`crosslens.ingest.run.migrate`) fills a second field and then turns the pointer. Under ``next`` stand fields being
+filled for that, under ``previous`` those that a rollback would return to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from crosslens.errors import MappingError
+
+Modality = Literal["text", "image"]
+
+STATE = "crosslens"
+
+META = "crosslens"
+
+META_VERSION = 2
+
+_SEARCH = "search"
+
+_READABLE_VERSIONS = (1, 2)
+
+
+@dataclass(frozen=True)
+class VectorField:
+    """A vector field as an index's mapping records it; ``path`` is the mapped field that holds it."""
+
+    field: str
+    modality: Modality
+    sources: tuple[str, ...]
+    model: str
+    fingerprint: str
+    dims: int
+    index_type: str
+    path: str = ""
+    template: str | None = None
+    each: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            object.__setattr__(self, "path", self.field)
+
+    @property
+    def vector_path(self) -> str:
+        """The ``dense_vector`` field: ``path`` itself, or the one in each of its nested objects."""
+        return f"{self.path}.vector" if self.each else self.path
+
+    @property
+    def made_from(self) -> str:
+        """The sources in a person's words."""
+        source = self.template or ", ".join(self.sources)
+        return f"{self.modality}: {source}" + (" (each)" if self.each else "")
+
+    @property
+    def _making(self) -> tuple[Any, ...]:
+        return self.modality, self.sources, self.template, self.each
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that an index's ``_meta.crosslens`` holds, by field name; ``switched`` is when a pointer last turned.
+
+    ``search`` is how the index's owner chose to fuse: ``weights`` by leg and a ``normaliser``, as `crosslens tune`
+    notes them.
+    """
+
+    fields: dict[str, VectorField] = field(default_factory=dict)
+    next: dict[str, VectorField] = field(default_factory=dict)
+    previous: dict[str, VectorField] = field(default_factory=dict)
+    switched: str | None = None
+    search: dict[str, Any] = field(default_factory=dict)
+
+    def with_fields(self, fields: Iterable[VectorField]) -> Record:
+        """The same, with ``fields`` added or replaced."""
+        return replace(self, fields={**self.fields, **{each.field: each for each in fields}})
+
+    @property
+    def all_fields(self) -> list[VectorField]:
+        """Every entry, in use or not."""
+        return [*self.fields.values(), *self.next.values(), *self.previous.values()]
+
+
+def read_record(mapping: Mapping[str, Any]) -> Record:
+    """What one index's mapping (its ``mappings`` object) records.
+
+    Raises `MappingError` when the record was written by a newer crosslens.
+    """
+    meta = (mapping.get("_meta") or {}).get(META) or {}
+    if meta and meta.get("version") not in _READABLE_VERSIONS:
+        raise MappingError(
+            f"the index's _meta.{META} is of version {meta.get('version')}, this crosslens reads {META_VERSION}; "
+            "upgrade crosslens"
+        )
+
+    def entries(part: str) -> dict[str, VectorField]:
+        return {
+            name: VectorField(field=name, **{**entry, "sources": tuple(entry["sources"])})
+            for name, entry in (meta.get(part) or {}).items()
+        }
+
+    return Record(
+        entries("fields"), entries("next"), entries("previous"), meta.get("switched"), meta.get(_SEARCH) or {}
+    )
+
+
+def vector_fields(mapping: Mapping[str, Any]) -> dict[str, VectorField]:
+    """The vector fields in use that one index's mapping records, by name. Raises as `read_record` does."""
+    return read_record(mapping).fields
+
+
+def own_paths(mapping: Mapping[str, Any]) -> list[str]:
+    """Every path of a document that is crosslens's: vectors and states, old ones included."""
+    return [STATE, *dict.fromkeys(each.path for each in read_record(mapping).all_fields)]
+
+
+def meta_update(mapping: Mapping[str, Any], record: Record) -> dict[str, Any]:
+    """The ``_meta`` that says ``record``, keeping what else the index's ``_meta`` holds."""
+    meta = dict(mapping.get("_meta") or {})
+    parts = ("fields", "next", "previous")
+    body = {k: v for k, v in (meta.get(META) or {}).items() if k not in (*parts, "switched", _SEARCH)}
+    body["version"] = META_VERSION
+    for part in parts:
+        entries = {name: _entry(each) for name, each in getattr(record, part).items()}
+        if entries or part == "fields":
+            body[part] = entries
+    if record.switched:
+        body["switched"] = record.switched
+    if record.search:
+        body[_SEARCH] = record.search
+    meta[META] = body
+    return meta
+
+
+def _entry(each: VectorField) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "path": each.path,
+        "modality": each.modality,
+        "sources": list(each.sources),
+        "model": each.model,
+        "fingerprint": each.fingerprint,
+        "dims": each.dims,
+        "index_type": each.index_type,
+    }
+    if each.template is not None:
+        entry["template"] = each.template
+    if each.each:
+        entry["each"] = True
+    return entry

@@ -1,0 +1,109 @@
+"""Which documents a run takes up, as Elasticsearch queries. Plain data in and plain data out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from crosslens.ingest.contract.record import STATE, VectorField
+
+Query = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a run takes up of each vector field.
+
+    ``missing``: a source and no state. ``stale``: text, reference or model changed since; with ``contents`` also the
+    image itself, which has to be read to tell. ``failed``: the last attempt failed. ``every``: all that have a source.
+    ``query`` (Elasticsearch's) narrows each.
+    """
+
+    missing: bool = True
+    stale: bool = False
+    contents: bool = False
+    failed: bool = False
+    every: bool = False
+    query: Query | None = None
+
+    def to_read(self, fields: Iterable[VectorField], searchable: set[str]) -> Query:
+        """The documents to look at. Whether one with a state is stale is told by reading it."""
+        wanted = []
+        for each in fields:
+            if self.every:
+                wanted += [_has_source(each, searchable), _has_state(each)]
+                continue
+            if self.missing:
+                wanted.append(missing_query(each, searchable))
+            if self.stale:
+                wanted.append(_has_state(each))
+            if self.failed:
+                wanted.append(failed_query(each))
+        return self.narrow(any_of(wanted))
+
+    def narrow(self, query: Query) -> Query:
+        """The documents that ``query`` means, of those that the selection's own means."""
+        return narrowed(query, self.query)
+
+
+def missing_query(field: VectorField, searchable: set[str]) -> Query:
+    """Documents with a source and no state; where a source isn't ``searchable``, all documents without state."""
+    return {"bool": {"filter": [_has_source(field, searchable)], "must_not": [_has_state(field)]}}
+
+
+def failed_query(field: VectorField) -> Query:
+    """Documents whose last attempt failed. A very long error is not indexed, but named in _ignored."""
+    error = f"{STATE}.{field.path}.error"
+    return any_of([{"exists": {"field": error}}, {"term": {"_ignored": error}}])
+
+
+def skipped_query(field: VectorField) -> Query:
+    """Documents in which there was nothing to encode."""
+    return {"exists": {"field": f"{STATE}.{field.path}.skipped"}}
+
+
+def other_model_query(field: VectorField) -> Query:
+    """Documents whose vector is of another model than the one recorded for the field."""
+    model = {"term": {f"{STATE}.{field.path}.model": field.fingerprint}}
+    return {"bool": {"filter": [_has_state(field)], "must_not": [model]}}
+
+
+def done_query(field: VectorField) -> Query:
+    """Documents whose last attempt gave a vector of the field's model."""
+    model = {"term": {f"{STATE}.{field.path}.model": field.fingerprint}}
+    return {"bool": {"filter": [model], "must_not": [failed_query(field), skipped_query(field)]}}
+
+
+def changed_since(marks: Mapping[str, int]) -> Query:
+    """Documents written after the moment at which each index's sequence numbers stood at ``marks``."""
+    return any_of(
+        [
+            {"bool": {"filter": [{"term": {"_index": index}}, {"range": {"_seq_no": {"gt": mark}}}]}}
+            for index, mark in marks.items()
+        ]
+    )
+
+
+def narrowed(query: Query, by: Query | None) -> Query:
+    """Documents that meet both."""
+    return query if by is None else {"bool": {"filter": [query, by]}}
+
+
+def any_of(queries: list[Query]) -> Query:
+    """Documents that meet at least one; without queries, none."""
+    if not queries:
+        return {"match_none": {}}
+    return queries[0] if len(queries) == 1 else {"bool": {"should": queries, "minimum_should_match": 1}}
+
+
+def _has_state(field: VectorField) -> Query:
+    return {"exists": {"field": f"{STATE}.{field.path}.model"}}
+
+
+def _has_source(field: VectorField, searchable: set[str]) -> Query:
+    if not set(field.sources) <= searchable:
+        return {"match_all": {}}
+    # A value longer than a keyword's ignore_above isn't indexed, but named in _ignored.
+    has: list[Query] = [{"exists": {"field": source}} for source in field.sources]
+    return any_of([*has, *({"term": {"_ignored": source}} for source in field.sources)])

@@ -1,0 +1,1 @@
+"""Encoders: exporting, loading and running them."""

@@ -1,0 +1,180 @@
+"""Encoding inside the cluster, by the server plugin: this machine then needs neither model nor ONNX Runtime."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from elasticsearch import ApiError, Elasticsearch
+from PIL import Image
+
+from crosslens.client import reason
+from crosslens.errors import ImageError, ModelError
+from crosslens.ingest.model.transform import Float32Array
+from crosslens.ingest.run.sending import patient
+from crosslens.ingest.sources.images import ImageSource, open_image
+
+# Texts of one request; the plugin sorts and divides them itself.
+_TEXTS = 256
+_JSON = {"accept": "application/json", "content-type": "application/json"}
+
+
+@dataclass(frozen=True)
+class ClusterModel:
+    """A model in the cluster: ``nodes`` are the names of those that have it, ``lacking`` of those that don't, and
+    ``directories`` what its folder is called there."""
+
+    name: str
+    fingerprint: str
+    dims: int
+    nodes: tuple[str, ...]
+    lacking: tuple[str, ...]
+    directories: tuple[str, ...] = ()
+
+    def is_called(self, name: str) -> bool:
+        """Whether ``name`` means this model: its own name, its fingerprint, or its folder's."""
+        return name in (self.name, self.fingerprint, *self.directories)
+
+
+def cluster_models(client: Elasticsearch) -> list[ClusterModel] | None:
+    """The models that the server plugin finds on the cluster's nodes; None where it isn't installed."""
+    try:
+        answer: dict[str, Any] = client.perform_request("GET", "/_crosslens/models", headers=_JSON).body
+    except ApiError as error:
+        # Without the plugin there is no such address: 400, elsewhere 404 or 410, or 405 where another method has one.
+        if error.status_code in (400, 404, 405, 410):
+            return None
+        raise
+    nodes = answer["nodes"].values()
+    names = {node["name"] for node in nodes} | {failure["node"] for failure in answer["failures"]}
+    found: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for node in nodes:
+        for model in node["models"]:
+            if "fingerprint" in model:
+                found.setdefault(model["fingerprint"], []).append((node["name"], model))
+    models = []
+    for fingerprint, places in found.items():
+        having = {name for name, _ in places}
+        model = places[0][1]
+        directories = {each["directory"] for _, each in places}
+        told = (tuple(sorted(group)) for group in (having, names - having, directories))
+        models.append(ClusterModel(model["name"], fingerprint, model["dims"], *told))
+    return models
+
+
+class ClusterEncoder:
+    """Encodes in the cluster, and otherwise is used as an `crosslens.Encoder`.
+
+        encoder = ClusterEncoder(client)
+        add_vectors(client, "products", encoder, targets)
+        HybridSearcher(client, "products", encoder)
+
+    May be used from several threads; what they ask for at the same time is encoded together.
+    """
+
+    # It waits for an answer, so many threads may ask.
+    remote = True
+
+    def __init__(self, client: Elasticsearch, model: str | None = None, *, batch_size: int = 32):
+        """``model`` is its name or fingerprint; None means the only one that the cluster has.
+
+        Raises `ModelError` when the plugin isn't there, has no such model, or not on all nodes.
+        """
+        self._client, self.batch_size = patient(client), batch_size
+        models = cluster_models(client)
+        if models is None:
+            raise ModelError(
+                "the cluster has no crosslens plugin to encode with; install it (see: crosslens plugin --help), or "
+                "name a model folder of this machine"
+            )
+        chosen = [each for each in models if model is None or each.is_called(model)]
+        if len(chosen) != 1:
+            there = ", ".join(f"{each.name} ({each.fingerprint})" for each in models) or "none"
+            wanted = "several models" if model is None and models else f"no model {model!r}" if model else "no model"
+            raise ModelError(f"the cluster has {wanted}; name one of those that it has: {there}")
+        self._model = chosen[0]
+        if self._model.lacking:
+            raise ModelError(
+                f"the model {self._model.name} is on the nodes {', '.join(self._model.nodes)} and missing on "
+                f"{', '.join(self._model.lacking)}; copy its folder to config/crosslens of every node"
+            )
+
+    @property
+    def name(self) -> str:
+        """The checkpoint's name, as recorded in an index."""
+        return self._model.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the exact encoders: equal fingerprints mean comparable vectors."""
+        return self._model.fingerprint
+
+    @property
+    def dims(self) -> int:
+        """The length of every vector."""
+        return self._model.dims
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32Array:
+        """float32 [len(texts), dims], unit length, in the order given. Longer texts than the model reads are cut."""
+        parts = [self._encode(texts=list(texts[i : i + _TEXTS])) for i in range(0, len(texts), _TEXTS)]
+        return np.concatenate(parts) if parts else np.empty((0, self.dims), dtype=np.float32)
+
+    def encode_images(self, images: Iterable[ImageSource]) -> Float32Array:
+        """float32 [n, dims], unit length, in the order given. Raises `ImageError` for the first that can't be read."""
+        vectors = [self.prepare_image(image) for image in images]
+        return np.stack(vectors) if vectors else np.empty((0, self.dims), dtype=np.float32)
+
+    def prepare_image(self, image: ImageSource) -> Float32Array:
+        """The unit vector of an image, float32 [dims]: in the cluster preparing and encoding are one.
+
+        Raises `ImageError` when it can't be read.
+        """
+        data = _encoded(image)
+        if not data:
+            raise ImageError("the image is empty")
+        try:
+            vector: Float32Array = self._encode(images=[base64.b64encode(data).decode()])[0]
+            return vector
+        except ApiError as error:
+            if error.status_code not in (400, 413):
+                raise
+            raise ImageError(f"the cluster can't encode the image: {_reason(error)}") from error
+
+    def encode_pixels(self, pixels: Float32Array) -> Float32Array:
+        """What `prepare_image` gave, stacked [n, dims], as it is."""
+        return pixels
+
+    def _encode(self, **inputs: list[str]) -> Float32Array:
+        body = {"model": self.fingerprint, "packed": True, "bulk": True, **inputs}
+        answer = self._client.perform_request("POST", "/_crosslens/encode", headers=_JSON, body=body).body
+        if answer["model"]["fingerprint"] != self.fingerprint:
+            raise ModelError(
+                f"the cluster encoded with {answer['model']['name']} ({answer['model']['fingerprint']}), not with "
+                f"{self.name} ({self.fingerprint}); its model was exchanged meanwhile"
+            )
+        return np.stack([np.frombuffer(base64.b64decode(each), dtype="<f4") for each in answer["vectors"]])
+
+
+def _encoded(image: ImageSource) -> bytes:
+    """An image as a file's bytes, losslessly: only what isn't one already is written anew."""
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, str | Path):
+        try:
+            return Path(image).read_bytes()
+        except OSError as error:
+            raise ImageError(f"{image}: can't be read ({error.strerror or error})") from error
+    out = io.BytesIO()
+    picture: Image.Image = open_image(image)
+    picture.save(out, "PNG")
+    return out.getvalue()
+
+
+def _reason(error: ApiError) -> str:
+    body = error.body if isinstance(error.body, dict) else {}
+    return reason(body.get("error") or error)

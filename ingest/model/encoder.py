@@ -1,0 +1,187 @@
+"""The encoder: texts and pictures to unit vectors, with ONNX Runtime, tokenizers and Pillow only."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from crosslens.errors import ModelError
+from crosslens.ingest.model.folder import TOKENIZER, ModelFolder, open_model
+from crosslens.ingest.model.transform import Float32Array, parse_transform
+from crosslens.ingest.sources.images import ImageSource, open_image
+
+_TEXT_OUTPUTS = ("text_embeds", "pooler_output", "sentence_embedding")
+_IMAGE_OUTPUTS = ("image_embeds", "pooler_output")
+
+
+class Encoder:
+    """Runs the two encoders of a model folder.
+
+        encoder = Encoder("models/clip-vit-base-patch32")
+        encoder.encode_texts(["blue running shoes"])        # float32 [1, dims], unit length
+        encoder.encode_images([Path("shoe.jpg"), image])    # float32 [2, dims], unit length
+
+    Every method may be called from several threads at once. Each encoder is loaded when it is first needed.
+    """
+
+    # See `crosslens.ingest.model.cluster.ClusterEncoder`, which is.
+    remote = False
+
+    def __init__(
+        self,
+        folder: Path | str,
+        *,
+        threads: int = 0,
+        batch_size: int = 32,
+        variant: str | None = None,
+        verify: bool = True,
+    ):
+        """``threads`` for one run of a graph (0: ONNX Runtime's choice, all cores); ``batch_size`` inputs a run.
+
+        Raises `ModelError` as `open_model` does.
+        """
+        if batch_size < 1 or threads < 0:
+            raise ModelError(f"batch_size must be 1 or more and threads 0 or more, not {batch_size} and {threads}")
+        self.folder: ModelFolder = open_model(Path(folder), variant=variant, verify=verify)
+        self.batch_size = batch_size
+        self.transform = parse_transform(self.folder.preprocessor)
+        self._threads = threads
+        self._tokenizer = self._load_tokenizer()
+        self._sessions: dict[Path, ort.InferenceSession] = {}
+        self._loading = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The checkpoint's name, as recorded in an index."""
+        return self.folder.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the exact encoders: equal fingerprints mean comparable vectors."""
+        return self.folder.fingerprint
+
+    @cached_property
+    def dims(self) -> int:
+        """The length of every vector."""
+        if self.folder.dims is not None:
+            return self.folder.dims
+        return int(self._run_texts([self._tokenizer.encode("a").ids]).shape[1])
+
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text takes, cut to the model's limit; what a run costs grows with it."""
+        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch(list(texts))]
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32Array:
+        """float32 [len(texts), dims], unit length, in the order given. Longer texts than the model reads are cut.
+
+        Texts run in batches of like length, and a causal encoder's batch only as long as its longest text.
+        """
+        encodings = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        out = np.empty((len(texts), self.dims), dtype=np.float32)
+        order = sorted(range(len(encodings)), key=lambda i: len(encodings[i]))
+        for start in range(0, len(order), self.batch_size):
+            rows = order[start : start + self.batch_size]
+            out[rows] = self._run_texts([encodings[i] for i in rows])
+        return out
+
+    def encode_images(self, images: Iterable[ImageSource]) -> Float32Array:
+        """float32 [n, dims], unit length, in the order given; for what an image may be, see `open_image`.
+
+        Raises `ImageError` for the first image that can't be read.
+        """
+        parts: list[Float32Array] = []
+        batch: list[Float32Array] = []
+        for image in images:
+            batch.append(self.prepare_image(image))
+            if len(batch) == self.batch_size:
+                parts.append(self.encode_pixels(np.stack(batch)))
+                batch = []
+        if batch:
+            parts.append(self.encode_pixels(np.stack(batch)))
+        return np.concatenate(parts) if parts else np.empty((0, self.dims), dtype=np.float32)
+
+    def prepare_image(self, image: ImageSource) -> Float32Array:
+        """float32 [3, height, width], what the image encoder reads. Raises `ImageError` as `open_image` does."""
+        return self.transform(open_image(image, target=self.transform.resize_target))
+
+    def encode_pixels(self, pixels: Float32Array) -> Float32Array:
+        """float32 [n, dims], unit length, of prepared images [n, 3, height, width], in one run of the graph."""
+        session = self._session(self.folder.vision_model)
+        output = _output(session, _IMAGE_OUTPUTS, self.folder.vision_model).name
+        return _unit(session.run([output], {"pixel_values": pixels})[0])
+
+    def _run_texts(self, ids: list[list[int]]) -> Float32Array:
+        session = self._session(self.folder.text_model)
+        settings = self.folder.text
+        length = settings.length if settings.fixed else max(map(len, ids))
+        tokens = np.full((len(ids), length), settings.pad_id, dtype=np.int64)
+        mask = np.zeros((len(ids), length), dtype=np.int64)
+        for row, sequence in enumerate(ids):
+            start = length - len(sequence) if settings.side == "left" else 0
+            tokens[row, start : start + len(sequence)] = sequence
+            mask[row, start : start + len(sequence)] = 1
+        known = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
+        wanted = [node.name for node in session.get_inputs()]
+        unknown = [name for name in wanted if name not in known]
+        if unknown:
+            raise ModelError(f"{self.folder.text_model} asks for inputs that crosslens doesn't know: {unknown}")
+        output = _output(session, _TEXT_OUTPUTS, self.folder.text_model).name
+        return _unit(session.run([output], {name: known[name] for name in wanted})[0])
+
+    def _load_tokenizer(self) -> Tokenizer:
+        path = self.folder.path / TOKENIZER
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:
+            raise ModelError(f"{path} can't be read as a tokenizer ({error})") from error
+        # Padding is done by batch, and always to int64 rows; the file's own settings would pad every text.
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(self.folder.text.length)
+        return tokenizer
+
+    def _session(self, path: Path) -> ort.InferenceSession:
+        session = self._sessions.get(path)
+        if session is not None:
+            return session
+        with self._loading:
+            if path not in self._sessions:
+                self._sessions[path] = load_session(path, self._threads)
+            return self._sessions[path]
+
+
+def load_session(path: Path, threads: int = 0) -> ort.InferenceSession:
+    """An ONNX Runtime session on the CPU. Raises `ModelError` when the file isn't a graph it can run."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    # The arena keeps the largest batch's memory for ever; off, it costs no measurable time and a third less memory.
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 3
+    # Idle threads that spin take the cores from those that decode images, and from a server on the same machine.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ModelError(f"{path} can't be loaded by ONNX Runtime ({error})") from error
+
+
+def _output(session: ort.InferenceSession, names: tuple[str, ...], path: Path) -> ort.NodeArg:
+    outputs = {node.name: node for node in session.get_outputs()}
+    for name in names:
+        if name in outputs:
+            return outputs[name]
+    raise ModelError(f"{path} gives {sorted(outputs)}, none of which is {' or '.join(names)}")
+
+
+def _unit(vectors: NDArray[np.float32]) -> Float32Array:
+    vectors = vectors.astype(np.float32, copy=False)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not np.all(norms > 0):
+        raise ModelError("the encoder gave a vector of length zero or not a number; the model folder is damaged")
+    return np.asarray(vectors / norms, dtype=np.float32)

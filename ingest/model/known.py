@@ -1,0 +1,54 @@
+"""Which model folders this machine has, so that a search finds the one an index was filled with."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import platformdirs
+
+from crosslens.errors import ModelError
+from crosslens.ingest.model.folder import open_model
+
+DEMO_MODEL = Path(__file__).resolve().parent / "demo" / "data" / "model"
+
+
+def remember(folder: Path, fingerprint: str) -> None:
+    """Notes where the model with ``fingerprint`` lies."""
+    path = _register()
+    known = _read(path)
+    known[fingerprint] = str(Path(folder).expanduser().resolve())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps(known, indent=2), encoding="utf-8")
+    temporary.replace(path)
+
+
+def find(fingerprint: str, name: str) -> Path:
+    """The folder of the model with ``fingerprint``: one used before on this machine, or the demo's.
+
+    Raises `ModelError` that says how to name the folder.
+    """
+    noted = _read(_register()).get(fingerprint)
+    candidates = [Path(noted)] if noted else []
+    for folder in [*candidates, DEMO_MODEL]:
+        if folder.is_dir() and open_model(folder, verify=False).fingerprint == fingerprint:
+            return folder
+    raise ModelError(
+        f"the index's vectors are of {name} ({fingerprint}), and no folder with that model is known on this machine; "
+        "name it with --model FOLDER"
+    )
+
+
+def _register() -> Path:
+    return Path(os.environ.get("CROSSLENS_DATA") or platformdirs.user_data_path("crosslens")) / "models.json"
+
+
+def _read(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    try:
+        return {str(k): str(v) for k, v in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (ValueError, AttributeError) as error:
+        raise ModelError(f"{path} is damaged ({error}); delete it and name models with --model") from error

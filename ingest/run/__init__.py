@@ -1,0 +1,1 @@
+"""Runs over the documents of an index."""

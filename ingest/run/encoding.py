@@ -1,0 +1,244 @@
+"""From documents to vectors: read what their fields refer to on threads, encode it in batches."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import Any, TypeVar
+
+import numpy as np
+
+from crosslens.errors import ImageError
+from crosslens.ingest.contract import documents
+from crosslens.ingest.contract.documents import State
+from crosslens.ingest.contract.encoders import Encoders
+from crosslens.ingest.contract.record import STATE, VectorField
+from crosslens.ingest.model.transform import Float32Array
+from crosslens.ingest.run.moments import Moments
+from crosslens.ingest.run.reading import Document
+from crosslens.ingest.sources.access import ImageReader, is_remote
+
+_A = TypeVar("_A")
+_B = TypeVar("_B")
+# Texts cost little memory before they are encoded, and a longer row of them sorts into batches of more like lengths.
+_TEXT_BATCHES = 8
+_MOST_WORKERS = 16
+_PEEKED = 16
+
+
+@dataclass(frozen=True)
+class Task:
+    """A field that a document is to be encoded for; with ``check``, only if its image's content has changed."""
+
+    field: VectorField
+    check: bool = False
+
+
+@dataclass
+class Prepared:
+    """A document with what its fields encode, by path: texts, or pixels (None for an image that can't be read).
+
+    ``states`` are final. ``failed`` are (field, reason) for the report; a field whose vector is still right, but could
+    not be checked, is among them without a state. ``unchanged`` fields need nothing.
+    """
+
+    document: Document
+    inputs: dict[str, list[str]] = field(default_factory=dict)
+    pixels: dict[str, list[Float32Array | None]] = field(default_factory=dict)
+    states: dict[str, State] = field(default_factory=dict)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    vectors: dict[str, Any] = field(default_factory=dict)
+
+
+class Pipeline:
+    """Prepares and encodes documents for ``fields``; ``pack`` turns a vector into what is sent."""
+
+    def __init__(
+        self,
+        fields: Sequence[VectorField],
+        encoders: Encoders,
+        images: ImageReader,
+        pack: Callable[[Float32Array], Any],
+        *,
+        workers: int,
+        fresh_s: float,
+    ):
+        """``workers`` threads read images (0: as many as suit); ``fresh_s`` as in `ImageReader.read`."""
+        self._encoders = {each.path: encoders.for_field(each) for each in fields}
+        self._fields, self._images, self._pack = fields, images, pack
+        self._fresh_s = fresh_s
+        self._workers = workers
+        # Of all vectors made so far, by index and the field's path.
+        self.moments: dict[tuple[str, str], Moments] = {}
+        batch = max(encoder.batch_size for encoder in self._encoders.values())
+        # Prepared images are large: as many as one run of the encoder takes.
+        self._chunk = batch if any(each.modality == "image" for each in fields) else _TEXT_BATCHES * batch
+
+    def run(self, work: Iterable[tuple[Document, Sequence[Task]]], *, encode: bool = True) -> Iterator[list[Prepared]]:
+        """Documents in chunks, prepared and encoded (or only prepared)."""
+        work = iter(work)
+        first = list(islice(work, _PEEKED))
+        workers = self._workers or self._suitable(first)
+        with ThreadPoolExecutor(workers, thread_name_prefix="crosslens-image") as pool:
+            ahead = self._chunk + 2 * workers
+            prepared = _map_ahead(pool, lambda item: self._prepare(*item), chain(first, work), ahead)
+            try:
+                while chunk := list(islice(prepared, self._chunk)):
+                    if encode:
+                        self._encode(chunk)
+                    yield chunk
+            finally:
+                prepared.close()
+
+    def _suitable(self, work: Sequence[tuple[Document, Sequence[Task]]]) -> int:
+        """As many threads as cores, since images have to be decoded; more where they mostly wait for others."""
+        if any(encoder.remote for encoder in self._encoders.values()):
+            return _MOST_WORKERS
+        cores = min(_MOST_WORKERS, os.cpu_count() or 1)
+        references = [
+            reference
+            for document, tasks in work
+            for task in tasks
+            if task.field.modality == "image"
+            for reference in documents.inputs(document.source, task.field)
+        ]
+        return _MOST_WORKERS if any(map(is_remote, references)) else cores
+
+    def _prepare(self, document: Document, tasks: Sequence[Task]) -> Prepared:
+        """Reads and decodes what the document's fields need; runs on a thread, and raises for no document's fault."""
+        prepared = Prepared(document)
+        for task in tasks:
+            each = task.field
+            values = documents.inputs(document.source, each)
+            state = State(documents.source_hash(values, each), each.fingerprint)
+            blocked = documents.obstacle(document.source, each.path)
+            if documents.obstacle(document.source, f"{STATE}.{each.path}") is not None:
+                prepared.failed.append((each.field, f"the document's own {STATE!r} field is in the way"))
+            elif blocked is not None:
+                reason = f"{blocked!r} is no object in this document, so {each.path!r} has no place in it"
+                self._fail(prepared, each, state, reason)
+            elif not values:
+                reason = f"no {each.modality} in {', '.join(each.sources)}"
+                prepared.states[each.path] = State(state.source, state.model, skipped=reason)
+            elif each.modality == "text":
+                prepared.inputs[each.path], prepared.states[each.path] = values, state
+            else:
+                self._prepare_images(prepared, task, values, state)
+        return prepared
+
+    def _prepare_images(self, prepared: Prepared, task: Task, values: list[str], state: State) -> None:
+        each = task.field
+        contents: list[str] = []
+        pixels: list[Float32Array | None] = []
+        wrong: list[str] = []
+        before = documents.state_of(prepared.document.source, each.path) or {}
+        data: list[bytes | None] = []
+        for i, reference in enumerate(values):
+            try:
+                data.append(self._images.read(reference, fresh_s=self._fresh_s))
+            except ImageError as error:
+                data.append(None)
+                wrong.append(f"[{i}] {error}" if each.each else str(error))
+            contents.append(documents.content_hash(data[-1]) if data[-1] is not None else "-")
+        content = contents[0] if not each.each else documents.content_hash("\n".join(contents).encode())
+        if task.check and content == before.get("content"):
+            prepared.unchanged.append(each.field)
+            return
+        for i, found in enumerate(data):
+            pixels.append(None)
+            if found is None:
+                continue
+            try:
+                pixels[-1] = self._encoders[each.path].prepare_image(found)
+            except ImageError as error:
+                wrong.append(f"[{i}] {error}" if each.each else str(error))
+        if wrong:
+            more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+            self._fail(prepared, each, state, "; ".join(wrong[:3]) + more, content=content)
+            if not any(found is not None for found in pixels) or each.path not in prepared.states:
+                return
+        else:
+            prepared.states[each.path] = State(state.source, state.model, content=content)
+        prepared.inputs[each.path], prepared.pixels[each.path] = values, pixels
+
+    def _fail(
+        self, prepared: Prepared, each: VectorField, state: State, reason: str, *, content: str | None = None
+    ) -> None:
+        """Notes a failure. A vector made of the same source by the same model stays, though it can't be made again."""
+        prepared.failed.append((each.field, reason))
+        before = documents.state_of(prepared.document.source, each.path) or {}
+        same = (before.get("source"), before.get("model")) == (state.source, state.model)
+        if not (same and not before.get("error") and not before.get("skipped")):
+            kept = content if each.each else None
+            prepared.states[each.path] = State(state.source, state.model, content=kept, error=reason)
+
+    def _encode(self, chunk: Sequence[Prepared]) -> None:
+        for each in self._fields:
+            rows = [(p, i) for p in chunk for i, _ in enumerate(p.inputs.get(each.path, ()))]
+            if each.modality == "image":
+                rows = [(p, i) for p, i in rows if p.pixels[each.path][i] is not None]
+            if not rows:
+                continue
+            made: dict[int, dict[int, Any]] = {}
+            vectors = self._vectors(each, rows)
+            self._gather(each, [p.document.index for p, _ in rows], vectors)
+            for (p, i), vector in zip(rows, vectors, strict=True):
+                made.setdefault(id(p), {})[i] = self._pack(vector)
+            for p in chunk:
+                if id(p) in made:
+                    p.vectors[each.path] = _stored(each, p.inputs[each.path], made[id(p)])
+                p.pixels.pop(each.path, None)
+
+    def _gather(self, each: VectorField, indices: Sequence[str], vectors: Float32Array) -> None:
+        for index in dict.fromkeys(indices):
+            here = Moments.of(vectors[[i for i, name in enumerate(indices) if name == index]])
+            before = self.moments.get((index, each.path))
+            self.moments[index, each.path] = here if before is None else before.merged(here)
+
+    def _vectors(self, each: VectorField, rows: Sequence[tuple[Prepared, int]]) -> Float32Array:
+        encoder = self._encoders[each.path]
+        if each.modality == "text":
+            return encoder.encode_texts([p.inputs[each.path][i] for p, i in rows])
+        parts = []
+        for start in range(0, len(rows), encoder.batch_size):
+            batch = [p.pixels[each.path][i] for p, i in rows[start : start + encoder.batch_size]]
+            parts.append(encoder.encode_pixels(np.stack([pixels for pixels in batch if pixels is not None])))
+        return np.concatenate(parts)
+
+
+def _stored(each: VectorField, values: Sequence[str], vectors: Mapping[int, Any]) -> Any:
+    """What a document keeps: the vector, or with ``each`` an object for every value, in order.
+
+    A data URI isn't repeated; its position tells which one it is.
+    """
+    if not each.each:
+        return vectors[0]
+    stored = []
+    for i, vector in sorted(vectors.items()):
+        entry: dict[str, Any] = {"vector": vector, "position": i}
+        if each.modality == "image" and values[i][:5].lower() != "data:":
+            entry["reference"] = values[i]
+        stored.append(entry)
+    return stored
+
+
+def _map_ahead(
+    pool: ThreadPoolExecutor, function: Callable[[_A], _B], items: Iterable[_A], ahead: int
+) -> Generator[_B, None, None]:
+    """Results in order, computed on the pool at most ``ahead`` items before they are asked for."""
+    waiting: deque[Future[_B]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -1,0 +1,235 @@
+"""Changing the model of an index's vector fields while searches go on.
+
+A second field is filled with the new model's vectors beside the one that serves. When every document that has the old
+vector has the new one too, the pointer in the mapping's ``_meta`` turns, in one request for each index, and searchers
+follow as soon as they read the mapping again. The old vectors stay, for a rollback, until they are dropped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from elasticsearch import Elasticsearch
+
+from crosslens.errors import MigrationError
+from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
+from crosslens.ingest.contract.fields import choose, read_mappings, record_change, with_path
+from crosslens.ingest.contract.mapping import check_room, flat_properties
+from crosslens.ingest.contract.record import STATE, Record, VectorField, read_record
+from crosslens.ingest.contract.selection import Selection, done_query
+from crosslens.ingest.run.reading import Reader
+from crosslens.ingest.run.remove import Removal, strip
+from crosslens.ingest.run.report import Failure, Listener, Report
+from crosslens.ingest.run.sending import patient
+from crosslens.ingest.run.write import Options, fill
+
+# Searchers read the mapping every half minute; twice that and no search uses the old field any more.
+GRACE_S = 60.0
+
+
+@dataclass
+class Migration:
+    """What a change of model did: what was filled, for how many documents only the old vector is there (``lacking``,
+    by field), and whether the pointer ``switched``."""
+
+    index: str
+    fields: dict[str, VectorField]
+    filled: Report | None = None
+    lacking: dict[str, int] = field(default_factory=dict)
+    switched: bool = False
+
+
+def migrate(
+    client: Elasticsearch,
+    index: str,
+    encoder: VectorEncoder,
+    options: Options | None = None,
+    *,
+    fields: Sequence[str] | None = None,
+    index_type: str | None = None,
+    despite_failures: bool = False,
+    progress: Listener = lambda _: None,
+    failed: Callable[[Failure], None] = lambda _: None,
+) -> Migration:
+    """Fills second fields with ``encoder``'s vectors for the vector fields of ``index`` (``fields``: only those), then
+    turns their pointers. Stopped at any point, the same call goes on.
+
+    Where a document that has the old vector can't get the new one, the pointer stays as it is, unless
+    ``despite_failures``.
+
+    Raises `MigrationError` when an earlier change isn't finished or its old vectors aren't dropped yet.
+    """
+    options, client = options or Options(), patient(client)
+    mappings = read_mappings(client, index)
+    chosen = choose(index, mappings, fields)
+    old = {name: each for name, each in chosen.items() if each.fingerprint != encoder.fingerprint}
+    new = {
+        name: with_path(each, f"{each.field}_{encoder.fingerprint[:8]}", encoder, index_type)
+        for name, each in old.items()
+    }
+    report = Migration(index, new)
+    if not new:
+        return report
+    for name, mapping in mappings.items():
+        _check_free(name, read_record(mapping), new)
+        properties = flat_properties(mapping)
+        for each in new.values():
+            check_room(f"the field {each.path!r} of index {name!r}", properties, each.path, "rename it")
+    if not options.dry_run:
+        for name in mappings:
+            record_change(client, name, lambda record: replace(record, next={**record.next, **new}), list(new.values()))
+    selection = replace(options.selection, missing=True, stale=True)
+    todo = replace(options, selection=selection)
+    if options.dry_run:
+        reader = Reader(client, index, [])
+        report.lacking = {name: reader.count(done_query(each)) for name, each in old.items()}
+        return report
+    report.filled = fill(client, index, list(new.values()), Encoders([encoder]), todo, progress=progress, failed=failed)
+    if report.filled.interrupted:
+        return report
+    reader = Reader(client, index, [])
+    for name, each in new.items():
+        lacking = reader.count({"bool": {"filter": [done_query(old[name])], "must_not": [done_query(each)]}})
+        if lacking:
+            report.lacking[name] = lacking
+    if report.lacking and not despite_failures:
+        return report
+    now = _now()
+    for name in mappings:
+        record_change(client, name, lambda record: _switched(record, old, new, now))
+    report.switched = True
+    # What came in between the last look and the switch.
+    late = fill(
+        client, index, list(new.values()), Encoders([encoder]), replace(todo, selection=Selection()), failed=failed
+    )
+    report.filled.merge(late)
+    return report
+
+
+def _check_free(index: str, record: Record, new: dict[str, VectorField]) -> None:
+    for name, each in new.items():
+        under_way, previous = record.next.get(name), record.previous.get(name)
+        if under_way is not None and under_way.fingerprint != each.fingerprint:
+            raise MigrationError(
+                f"{name!r} of index {index!r} is being changed to {under_way.model} ({under_way.fingerprint}); "
+                f"go on with that model, or give it up: crosslens migrate {index} --rollback"
+            )
+        if previous is not None and previous.fingerprint == each.fingerprint:
+            raise MigrationError(
+                f"{name!r} of index {index!r} still has that model's vectors; "
+                f"go back to them with: crosslens migrate {index} --rollback"
+            )
+        if previous is not None:
+            raise MigrationError(
+                f"{name!r} of index {index!r} still has the vectors of {previous.model} ({previous.fingerprint}) "
+                f"besides those in use; free them first: crosslens migrate {index} --drop-old"
+            )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _switched(record: Record, old: dict[str, VectorField], new: dict[str, VectorField], now: str) -> Record:
+    return replace(
+        record,
+        fields={**record.fields, **new},
+        next={name: each for name, each in record.next.items() if name not in new},
+        previous={**record.previous, **old},
+        switched=now,
+    )
+
+
+def rollback(client: Elasticsearch, index: str, *, fields: Sequence[str] | None = None) -> dict[str, VectorField]:
+    """Turns the pointers back to the previous model's vectors, or gives up a change that isn't finished.
+
+    Returns the fields that serve now, by name. Twice gives the newer model again. Documents that came in since may lack
+    the previous model's vector: `crosslens.ingest.run.write.reindex` fills them.
+
+    Raises `MigrationError` when there is nothing to go back to.
+    """
+    client = patient(client)
+    mappings = read_mappings(client, index)
+    serving: dict[str, VectorField] = {}
+    for name, mapping in mappings.items():
+        record = read_record(mapping)
+        chosen = [each for each in (*record.next, *record.previous) if fields is None or each in fields]
+        if not chosen:
+            continue
+        # The goal is fixed here, so that applying it twice doesn't turn the pointer twice.
+        goal = {each: record.previous[each] for each in chosen if each not in record.next and each in record.fields}
+        given_up = [each for each in chosen if each in record.next]
+        changed = record_change(client, name, partial(_back, goal=goal, given_up=given_up, now=_now()))
+        serving |= {each: changed.fields[each] for each in (*goal, *given_up) if each in changed.fields}
+    if not serving:
+        raise MigrationError(f"index {index!r} has no previous model's vectors to go back to, and no change under way")
+    return serving
+
+
+def _back(record: Record, goal: dict[str, VectorField], given_up: Sequence[str], now: str) -> Record:
+    fields, following, previous = dict(record.fields), dict(record.next), dict(record.previous)
+    for name in given_up:
+        if name in following:
+            # What was filled of it is freed by dropping.
+            previous[name] = following.pop(name)
+    for name, each in goal.items():
+        if fields.get(name) != each:
+            fields[name], previous[name] = each, fields[name]
+    return replace(record, fields=fields, next=following, previous=previous, switched=now)
+
+
+def drop_old(
+    client: Elasticsearch,
+    index: str,
+    *,
+    fields: Sequence[str] | None = None,
+    grace_s: float = GRACE_S,
+    dry_run: bool = False,
+    progress: Callable[[Removal], None] = lambda _: None,
+    waiting: Callable[[float], Any] = time.sleep,
+) -> list[Removal]:
+    """Takes the vectors that no pointer leads to any more out of the documents; after it there is no rollback.
+
+    Within ``grace_s`` seconds of a switch it waits, by ``waiting``, since running searchers may not know of it yet.
+
+    Raises `MigrationError` when there are none.
+    """
+    removals, client = [], patient(client)
+    for name, mapping in read_mappings(client, index).items():
+        record = read_record(mapping)
+        for key, each in record.previous.items():
+            if fields is not None and key not in fields:
+                continue
+            report = Removal(name, each.path, found=Reader(client, name, []).count(_model_state(each)))
+            removals.append(report)
+            if dry_run:
+                continue
+            left = _seconds_left(record.switched, grace_s)
+            if left > 0:
+                waiting(left)
+            strip(client, name, [each], report, progress)
+            if report.interrupted:
+                return removals
+            record_change(client, name, partial(_dropped, name=key))
+    if not removals:
+        raise MigrationError(f"index {index!r} has no old vectors to drop")
+    return removals
+
+
+def _model_state(each: VectorField) -> dict[str, Any]:
+    return {"exists": {"field": f"{STATE}.{each.path}.model"}}
+
+
+def _seconds_left(switched: str | None, grace_s: float) -> float:
+    if switched is None:
+        return 0.0
+    return grace_s - (datetime.now(UTC) - datetime.fromisoformat(switched)).total_seconds()
+
+
+def _dropped(record: Record, name: str) -> Record:
+    return replace(record, previous={key: each for key, each in record.previous.items() if key != name})

@@ -1,0 +1,278 @@
+"""Mean and covariance of a field's vectors: what any query's cosine is over the whole corpus, without searching it.
+
+For a unit query q and unit vectors with mean m and covariance C, the cosine has mean q.m and variance q' C q, exactly.
+They are kept in one small hidden index, a document for each index and field, beside the vectors they describe.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from elasticsearch import ApiError, ConflictError, Elasticsearch, NotFoundError
+from numpy.typing import NDArray
+
+from crosslens.errors import ConnectionFailedError, MappingError
+from crosslens.ingest.contract.encoders import Encoders
+from crosslens.ingest.contract.fields import choose, read_mappings
+from crosslens.ingest.contract.record import VectorField
+from crosslens.ingest.contract.selection import done_query
+from crosslens.ingest.model.transform import Float32Array
+from crosslens.ingest.run.reading import Reader, prefetched
+from crosslens.ingest.run.sending import patient
+
+MOMENTS_INDEX = "crosslens-moments"
+DEFAULT_SAMPLE = 50_000
+_MAPPINGS = {
+    "dynamic": False,
+    "properties": {"index": {"type": "keyword"}, "path": {"type": "keyword"}, "fingerprint": {"type": "keyword"}},
+}
+_TRIES = 20
+_LOG = logging.getLogger("crosslens")
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of ``count`` unit vectors of d dims: ``mean`` float64 [d] and (population) ``covariance`` float64 [d, d].
+
+    ``null`` are the largest standardised cosines that queries without an answer reached, if such were tried.
+    """
+
+    count: int
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    null: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, vectors: Float32Array | Sequence[Sequence[float]]) -> Moments:
+        """The moments of vectors [n, d], each made unit first."""
+        rows = np.asarray(vectors, dtype=np.float64)
+        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        mean = rows.mean(axis=0)
+        centred = rows - mean
+        return cls(len(rows), mean, centred.T @ centred / len(rows))
+
+    def merged(self, other: Moments) -> Moments:
+        """The moments of both together (Chan, Golub, LeVeque 1979, Updating Formulae, equation 1.5)."""
+        count = self.count + other.count
+        apart = other.mean - self.mean
+        mean = self.mean + apart * (other.count / count)
+        covariance = (
+            self.covariance * self.count
+            + other.covariance * other.count
+            + np.outer(apart, apart) * (self.count * other.count / count)
+        ) / count
+        return Moments(count, mean, covariance, self.null + other.null)
+
+    def noise_floor(self, false_alarm: float) -> float:
+        """The standardised cosine that the best of all documents exceeds with probability ``false_alarm`` by chance.
+
+        Where queries without an answer were tried (`try_null_queries`), the quantile of what they reached; else that of
+        the largest of ``count`` independent normal deviates, F(z)^count = 1 - false_alarm, which real vectors only
+        come near. Raises `ValueError` unless ``false_alarm`` lies between 0 and 1.
+        """
+        if not 0 < false_alarm < 1:
+            raise ValueError(f"the false-alarm rate must lie between 0 and 1, not {false_alarm}")
+        if self.null:
+            return float(np.quantile(self.null, 1 - false_alarm, method="higher"))
+        # log1p and expm1 keep the digits that (1 - a)^(1/n), close to 1, would lose.
+        beyond = -math.expm1(math.log1p(-false_alarm) / max(self.count, 1))
+        return -NormalDist().inv_cdf(beyond)
+
+    def of_cosine(self, query: Sequence[float]) -> tuple[float, float]:
+        """Mean and standard deviation of the cosine between ``query`` (unit, [d]) and every vector."""
+        q = np.asarray(query, dtype=np.float64)
+        return float(q @ self.mean), math.sqrt(max(float(q @ self.covariance @ q), 0.0))
+
+    def as_source(self) -> dict[str, Any]:
+        """What is stored: float32, base64."""
+        stored = {"count": self.count, "mean": _packed(self.mean), "covariance": _packed(self.covariance)}
+        return {**stored, "null": list(self.null)}
+
+    @classmethod
+    def from_source(cls, source: Mapping[str, Any]) -> Moments:
+        """What `as_source` stored."""
+        mean = _unpacked(source["mean"])
+        covariance = _unpacked(source["covariance"]).reshape(len(mean), len(mean))
+        return cls(int(source["count"]), mean, covariance, tuple(source.get("null", ())))
+
+
+def _packed(values: NDArray[np.float64]) -> str:
+    return base64.b64encode(values.astype("<f4").tobytes()).decode()
+
+
+def _unpacked(text: str) -> NDArray[np.float64]:
+    return np.frombuffer(base64.b64decode(text), dtype="<f4").astype(np.float64)
+
+
+def moments_query(indices: Sequence[str], fields: Sequence[VectorField]) -> dict[str, Any]:
+    """A search of the hidden index for the moments of ``fields`` in ``indices``."""
+    return {
+        "query": {
+            "bool": {
+                "filter": [
+                    {"terms": {"index": list(indices)}},
+                    {"terms": {"path": [each.path for each in fields]}},
+                    {"terms": {"fingerprint": sorted({each.fingerprint for each in fields})}},
+                ]
+            }
+        },
+        "size": min(10_000, len(indices) * len(fields)),
+    }
+
+
+def read_moments(hits: Sequence[Mapping[str, Any]], fields: Sequence[VectorField]) -> dict[str, Moments]:
+    """By field, the moments that a search's hits hold, of all indices together."""
+    found: dict[str, Moments] = {}
+    for each in fields:
+        for hit in hits:
+            source = hit["_source"]
+            if (source["path"], source["fingerprint"]) == (each.path, each.fingerprint):
+                moments = Moments.from_source(source)
+                found[each.field] = found[each.field].merged(moments) if each.field in found else moments
+    return found
+
+
+def calibrate(
+    client: Elasticsearch,
+    index: str,
+    *,
+    fields: Sequence[str] | None = None,
+    sample: int = DEFAULT_SAMPLE,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> dict[str, int]:
+    """Gathers the moments of the vectors that ``index`` has now, from about ``sample`` documents of each index.
+
+    Replaces what was gathered before. Returns how many vectors were read, by field. Raises `MappingError` when the
+    index has no such fields, or no vector in one.
+    """
+    client = patient(client)
+    mappings = read_mappings(client, index)
+    chosen = choose(index, mappings, fields)
+    counts: dict[str, int] = {}
+    for name in mappings:
+        for each in chosen.values():
+            moments = _gather(client, name, each, sample, progress)
+            if moments is not None:
+                store_moments(client, name, each, moments, anew=True)
+                counts[each.field] = counts.get(each.field, 0) + moments.count
+    empty = sorted(chosen.keys() - counts.keys())
+    if empty:
+        raise MappingError(f"index {index!r} has no vectors in {', '.join(empty)} yet")
+    return counts
+
+
+def try_null_queries(
+    client: Elasticsearch, index: str, texts: Sequence[str], encoders: Encoders, *, fields: Sequence[str] | None = None
+) -> dict[str, int]:
+    """Notes how near documents come to queries that have no answer in ``index``, for `Moments.noise_floor`.
+
+    Call `calibrate` first, which forgets earlier ones. Returns the number of queries by field. Raises `MappingError`
+    where the vectors have not been measured.
+    """
+    client = patient(client)
+    mappings = read_mappings(client, index)
+    chosen = choose(index, mappings, fields)
+    asked: dict[str, int] = {}
+    for name in mappings:
+        for each in chosen.values():
+            try:
+                source = client.get(index=MOMENTS_INDEX, id=f"{name}/{each.path}")["_source"]
+            except NotFoundError as error:
+                raise MappingError(f"{each.field!r} in {name!r} has not been measured; calibrate first") from error
+            moments = Moments.from_source(source)
+            reached = []
+            for query in encoders.for_field(each).encode_texts(list(texts)):
+                knn = {"field": each.vector_path, "query_vector": query.tolist(), "k": 1, "num_candidates": 200}
+                hits = client.search(index=name, knn=knn, size=1, source=False)["hits"]["hits"]
+                mean, deviation = moments.of_cosine(query.tolist())
+                if hits and deviation > 0:
+                    reached.append((2 * hits[0]["_score"] - 1 - mean) / deviation)
+            store_moments(client, name, each, replace(moments, null=tuple(reached)), anew=True)
+            asked[each.field] = asked.get(each.field, 0) + len(reached)
+    return asked
+
+
+def _gather(
+    client: Elasticsearch, index: str, each: VectorField, sample: int, progress: Callable[[int, int], None]
+) -> Moments | None:
+    reader = Reader(client, index, [each.path], vectors=True)
+    query = done_query(each)
+    total = min(sample, reader.count(query))
+    moments, read = None, 0
+    for page in prefetched(reader.pages(query)):
+        vectors = [vector for document in page for vector in vectors_of(document.source, each)]
+        if vectors:
+            here = Moments.of(vectors)
+            moments = here if moments is None else moments.merged(here)
+        read += len(page)
+        progress(min(read, total), total)
+        if read >= sample:
+            break
+    return moments
+
+
+def vectors_of(source: Mapping[str, Any], each: VectorField) -> list[list[float]]:
+    """The vectors that a document's source holds in a field."""
+    node: Any = source
+    for part in each.path.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    if not node:
+        return []
+    return [entry["vector"] for entry in node if entry.get("vector")] if each.each else [node]
+
+
+def note_moments(
+    client: Elasticsearch, fields: Sequence[VectorField], gathered: Mapping[tuple[str, str], Moments]
+) -> None:
+    """Merges what a run gathered, by index and path, with what is noted.
+
+    Where that can't be done (no right to, a full disk), it is logged: the vectors are written all the same, and
+    `calibrate` measures them later.
+    """
+    by_path = {each.path: each for each in fields}
+    try:
+        for (index, path), moments in gathered.items():
+            store_moments(client, index, by_path[path], moments)
+    except (ApiError, ConnectionFailedError) as error:
+        _LOG.warning(
+            "the vectors are written, but not measured in %s (%s); see crosslens calibrate", MOMENTS_INDEX, error
+        )
+
+
+def store_moments(
+    client: Elasticsearch, index: str, each: VectorField, moments: Moments, *, anew: bool = False
+) -> None:
+    """Notes moments of one index's field: merged with those that are noted, or in their place."""
+    if not client.indices.exists(index=MOMENTS_INDEX):
+        settings = {"hidden": True, "number_of_shards": 1, "auto_expand_replicas": "0-1"}
+        client.options(ignore_status=400).indices.create(index=MOMENTS_INDEX, mappings=_MAPPINGS, settings=settings)
+    id = f"{index}/{each.path}"
+    # An index that was deleted and made anew has other vectors under its name.
+    uuid = client.indices.get_settings(index=index, name="index.uuid", flat_settings=True)[index]["settings"][
+        "index.uuid"
+    ]
+    tells = {"index": index, "uuid": uuid, "path": each.path, "fingerprint": each.fingerprint}
+    for _ in range(_TRIES):
+        guard: dict[str, Any] = {"op_type": "create"}
+        total = moments
+        try:
+            found = client.get(index=MOMENTS_INDEX, id=id)
+            guard = {"if_seq_no": found["_seq_no"], "if_primary_term": found["_primary_term"]}
+            if not anew and tells.items() <= found["_source"].items():
+                total = Moments.from_source(found["_source"]).merged(moments)
+        except NotFoundError:
+            pass
+        document = {**tells, **total.as_source()}
+        try:
+            client.index(index=MOMENTS_INDEX, id=id, document=document, refresh=True, **guard)
+        except ConflictError:
+            continue
+        return
+    raise MappingError(f"the moments of {each.field!r} in {index!r} keep changing; try again")

@@ -1,0 +1,125 @@
+"""Taking vectors and their states out of an index again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from elasticsearch import Elasticsearch
+
+from crosslens.errors import MappingError
+from crosslens.ingest.contract.documents import without
+from crosslens.ingest.contract.fields import read_mappings, record_change
+from crosslens.ingest.contract.record import STATE, Record, VectorField, read_record
+from crosslens.ingest.contract.selection import any_of
+from crosslens.ingest.run.reading import Reader, prefetched
+from crosslens.ingest.run.sending import Outcome, Write, Writer, patient
+
+_ROUNDS = 20
+
+
+@dataclass
+class Removal:
+    """How many documents held the field, and how many were written without it; ``interrupted`` by Ctrl-C."""
+
+    index: str
+    field: str
+    found: int = 0
+    documents: int = 0
+    interrupted: bool = False
+
+
+def remove_field(
+    client: Elasticsearch,
+    index: str,
+    name: str,
+    *,
+    dry_run: bool = False,
+    progress: Callable[[Removal], None] = lambda _: None,
+) -> Removal:
+    """Takes the vector field ``name``, with what an earlier model left of it, out of every document and the record.
+
+    Each document is written again as a whole, guarded, without running the index's default pipeline. The mapping keeps
+    an empty field, since Elasticsearch can't take one out; the name can be used again for vectors of as many dims.
+    Stopped at any point, the same call goes on.
+
+    Raises `MappingError` when no index records such a field.
+    """
+    client = patient(client)
+    mappings = read_mappings(client, index)
+    records = {each: read_record(mapping) for each, mapping in mappings.items()}
+    known = sorted({f.field for record in records.values() for f in record.all_fields})
+    if name not in known:
+        raise MappingError(f"index {index!r} has no vector field {name!r}; it has {', '.join(known) or 'none'}")
+    report = Removal(index, name)
+    for each, record in records.items():
+        fields = [field for field in record.all_fields if field.field == name]
+        report.found += Reader(client, each, []).count(_holding(fields)) if fields else 0
+        if dry_run or not fields:
+            continue
+        # No search uses the field from here on; but until the last document is done, the record says what is left.
+        record_change(client, each, lambda record: _retired(record, name))
+        strip(client, each, fields, report, progress)
+        if report.interrupted:
+            break
+        record_change(client, each, lambda record: replace(record, previous=_less(record.previous, name)))
+    return report
+
+
+def _retired(record: Record, name: str) -> Record:
+    last = record.previous.get(name) or record.fields.get(name) or record.next.get(name)
+    if last is None:
+        return record
+    return replace(
+        record,
+        fields=_less(record.fields, name),
+        next=_less(record.next, name),
+        previous={**record.previous, name: last},
+    )
+
+
+def _less(fields: dict[str, VectorField], name: str) -> dict[str, VectorField]:
+    return {key: value for key, value in fields.items() if key != name}
+
+
+def _holding(fields: Sequence[VectorField]) -> dict[str, object]:
+    queries: list[dict[str, object]] = []
+    for each in fields:
+        queries.append({"exists": {"field": f"{STATE}.{each.path}.model"}})
+        vector: dict[str, object] = {"exists": {"field": each.vector_path}}
+        queries.append({"nested": {"path": each.path, "query": vector}} if each.each else vector)
+    return any_of(queries)
+
+
+def strip(
+    client: Elasticsearch,
+    index: str,
+    fields: Sequence[VectorField],
+    report: Removal,
+    progress: Callable[[Removal], None] = lambda _: None,
+) -> None:
+    """Writes every document of one index that holds any of ``fields`` without them, until none does."""
+    reader = Reader(client, index, None)
+    paths = [path for each in fields for path in (each.path, f"{STATE}.{each.path}")]
+
+    def done(outcomes: list[Outcome]) -> None:
+        report.documents += sum(1 for outcome in outcomes if outcome.status < 300)
+        progress(report)
+
+    writer = Writer(client, done)
+    try:
+        for _ in range(_ROUNDS):
+            reader.refresh()
+            if not reader.count(_holding(fields)):
+                return
+            for page in prefetched(reader.pages(_holding(fields))):
+                writer.put(
+                    [Write("index", d.index, d.id, d.routing, without(d.source, paths), guard=d.guard) for d in page]
+                )
+            writer.flush()
+    except KeyboardInterrupt:
+        report.interrupted = True
+        return
+    finally:
+        writer.close()
+    raise MappingError(f"documents of index {index!r} kept changing through {_ROUNDS} rounds; run again")

@@ -1,0 +1,1 @@
+"""Getting the pictures that documents refer to."""

@@ -1,0 +1,268 @@
+"""Images behind http(s) URLs, fetched safely: a document's URL must not reach what only this machine can reach.
+
+Every address that a host name resolves to is checked at the moment of connecting, and the connection goes to exactly
+the checked address; so neither a redirect nor a name that resolves differently the second time leads elsewhere (server
+side request forgery, OWASP; DNS rebinding). Proxies of the environment are not used, since they would resolve names
+themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import threading
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from http.client import HTTPException
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError, NewConnectionError
+
+from crosslens.errors import ImageError
+from crosslens.ingest.sources.cache import ImageCache
+
+_REDIRECTS = {301, 302, 303, 307, 308}
+_MOST_REDIRECTS = 5
+_WORTH_ANOTHER_TRY = {408, 429, 500, 502, 503, 504}
+_TRIES = 3
+_LONGEST_PAUSE_S = 15.0
+_CHUNK = 64 << 10
+# Prefixes that carry an IPv4 address inside an IPv6 one, with the bit at which it starts: NAT64 and 6to4.
+_CARRIERS = ((ipaddress.IPv6Network("64:ff9b::/96"), 96), (ipaddress.IPv6Network("2002::/16"), 16))
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the public internet's, by the IANA special-purpose registries."""
+    ip = ipaddress.ip_address(address.split("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return is_public(str(ip.ipv4_mapped))
+        for network, start in _CARRIERS:
+            if ip in network:
+                return is_public(str(ipaddress.IPv4Address((int(ip) >> (96 - start)) & 0xFFFFFFFF)))
+        if ip.is_site_local:
+            return False
+    return ip.is_global and not (
+        ip.is_private or ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_reserved or ip.is_unspecified
+    )
+
+
+@dataclass
+class _Attempt:
+    """One request of a thread: what it may connect to, and the connection to cut when its time is up."""
+
+    allow_private: bool
+    connection: HTTPConnection | None = None
+    cut: bool = False
+
+    def shut(self) -> None:
+        """Ends the request, however slowly its bytes trickle in."""
+        self.cut = True
+        sock = getattr(self.connection, "sock", None)
+        if sock is not None:
+            # It may be closed by now: then there is nothing left to wait for.
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+class _Thread(threading.local):
+    attempt: _Attempt | None = None
+
+
+_thread = _Thread()
+
+
+class _Checked(HTTPConnection):
+    """A connection to an address that was checked."""
+
+    def _new_conn(self) -> socket.socket:
+        attempt = _thread.attempt
+        if attempt is None:
+            raise RuntimeError("connections are opened by a Fetcher only")
+        host = self._dns_host.strip("[]")
+        try:
+            found = socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise NewConnectionError(self, f"the name {host} can't be resolved ({error})") from error
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        if not attempt.allow_private:
+            for address in addresses:
+                if not is_public(address):
+                    raise _ForbiddenError(f"{host} is {address}, which is not a public address")
+        reason: OSError | None = None
+        for address in addresses:
+            try:
+                return socket.create_connection((address, self.port), self.timeout)
+            except OSError as error:
+                reason = error
+        raise NewConnectionError(self, f"{host} can't be reached ({reason})")
+
+    def request(self, *args: Any, **kwargs: Any) -> Any:
+        if _thread.attempt is not None:
+            _thread.attempt.connection = self
+        return super().request(*args, **kwargs)
+
+
+class _CheckedTls(_Checked, HTTPSConnection):
+    """The same under TLS; the certificate is checked against the name, not the address."""
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Checked
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _CheckedTls
+
+
+class _ForbiddenError(Exception):
+    """The address is none that a document may name."""
+
+
+class Fetcher:
+    """Fetches images by URL, with a cap on bytes and on seconds for each, and a few at a time from each host.
+
+    ``allow_private`` lets addresses of one's own network through; ``per_host`` connections at most go to one host.
+    What was fetched is kept in ``cache`` and asked for again with its validators. May be used from several threads.
+    """
+
+    def __init__(
+        self,
+        *,
+        allow_private: bool = False,
+        max_bytes: int = 32 << 20,
+        max_seconds: float = 30.0,
+        per_host: int = 4,
+        cache: ImageCache | None = None,
+    ):
+        self._allow_private, self._max_bytes, self._max_seconds = allow_private, max_bytes, max_seconds
+        self._cache = cache
+        self._pools = urllib3.PoolManager(num_pools=32, maxsize=per_host, retries=False)
+        self._pools.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+        self._turns: defaultdict[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(per_host))
+        self._lock = threading.Lock()
+
+    def fetch(self, url: str, *, fresh_s: float = 3600.0) -> bytes:
+        """The bytes behind ``url``, as they are now or were at most ``fresh_s`` seconds ago.
+
+        Raises `ImageError` for an address that is not public, for too many bytes or seconds, too many redirects, or
+        whatever else the server or the network answers.
+        """
+        known = self._cache.find(url) if self._cache else None
+        if known is not None and time.time() - known[0].fetched < fresh_s:
+            return known[1]
+        headers = {
+            "user-agent": f"crosslens/{version('crosslens')}",
+            "accept": "image/*",
+            "accept-encoding": "identity",
+        }
+        if known is not None:
+            if known[0].etag:
+                headers["if-none-match"] = known[0].etag
+            if known[0].last_modified:
+                headers["if-modified-since"] = known[0].last_modified
+        for attempt in range(1, _TRIES + 1):
+            status, body, answer = self._follow(url, headers)
+            if status not in _WORTH_ANOTHER_TRY or attempt == _TRIES:
+                break
+            time.sleep(_pause(answer.get("retry-after"), attempt))
+        if status == 304 and known is not None:
+            body = known[1]
+            answer = {"etag": known[0].etag or "", "last-modified": known[0].last_modified or "", **answer}
+        elif status != 200:
+            raise ImageError(f"{_shown(url)}: the server answered {status}")
+        if self._cache is not None:
+            self._cache.store(
+                url, body, etag=answer.get("etag") or None, last_modified=answer.get("last-modified") or None
+            )
+        return body
+
+    def _follow(self, url: str, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
+        """The answer that ``url`` leads to: status, body, and headers in lower case."""
+        at, left = url, self._max_seconds
+        for _ in range(_MOST_REDIRECTS + 1):
+            parts = urlsplit(at)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ImageError(f"{_shown(url)}: leads to {_shown(at)}, which is no http(s) URL")
+            if parts.username or parts.password:
+                raise ImageError(f"{_shown(url)}: a URL with a user name is not fetched")
+            with self._lock:
+                turn = self._turns[parts.hostname]
+            with turn:
+                # Waiting for others at the same host is not the image's fault, and doesn't count.
+                started = time.monotonic()
+                status, body, answer = self._once(url, at, headers, max(0.1, left))
+                left -= time.monotonic() - started
+            target = answer.get("location")
+            if status not in _REDIRECTS or not target:
+                return status, body, answer
+            at = urljoin(at, target)
+        raise ImageError(f"{_shown(url)}: more than {_MOST_REDIRECTS} redirects")
+
+    def _once(self, url: str, at: str, headers: dict[str, str], seconds: float) -> tuple[int, bytes, dict[str, str]]:
+        """One request to ``at``, on the way from ``url``."""
+        attempt = _thread.attempt = _Attempt(self._allow_private)
+        timer = threading.Timer(seconds, attempt.shut)
+        timer.daemon = True
+        timer.start()
+        timeout = urllib3.Timeout(connect=min(10.0, seconds), read=min(15.0, seconds))
+        try:
+            response = self._pools.urlopen(
+                "GET", at, headers=headers, preload_content=False, redirect=False, retries=False, timeout=timeout
+            )
+            try:
+                body = self._body(url, response) if response.status == 200 else b""
+            except BaseException:
+                # What wasn't read to its end can't be followed by another answer on the same connection.
+                response.close()
+                raise
+            if attempt.cut:
+                # Headers that are cut off can pass for headers that ended.
+                raise TimeoutError
+            if response.status not in (200, 304):
+                response.close()
+            response.release_conn()
+            return response.status, body, {k.lower(): v for k, v in response.headers.items()}
+        except _ForbiddenError as error:
+            raise ImageError(f"{_shown(url)}: {error}; allow it with --allow-private-urls") from error
+        except (HTTPError, OSError, ValueError, HTTPException) as error:
+            if attempt.cut:
+                raise ImageError(f"{_shown(url)}: took more than {self._max_seconds:.0f} s") from error
+            raise ImageError(f"{_shown(url)}: can't be fetched ({error})") from error
+        finally:
+            timer.cancel()
+            _thread.attempt = None
+
+    def _body(self, url: str, response: urllib3.BaseHTTPResponse) -> bytes:
+        encoding = response.headers.get("content-encoding", "identity")
+        if encoding.lower() != "identity":
+            raise ImageError(f"{_shown(url)}: sent with content-encoding {encoding}, which wasn't asked for")
+        size = 0
+        parts = []
+        for chunk in response.stream(_CHUNK, decode_content=False):
+            size += len(chunk)
+            if size > self._max_bytes:
+                raise ImageError(f"{_shown(url)}: more than the {self._max_bytes >> 20} MB allowed")
+            parts.append(chunk)
+        return b"".join(parts)
+
+
+def _pause(retry_after: str | None, attempt: int) -> float:
+    """Seconds until the next try: what the server asks for in seconds, else doubling; at most `_LONGEST_PAUSE_S`."""
+    asked = float(retry_after) if retry_after and retry_after.strip().isdigit() else 0.5 * 2**attempt
+    return min(asked, _LONGEST_PAUSE_S)
+
+
+def _shown(url: str) -> str:
+    """The URL without a user's name and password or its query, which may hold secrets, cut to a line."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    shown = f"{parts.scheme}://{host}{parts.path}" + ("?..." if parts.query else "")
+    return shown if len(shown) <= 120 else f"{shown[:117]}..."

@@ -1,0 +1,166 @@
+"""crosslens plugin: the server plugin that encodes inside the cluster."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from crosslens.client import connect
+from crosslens.commands.options import FILE, FOLDER, connection, connection_options, note, out, print_json
+from crosslens.errors import NodeError
+from crosslens.ingest.contract.ingest_pipeline import put_pipeline
+from crosslens.ingest.model.cluster import cluster_models
+from crosslens.node import DEFAULT_VERSION
+from crosslens.node.build import PLATFORMS, build_plugin, cached_plugin
+from crosslens.node.installing import install_models, install_plugin, read_plugin
+from crosslens.node.process import Node, default_folder
+
+_es_version = click.option(
+    "--es-version",
+    metavar="V",
+    help=f"Elasticsearch version that it is for. Default: the node's, or {DEFAULT_VERSION}.",
+)
+
+
+@click.group()
+def plugin() -> None:
+    """Puts CLIP into Elasticsearch itself: query vectors, an ingest processor and a hybrid retriever.
+
+    Every client and every licence can use it; this machine's Python is then needed no more.
+    """
+
+
+@plugin.command()
+@_es_version
+@click.option("--platform", type=click.Choice(PLATFORMS), help="The servers' platform. Default: this machine's.")
+@click.option("--out", "folder", type=FOLDER, default=Path(), help="Where to put the zip. Default: here.")
+@click.option("--java", type=FOLDER, help="Java home to build with. Default: the first one found that is new enough.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
+def build(es_version: str | None, platform: str | None, folder: Path, java: Path | None, as_json: bool) -> None:
+    """Builds the plugin's zip with Maven, for one Elasticsearch version and platform."""
+    with note.status("building the plugin (the first time this downloads about 100 MB)"):
+        path = build_plugin(es_version or DEFAULT_VERSION, folder, platform=platform, java=java)
+    made = read_plugin(path)
+    if as_json:
+        print_json({"path": str(path), "version": made.version, "elasticsearch": made.elasticsearch})
+        return
+    out.print(f"wrote {path} ({path.stat().st_size >> 20} MB)", highlight=False, soft_wrap=True)
+    out.print(
+        f"install it on every node of Elasticsearch {made.elasticsearch}: "
+        f"bin/elasticsearch-plugin install file://{path.resolve()}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@plugin.command()
+@click.argument("zip_file", type=FILE, required=False, metavar="[ZIP]")
+@_es_version
+@click.option("--model", "models", type=FOLDER, multiple=True, help="Model folder to copy where the plugin looks.")
+@click.option("--folder", type=FOLDER, help="The embedded node's folder. Default: the user's data folder.")
+@click.option("--es-home", type=FOLDER, help="Install into this Elasticsearch instead, with its own tool.")
+@click.option(
+    "--es-config", type=FOLDER, help="That Elasticsearch's configuration folder. Default: config in its home."
+)
+def install(
+    zip_file: Path | None,
+    es_version: str | None,
+    models: tuple[Path, ...],
+    folder: Path | None,
+    es_home: Path | None,
+    es_config: Path | None,
+) -> None:
+    """Installs the plugin, built unless ZIP is given, into the embedded node or into an Elasticsearch on this machine.
+
+    The server has it when it is started next. In a cluster, do the same on every node.
+    """
+    target = (folder or default_folder()).expanduser().resolve()
+    there = _version_of(es_home) if es_home else getattr(Node(target).status(), "version", DEFAULT_VERSION)
+    if zip_file is None:
+        with note.status("building the plugin"):
+            zip_file = cached_plugin(es_version or there)
+    if es_home is None:
+        installed = install_plugin(zip_file, target)
+        install_models(models, target)
+        running = Node(target).running() is not None
+        hint = "stop the node and start it again" if running else "it is there when the node starts"
+        out.print(f"crosslens {installed.version} is in {target}; {hint}", highlight=False, soft_wrap=True)
+        return
+    _install_with_tool(zip_file, es_home)
+    config = es_config or es_home / "config"
+    install_models(models, config.parent, config.name)
+    out.print(f"crosslens is in {es_home}; restart that Elasticsearch", highlight=False, soft_wrap=True)
+
+
+def _version_of(es_home: Path) -> str:
+    """The version of an Elasticsearch by its own jar. Raises `NodeError` where there is none."""
+    for jar in (es_home / "lib").glob("elasticsearch-*.jar"):
+        found = re.fullmatch(r"elasticsearch-(\d+\.\d+\.\d+)\.jar", jar.name)
+        if found:
+            return found[1]
+    raise NodeError(f"{es_home} has no lib/elasticsearch-VERSION.jar; name the folder that Elasticsearch lies in")
+
+
+def _install_with_tool(zip_file: Path, es_home: Path) -> None:
+    tool = shutil.which(str(es_home / "bin" / "elasticsearch-plugin"))
+    if tool is None:
+        raise NodeError(f"{es_home} has no bin/elasticsearch-plugin; name the folder that Elasticsearch lies in")
+    wanted, version = read_plugin(zip_file).elasticsearch, _version_of(es_home)
+    if wanted != version:
+        # Before the old one is taken out, which would leave none.
+        raise NodeError(f"{zip_file} is for Elasticsearch {wanted}, and {es_home} is {version}; build one that fits")
+    subprocess.run([tool, "remove", "crosslens"], capture_output=True, check=False)
+    url = zip_file.resolve().as_uri()
+    done = subprocess.run([tool, "install", "--batch", url], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NodeError(f"elasticsearch-plugin could not install {zip_file}:\n{(done.stderr or done.stdout).strip()}")
+
+
+@plugin.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+@connection_options
+def list_(as_json: bool, **where: Any) -> None:
+    """Tells which nodes have the plugin, and which models they have."""
+    client = connect(connection(**where))
+    nodes = client.nodes.info(metric="plugins").body["nodes"].values()
+    versions = {
+        node["name"]: next((p["version"] for p in node.get("plugins", []) if p["name"] == "crosslens"), None)
+        for node in nodes
+    }
+    models = cluster_models(client) or []
+    if as_json:
+        listed = [
+            {"name": m.name, "fingerprint": m.fingerprint, "dims": m.dims, "nodes": m.nodes, "lacking": m.lacking}
+            for m in models
+        ]
+        print_json({"nodes": versions, "models": listed})
+        return
+    table = Table("node", "plugin", "models", box=None)
+    for name, version in sorted(versions.items()):
+        there = ", ".join(f"{m.name} ({m.fingerprint})" for m in models if name in m.nodes)
+        table.add_row(name, version or "none", there or "none")
+    out.print(table)
+
+
+@plugin.command()
+@click.argument("index")
+@click.option("--name", metavar="NAME", help="The pipeline's name. Default: crosslens-INDEX.")
+@click.option("--refuse", is_flag=True, help="Refuse documents whose image can't be encoded, instead of noting why.")
+@click.option("--default", is_flag=True, help="Send every document written to INDEX through it from now on.")
+@click.option("--dry-run", is_flag=True, help="Print the pipeline; write nothing.")
+@connection_options
+def pipeline(index: str, name: str | None, refuse: bool, default: bool, dry_run: bool, **where: Any) -> None:
+    """Puts an ingest pipeline that encodes what is written to INDEX, as `crosslens add` recorded its fields."""
+    client = connect(connection(**where))
+    name, body = put_pipeline(client, index, name, record_errors=not refuse, default=default, dry_run=dry_run)
+    if dry_run:
+        print_json(body)
+        return
+    used = "every document written to it goes through it" if default else f"write with ?pipeline={name}"
+    out.print(f"the pipeline {name} encodes for {index}; {used}", highlight=False, soft_wrap=True)

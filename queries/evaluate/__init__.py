@@ -1,0 +1,1 @@
+"""Measuring searches on judged queries, and tuning them."""

@@ -1,0 +1,356 @@
+"""Judged queries from what users did: clicks, freed from the pull of high ranks, and thumbs up or down.
+
+The position-based model says that a click is a look and a liking: P(click) = theta(rank) * gamma(query, document)
+(Richardson, Dominowska, Ragno 2007, doi 10.1145/1242572.1242643; Craswell, Zoeter, Taylor, Ramsey 2008, doi
+10.1145/1341531.1341545). theta, the examination, is estimated from documents that one query showed at several ranks
+(`examine`), gamma by inverse propensity weighting with it (`grade`).
+
+What was never shown can't be clicked and counts as irrelevant: a log speaks for documents that the search which wrote
+it could find.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosslens.errors import QueryError
+from crosslens.queries.evaluate.judgements import Judged
+
+LEAST_CLICKS = 3
+BEST_GRADE = 100.0
+# Recall and reciprocal rank count every grade alike, so stray clicks must not become grades.
+LEAST_GRADE = 10.0
+# The made-up document's clicks: what a log must outweigh.
+_PRIOR_CLICKS = 20.0
+_PRIOR_SEVERITY = 1.0
+_LEAST_EXAMINATION = 0.05
+_LARGEST_OFFSET = 1_000_000
+_ROUNDS = 1_000
+_CLOSE = 1e-6
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+# Query, document, rank.
+Place = tuple[str, str, int]
+
+
+@dataclass(frozen=True)
+class ClickReport:
+    """What a log held and what became of it.
+
+    ``lines`` that weren't empty; ``queries`` that are judged now; ``clicks`` and ``thumbs`` in the whole log.
+    ``examination`` is how often each rank (from 1) is looked at, relative to the rank looked at most, for ranks at
+    which a clicked document was shown; those in ``estimated`` owe more to the log than to the assumption that it falls
+    as 1 / rank. ``dropped`` counts lines by the reason why they judge nothing.
+    """
+
+    lines: int
+    queries: int
+    clicks: int
+    thumbs: int
+    examination: dict[int, float]
+    estimated: frozenset[int]
+    dropped: dict[str, int]
+
+    def __str__(self) -> str:
+        """One or two sentences for people."""
+        text = f"queries judged: {self.queries}, from lines: {self.lines}, clicks: {self.clicks}, thumbs: {self.thumbs}"
+        if self.dropped:
+            text += "; lines left out: " + ", ".join(f"{count} ({why})" for why, count in self.dropped.items())
+        return f"{text}. {self._how()}" if len(self.examination) > 1 else f"{text}."
+
+    def _how(self) -> str:
+        last = max(self.examination)
+        curve = f"Rank {last} is looked at {self.examination[last]:.2f} times as often as the rank looked at most"
+        if not self.estimated:
+            return f"{curve}: assumed as 1 / rank, as too few documents were clicked at several ranks."
+        clicked = "as clicks on documents shown at several ranks tell"
+        if len(self.estimated) == len(self.examination):
+            return f"{curve}, {clicked}."
+        return f"{curve}: {clicked} for {_spans(self.estimated)}, assumed as 1 / rank for the others."
+
+
+@dataclass(frozen=True)
+class Impressions:
+    """How often one query's document was shown at a rank and clicked there; arrays of equal length, a place each.
+
+    ``pair`` numbers query and document together from 0, ``rank`` counts from 1.
+    """
+
+    pair: Ints
+    rank: Ints
+    shown: Floats
+    clicked: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    query: str
+    text: str | None
+    image: str | None
+    shown: tuple[str, ...] | None
+    before: int
+    clicked: frozenset[str]
+    up: frozenset[str]
+    down: frozenset[str]
+
+
+@dataclass(slots=True)
+class _Query:
+    text: str | None
+    image: str | None
+    lists: int = 0
+    thumb_lines: int = 0
+    clicks: Counter[str] = field(default_factory=Counter)
+    up: Counter[str] = field(default_factory=Counter)
+    down: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class _Log:
+    lines: int = 0
+    empty: int = 0
+    queries: dict[str, _Query] = field(default_factory=dict)
+    clicked: Counter[Place] = field(default_factory=Counter)
+
+
+def read_clicks(path: Path) -> tuple[list[Judged], ClickReport]:
+    """Judged queries, by id, from a log of JSON Lines, in any order, and what became of it.
+
+    A line is a list that was shown, ``{"text": ..., "image": ..., "shown": ["DOC", ...], "clicked": ["DOC", ...]}``,
+    the best first, or thumbs, ``{"text": ..., "image": ..., "up": ["DOC", ...], "down": ["DOC", ...]}``. A later page's
+    ``"offset"`` is how many results come before it. ``"query"`` names the query; without it equal texts and images are
+    one query. An image's path starts at the file's folder.
+
+    Grades reach from 10 to 100, so that the whole numbers that `as_qrels` makes of them still tell them apart. 100 is
+    the best document of a query by clicks; below 10 a document counts as irrelevant, as does one without a click. A
+    query needs 3 clicks or a thumb up. A document with thumbs is graded by them alone: 100 times the share that is up,
+    if that's more than half.
+
+    The file is read twice; memory grows with the documents that were clicked, not with the lines. Raises `QueryError`
+    that names a line that can't be read, and if nothing is judged.
+    """
+    log = _gather(path)
+    impressions, pairs = _impressions(path, log)
+    ranks = np.unique(impressions.rank)
+    examination, estimated = examine(impressions, ranks)
+    grades = grade(impressions, examination[np.searchsorted(ranks, impressions.rank)])
+    by_query: dict[str, dict[str, float]] = {}
+    for (id, document), value in zip(pairs, grades.tolist(), strict=True):
+        by_query.setdefault(id, {})[document] = value
+    dropped = Counter({"nothing was shown": log.empty})
+    judged = []
+    for id, query in sorted(log.queries.items()):
+        enough = query.clicks.total() >= LEAST_CLICKS
+        relevant = _relevant(by_query.get(id, {}) if enough else {}, query)
+        if relevant:
+            judged.append(Judged(id, query.text, path.parent / query.image if query.image else None, relevant))
+        else:
+            dropped["nothing was liked"] += query.thumb_lines + (query.lists if enough else 0)
+        if not enough:
+            dropped[f"fewer than {LEAST_CLICKS} clicks on the query"] += query.lists
+    report = ClickReport(
+        lines=log.lines,
+        queries=len(judged),
+        clicks=sum(query.clicks.total() for query in log.queries.values()),
+        thumbs=sum(query.up.total() + query.down.total() for query in log.queries.values()),
+        examination=dict(zip(ranks.tolist(), examination.tolist(), strict=True)),
+        estimated=frozenset(ranks[estimated].tolist()),
+        dropped={why: count for why, count in dropped.items() if count},
+    )
+    if not judged:
+        raise QueryError(f"{path} judges no query; one needs {LEAST_CLICKS} clicks or a thumb up ({report})")
+    return judged, report
+
+
+def examine(impressions: Impressions, ranks: Ints) -> tuple[Floats, NDArray[np.bool_]]:
+    """theta of each of ``ranks`` (ascending), above 0, the largest 1; and where the log tells more than the prior.
+
+    Clicks are taken as Poisson with mean shown * theta * gamma and a gamma of each query and document of its own, so
+    that only documents shown at several ranks tell anything: what a ranker put high for being good doesn't
+    (Hausman, Hall, Griliches 1984, doi 10.2307/1911191; consistent for any distribution with that mean: Wooldridge
+    1999, doi 10.1016/S0304-4076(98)00033-5). Such changes of rank are the interventions of Agarwal et al. 2019, arXiv
+    1812.05161. theta and gamma are found in turns, as in the expectation-maximisation of Wang et al. 2018, doi
+    10.1145/3159652.3159732, which with few lists a query is biased.
+
+    A made-up document shown once at every rank, with 20 clicks spread as 1 / rank, stands for what is assumed of a log
+    that can't tell (1 / rank: Joachims, Swaminathan, Schnabel 2017, doi 10.1145/3018661.3018699). A log whose lists
+    never change leaves just that.
+    """
+    if not len(ranks):
+        return np.empty(0), np.empty(0, dtype=bool)
+    made_up = int(impressions.pair.max()) + 1
+    prior = ranks.astype(np.float64) ** -_PRIOR_SEVERITY
+    pair = np.concatenate([impressions.pair, np.full(len(ranks), made_up)])
+    place = np.concatenate([np.searchsorted(ranks, impressions.rank), np.arange(len(ranks))])
+    shown = np.concatenate([impressions.shown, np.ones(len(ranks))])
+    clicked = np.concatenate([impressions.clicked, _PRIOR_CLICKS * prior / prior.sum()])
+    of_pair, of_rank = np.bincount(pair, clicked), np.bincount(place, clicked)
+    theta = prior / prior.max()
+    for _ in range(_ROUNDS):
+        gamma = of_pair / np.bincount(pair, shown * theta[place])
+        found = of_rank / np.bincount(place, shown * gamma[pair])
+        found /= found.max()
+        close = bool(np.all(np.abs(found - theta) <= _CLOSE * theta))
+        theta = found
+        if close:
+            break
+    # Fisher's information on log theta, of the multinomial that the clicks of a pair are, given their number.
+    looks = shown * theta[place]
+    share = looks / np.bincount(pair, looks)[pair]
+    information = of_pair[pair] * share * (1 - share)
+    assumed = np.bincount(place, np.where(pair == made_up, information, 0.0))
+    return theta, np.bincount(place, information) - assumed > assumed
+
+
+def grade(impressions: Impressions, examination: Floats) -> Floats:
+    """gamma of each pair: clicks over looks, where a showing is ``examination`` (of each place) of a look.
+
+    Inverse propensity weighting, with propensities of 0.05 at least (clipped as by Joachims, Swaminathan, Schnabel
+    2017) and averaged over the ranks of a document: the balanced estimator of Agarwal, Basu, Schnabel, Joachims 2017,
+    doi 10.1145/3097983.3098155, which varies less than weighting each click by its own rank. 0 or more; above 1 by
+    chance, for few showings.
+    """
+    looks = np.bincount(impressions.pair, impressions.shown * np.maximum(examination, _LEAST_EXAMINATION))
+    return np.asarray(np.bincount(impressions.pair, impressions.clicked) / looks, dtype=np.float64)
+
+
+def _relevant(clicks: Mapping[str, float], query: _Query) -> dict[str, float]:
+    thumbed = query.up.keys() | query.down.keys()
+    grades = {document: value for document, value in clicks.items() if document not in thumbed}
+    best = max(grades.values(), default=1.0)
+    grades = {document: BEST_GRADE * value / best for document, value in grades.items()}
+    for document in thumbed:
+        up, down = query.up[document], query.down[document]
+        # As many down as up speak for nothing.
+        grades[document] = BEST_GRADE * up / (up + down) if up > down else 0.0
+    return {document: value for document, value in sorted(grades.items()) if value >= LEAST_GRADE}
+
+
+def _gather(path: Path) -> _Log:
+    log = _Log()
+    for number, line in _lines(path):
+        log.lines += 1
+        query = log.queries.setdefault(line.query, _Query(line.text, line.image))
+        if (query.text, query.image) != (line.text, line.image):
+            raise QueryError(
+                f'{path}:{number} gives the query "{line.query}" another text or image than a line before; '
+                'give different queries different "query" ids'
+            )
+        if line.shown is None:
+            query.thumb_lines += 1
+            query.up.update(line.up)
+            query.down.update(line.down)
+        elif not line.shown:
+            log.empty += 1
+        else:
+            query.lists += 1
+            query.clicks.update(line.clicked)
+            for rank, document in enumerate(line.shown, line.before + 1):
+                if document in line.clicked:
+                    log.clicked[line.query, document, rank] += 1
+    return log
+
+
+def _impressions(path: Path, log: _Log) -> tuple[Impressions, list[tuple[str, str]]]:
+    """How often clicked documents were shown, by place in the order of their names; and the pairs, by number.
+
+    Others tell nothing of examination, and their grade is 0.
+    """
+    shown: Counter[Place] = Counter()
+    # A log that is still written to is read as far as the first time.
+    for _, line in itertools.islice(_lines(path), log.lines):
+        clicks = log.queries[line.query].clicks
+        for rank, document in enumerate(line.shown or (), line.before + 1):
+            if document in clicks:
+                shown[line.query, document, rank] += 1
+    places = sorted(shown)
+    pairs = list(dict.fromkeys(place[:2] for place in places))
+    number = {pair: i for i, pair in enumerate(pairs)}
+    impressions = Impressions(
+        pair=np.array([number[place[:2]] for place in places], dtype=np.int64),
+        rank=np.array([place[2] for place in places], dtype=np.int64),
+        shown=np.array([shown[place] for place in places], dtype=np.float64),
+        clicked=np.array([log.clicked[place] for place in places], dtype=np.float64),
+    )
+    return impressions, pairs
+
+
+def _lines(path: Path) -> Iterator[tuple[int, _Line]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                parsed = _parsed(json.loads(line))
+            except ValueError as error:
+                raise QueryError(
+                    f"{path}:{number} is no clicks or thumbs: {error}; write "
+                    '{"text": ..., "shown": ["DOC", ...], "clicked": ["DOC", ...]} or '
+                    '{"text": ..., "up": ["DOC", ...], "down": ["DOC", ...]}'
+                ) from error
+            yield number, parsed
+
+
+def _parsed(entry: Any) -> _Line:
+    if not isinstance(entry, dict):
+        raise ValueError("it isn't a JSON object")
+    text, image = _string(entry, "text"), _string(entry, "image")
+    if text is None and image is None:
+        raise ValueError("there is neither a text nor an image")
+    given = entry.get("query")
+    id = str(given) if given is not None else " with ".join(part for part in (text, image) if part)
+    is_list, is_thumbs = "shown" in entry or "clicked" in entry, "up" in entry or "down" in entry
+    if is_list == is_thumbs:
+        raise ValueError('either "shown" and "clicked" or "up" and "down" are needed')
+    if is_thumbs:
+        up, down = frozenset(_ids(entry, "up")), frozenset(_ids(entry, "down"))
+        if up & down:
+            raise ValueError(f'"{min(up & down)}" is both up and down')
+        return _Line(id, text, image, None, 0, frozenset(), up, down)
+    for name in ("shown", "clicked"):
+        if name not in entry:
+            raise ValueError(f'"{name}" is missing')
+    shown, clicked = _ids(entry, "shown"), frozenset(_ids(entry, "clicked"))
+    if len(set(shown)) != len(shown):
+        raise ValueError('"shown" names a document twice')
+    if clicked - set(shown):
+        raise ValueError(f'"{min(clicked - set(shown))}" was clicked, but isn\'t among those shown')
+    offset = entry.get("offset", 0)
+    if type(offset) is not int or not 0 <= offset <= _LARGEST_OFFSET:
+        raise ValueError(f'"offset" isn\'t a whole number from 0 to {_LARGEST_OFFSET}')
+    return _Line(id, text, image, shown, offset, clicked, frozenset(), frozenset())
+
+
+def _string(entry: Mapping[str, Any], name: str) -> str | None:
+    value = entry.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f'"{name}" is no string')
+    return (value or "").strip() or None
+
+
+def _ids(entry: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    values = entry.get(name, [])
+    if not isinstance(values, list) or not all(type(value) in (str, int) for value in values):
+        raise ValueError(f'"{name}" is no list of document ids')
+    return tuple(map(str, values))
+
+
+def _spans(ranks: frozenset[int]) -> str:
+    """As in "ranks 1 to 4, 7"."""
+    spans: list[list[int]] = []
+    for rank in sorted(ranks):
+        if spans and rank == spans[-1][1] + 1:
+            spans[-1][1] = rank
+        else:
+            spans.append([rank, rank])
+    return "ranks " + ", ".join(str(low) if low == high else f"{low} to {high}" for low, high in spans)

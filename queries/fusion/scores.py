@@ -1,0 +1,66 @@
+"""What a search knows of each leg's scores, and what each leg adds to a document's total."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+DEFAULT_WINDOW = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one leg adds to a document: ``raw`` score (None: it has none), ``normalised``, and ``weighted``.
+
+    The weighted parts of a document sum to its total (to the arithmetic mean, where a mean is taken).
+
+    Of the normaliser "evidence": ``chance`` is how many documents would do as well in this leg by chance (None: the leg
+    didn't find the document), ``covered`` the share of the query, from 0 to 1, that a keyword match covers (None where
+    the words' own scores aren't known), ``lacking`` tells that the document has nothing that this leg compares, and
+    ``respelt`` that it was found by words of another spelling than the query's.
+    """
+
+    raw: float | None
+    normalised: float
+    weighted: float
+    chance: float | None = None
+    covered: float | None = None
+    lacking: bool = False
+    respelt: bool = False
+
+
+@dataclass(frozen=True)
+class Scores(Generic[Key]):
+    """The raw scores of a leg by document, and their ``floor``, the least score possible.
+
+    ``moments`` are mean and standard deviation of the query's score over the whole corpus, for `standardise`. The rest
+    serves `crosslens.queries.fusion.evidence`: ``window`` are the documents that the leg found by itself, of ``depth``
+    that it was asked for (None: those in ``raw``); ``attainable`` is the score that a document would get that has each
+    of the query's words as well as the word's best document has it (None: not known); ``lacks`` are documents that have
+    nothing for this leg to compare, such as a vector yet to be made; ``source`` names what the leg reads (None:
+    something that no other leg reads); ``respelt`` are the scores of the same query with words spelt a little
+    otherwise.
+    """
+
+    raw: Mapping[Key, float]
+    floor: float
+    moments: tuple[float, float] | None = None
+    window: Mapping[Key, float] | None = None
+    depth: int = DEFAULT_WINDOW
+    attainable: float | None = None
+    lacks: Collection[Key] = frozenset()
+    source: str | None = None
+    respelt: Scores[Key] | None = None
+
+    @property
+    def found(self) -> Mapping[Key, float]:
+        """The leg's own window."""
+        return self.raw if self.window is None else self.window
+
+    @property
+    def keys(self) -> dict[Key, None]:
+        """Every document that has a score of any kind, those that the leg found by itself first."""
+        respelt = self.respelt.found if self.respelt is not None else {}
+        return dict.fromkeys((*self.found, *respelt, *self.raw))

@@ -1,0 +1,1 @@
+"""A hybrid search: its legs, and what is asked of the server."""

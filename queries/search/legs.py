@@ -1,0 +1,201 @@
+"""The legs of a hybrid search as plain Elasticsearch request bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from crosslens.errors import QueryError
+from crosslens.ingest.contract.record import Modality, VectorField
+from crosslens.queries.search.probes import Probes, Query, single
+from crosslens.queries.search.readings import Reads
+
+Kind = Literal["keyword", "knn"]
+Key = tuple[str, str]
+# Elasticsearch's own limit of num_candidates.
+_MAX_CANDIDATES = 10_000
+# How many documents a completion names at a time: less than the server returns at most (index.max_result_window), and
+# fewer where several vectors a document fill the candidates sooner.
+PART, _NESTED_PART = 5_000, 250
+_INNER = "matched"
+_TOLD = ("position", "reference")
+KEYWORD = "keyword"
+
+
+def named(keys: Sequence[Key]) -> Query:
+    """A query that exactly the documents of these indices and ids meet."""
+    by_index: dict[str, list[str]] = {}
+    for index, id in keys:
+        by_index.setdefault(index, []).append(id)
+    parts: list[Query] = [
+        {"bool": {"filter": [{"term": {"_index": index}}, {"ids": {"values": ids}}]}} for index, ids in by_index.items()
+    ]
+    return parts[0] if len(parts) == 1 else {"bool": {"should": parts, "minimum_should_match": 1}}
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One ranked list of a search: its name, its query, and how its ``_score`` reads.
+
+    ``name`` is the vector field's, or "keyword". ``query`` is the ``query`` or the ``knn`` of a request. ``floor`` is
+    the least raw score possible: 0 for BM25, -1 for a cosine. ``nested`` vectors are several a document; ``quantised``
+    ones are compared roughly unless rescored. ``modality`` is what is compared with the query, ``reads`` the fields
+    that it comes from, and ``probes`` tell what a keyword query can get at most (None: not asked, or not to be told).
+    """
+
+    name: str
+    kind: Kind
+    query: Query
+    window: int
+    floor: float
+    filters: tuple[Query, ...] = ()
+    nested: bool = False
+    quantised: bool = False
+    modality: Modality = "text"
+    reads: Reads = frozenset()
+    probes: Probes | None = None
+
+    def raw(self, score: float) -> float:
+        """The leg's own scale: BM25 as it is; the cosine behind Elasticsearch's ``_score`` = (1 + cosine) / 2."""
+        exact = single(score)
+        return exact if self.kind == "keyword" else 2.0 * exact - 1.0
+
+    @property
+    def exact(self) -> bool:
+        """Whether the scores of what it found are the true ones."""
+        return not self.quantised or "rescore_vector" in self.query
+
+    @property
+    def has_value(self) -> Query:
+        """A query that the documents meet which have a vector for the leg to compare."""
+        path: str = self.query["field"]
+        exists: Query = {"exists": {"field": path}}
+        if not self.nested:
+            return exists
+        return {"nested": {"path": path.rpartition(".")[0], "query": exists, "ignore_unmapped": True}}
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """The search for the leg's window."""
+        return {**self._body(self.query, self.filters), **_bare(self.window)}
+
+    def completions(self, keys: Sequence[Key], *, rescore: bool) -> Iterator[dict[str, Any]]:
+        """Searches for the leg's scores of exactly the documents named, whether the leg found them or not.
+
+        BM25 scores are those of the whole search, since a query among ``should`` scores as it does alone, and what
+        decides them (document frequencies, lengths) doesn't depend on a filter. With as many candidates as documents
+        a filtered kNN search compares all of them; ``rescore`` asks for whole floats where the field is quantised.
+        """
+        size = _NESTED_PART if self.nested else PART
+        for start in range(0, len(keys), size):
+            part = keys[start : start + size]
+            if self.kind == "keyword":
+                yield {"query": {"bool": {"filter": [named(part)], "should": [self.query]}}, **_bare(len(part))}
+                continue
+            candidates = _MAX_CANDIDATES if self.nested else len(part)
+            knn = {**self.query, "k": len(part), "num_candidates": candidates}
+            knn.pop("rescore_vector", None)
+            if rescore and self.quantised:
+                knn["rescore_vector"] = {"oversample": 1.0}
+            yield {**self._body(knn, (named(part),)), **_bare(len(part))}
+
+    def _body(self, query: Query, filters: Sequence[Query]) -> dict[str, Any]:
+        if self.kind == "knn":
+            return {"knn": {**query, "filter": list(filters)} if filters else query}
+        return {"query": {"bool": {"must": [query], "filter": list(filters)}} if filters else query}
+
+    def matched(self, hit: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Which of the hit's values came nearest: its ``position`` and, of an image, its ``reference``."""
+        if not self.nested:
+            return None
+        inner = hit["inner_hits"][_INNER]["hits"]["hits"]
+        return {k: v for k, v in inner[0]["_source"].items() if k in _TOLD} if inner else None
+
+
+def words_query(text: str, fields: Sequence[str]) -> Query:
+    """A text over ``fields``: each document by its best field, any word may match.
+
+    Raises `QueryError` where there is no field.
+    """
+    if not fields:
+        raise QueryError("the index has no text field to search by keyword; leave the keyword leg out")
+    return {"multi_match": {"query": text, "fields": list(fields), "type": "best_fields", "operator": "or"}}
+
+
+def keyword_leg(
+    query: str | Query,
+    fields: Sequence[str],
+    *,
+    window: int,
+    filters: Sequence[Query],
+    reads: Reads = frozenset(),
+    probes: Probes | None = None,
+) -> Leg:
+    """BM25: any Elasticsearch query, or a text as in `words_query`, which says what it raises."""
+    if isinstance(query, str):
+        query = words_query(query, fields)
+    return Leg(KEYWORD, "keyword", query, window, 0.0, tuple(filters), reads=reads, probes=probes)
+
+
+def knn_leg(
+    field: VectorField,
+    vector: Sequence[float],
+    *,
+    window: int,
+    filters: Sequence[Query],
+    candidates: int | None = None,
+    oversample: float | None = None,
+) -> Leg:
+    """The ``window`` nearest documents by the cosine of ``field`` and ``vector``, filtered before they are counted.
+
+    ``candidates`` are what each shard looks at (None: twice the window, 200 at least); ``oversample`` times the window
+    are compared again with whole floats where the field is quantised. Of a field with several vectors a document, the
+    nearest one counts, and an inner hit tells which it is.
+    """
+    knn: Query = {
+        "field": field.vector_path,
+        "query_vector": list(vector),
+        "k": window,
+        "num_candidates": min(candidates or max(2 * window, 200), _MAX_CANDIDATES),
+    }
+    quantised = field.index_type not in ("hnsw", "flat")
+    if oversample is not None and quantised:
+        knn["rescore_vector"] = {"oversample": oversample}
+    if field.each:
+        knn["inner_hits"] = {"name": _INNER, "size": 1, "_source": [f"{field.path}.{name}" for name in _TOLD]}
+    reads = frozenset((field.modality, source) for source in field.sources)
+    return Leg(field.field, "knn", knn, window, -1.0, tuple(filters), field.each, quantised, field.modality, reads)
+
+
+def _bare(size: int) -> dict[str, Any]:
+    return {"size": size, "_source": False, "track_total_hits": False}
+
+
+def native_retrievers(
+    legs: Sequence[Leg], weights: Mapping[str, float], *, size: int, rank_constant: int = 60
+) -> dict[str, dict[str, Any]]:
+    """The same legs as request bodies of Elasticsearch's own ``rrf`` and ``linear`` retrievers (they need a licence).
+
+    Their rankings aren't ours: without score completion, and ``linear`` scales by the window's least score.
+    """
+    if not legs:
+        return {}
+    retrievers = []
+    for leg in legs:
+        if leg.kind == "keyword":
+            standard: dict[str, Any] = {"query": leg.query, **({"filter": list(leg.filters)} if leg.filters else {})}
+            retrievers.append({"standard": standard})
+        else:
+            retrievers.append({"knn": {**leg.query, **({"filter": list(leg.filters)} if leg.filters else {})}})
+    window = legs[0].window
+    weighed = [
+        {"retriever": retriever, "weight": weights.get(leg.name, 1.0), "normalizer": "minmax"}
+        for leg, retriever in zip(legs, retrievers, strict=True)
+    ]
+    rrf = {"retrievers": retrievers, "rank_constant": rank_constant, "rank_window_size": window}
+    linear = {"retrievers": weighed, "rank_window_size": window}
+    return {
+        "rrf": {"retriever": {"rrf": rrf}, "size": size},
+        "linear": {"retriever": {"linear": linear}, "size": size},
+    }
