@@ -15,7 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crosslens.client import Connection, connect, connect_async
+    from crosslens.async_client import connect_async
+    from crosslens.client import Connection, connect
     from crosslens.errors import (
         BlockedError,
         ConnectionFailedError,
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
     from crosslens.ingest.contract.selection import Selection
     from crosslens.ingest.contract.targets import Target, parse_target
     from crosslens.ingest.model.encoder import Encoder
+    from crosslens.ingest.run.calibrate import calibrate
     from crosslens.ingest.run.copying import CopyReport, copy_index
     from crosslens.ingest.run.migrate import Migration, drop_old, migrate, rollback
-    from crosslens.ingest.run.moments import calibrate
     from crosslens.ingest.run.remove import Removal, remove_field
     from crosslens.ingest.run.report import Failure, Report
     from crosslens.ingest.run.status import Status, survey
@@ -45,10 +46,10 @@ if TYPE_CHECKING:
     from crosslens.queries.search.searcher import AsyncHybridSearcher, Hit, HybridSearcher, SearchResult
 
 _HOMES = {
+    "crosslens.async_client": ("connect_async",),
     "crosslens.client": (
         "Connection",
         "connect",
-        "connect_async",
     ),
     "crosslens.errors": (
         "BlockedError",
@@ -63,7 +64,7 @@ _HOMES = {
         "NodeError",
         "QueryError",
     ),
-    "crosslens.ingest.contract": (
+    "crosslens.ingest.contract.targets": (
         "Target",
         "parse_target",
     ),
@@ -80,7 +81,7 @@ _HOMES = {
         "migrate",
         "rollback",
     ),
-    "crosslens.ingest.run.moments": ("calibrate",),
+    "crosslens.ingest.run.calibrate": ("calibrate",),
     "crosslens.ingest.run.remove": (
         "Removal",
         "remove_field",

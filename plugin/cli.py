@@ -25,13 +25,13 @@ _COMMANDS = {
     "reindex": "Brings an index's vectors up to date, in place or in a copy.",
     "remove": "Takes vectors out of an index again.",
     "status": "Tells how an index stands with its vectors.",
-    "tune": "Chooses weights and normaliser by judged queries.",
+    "tune": "Chooses weights and normalizer by judged queries.",
     "search": "Searches an index by text, by a picture, or by both.",
 }
 
 
 # Commands that live in another's module.
-_MODULES = {"tune": "evaluate"}
+_MODULES = {"tune": "evaluate", "plugin": "server_plugin"}
 
 
 class _Lazy(click.Group):

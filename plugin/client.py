@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import elasticsearch
 from elastic_transport import ConnectionError as TransportConnectionError
-from elastic_transport import TlsError, Urllib3HttpNode
-from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch
+from elastic_transport import TlsError
+from elasticsearch import ApiError, Elasticsearch
 
+from crosslens.dialect import Compatible8Node
 from crosslens.errors import ConnectionFailedError
-
-if TYPE_CHECKING:
-    from elastic_transport._node import NodeApiResponse
+from crosslens.local import running_url
 
 DEFAULT_URL = "http://localhost:9200"
 _OLDEST_SERVER = (8, 15)
-_COMPATIBLE_WITH = re.compile(r"compatible-with=\d+")
 
 
 @dataclass(frozen=True)
@@ -40,24 +37,6 @@ class Connection:
     timeout_s: float = 60.0
 
 
-class Compatible8Node(Urllib3HttpNode):
-    """Speaks the REST dialect of Elasticsearch 8, which a client of version 9 doesn't offer by itself.
-
-    Servers of versions 8 and 9 both understand it; an 8 server refuses the client's own dialect.
-    """
-
-    def perform_request(  # noqa: D102 - as in the base class
-        self, method: str, target: str, body: bytes | None = None, headers: Any = None, request_timeout: Any = None
-    ) -> NodeApiResponse:
-        rewritten = compatible_with_8(headers)
-        return super().perform_request(method, target, body, rewritten, request_timeout)  # type: ignore[arg-type]
-
-
-def compatible_with_8(headers: Any) -> dict[str, str]:
-    """The same headers, asking for the REST dialect of version 8."""
-    return {k: _COMPATIBLE_WITH.sub("compatible-with=8", v) for k, v in dict(headers or {}).items()}
-
-
 def connect(connection: Connection | None = None) -> Elasticsearch:
     """A client that has been answered once. It retries nothing by itself: what may be sent again, callers decide.
 
@@ -65,7 +44,7 @@ def connect(connection: Connection | None = None) -> Elasticsearch:
     the server is older than 8.15.
     """
     connection = connection or Connection()
-    options = _options(connection)
+    options = client_options(connection)
     where = "the cloud deployment" if connection.cloud_id else _without_secrets(options["hosts"][0])
     try:
         info = Elasticsearch(**options, node_class=Compatible8Node).info()
@@ -95,18 +74,6 @@ def connect(connection: Connection | None = None) -> Elasticsearch:
     return Elasticsearch(**options)
 
 
-async def connect_async(connection: Connection | None = None) -> AsyncElasticsearch:
-    """As `connect`, for asyncio; needs aiohttp (``pip install 'elasticsearch[async]'``). Close it after use."""
-    from crosslens.async_node import Compatible8AsyncNode
-
-    # Whatever can go wrong has its message there.
-    checked = await asyncio.to_thread(connect, connection)
-    options = _options(connection or Connection())
-    if (await asyncio.to_thread(server_version, checked))[0] == 8:
-        return AsyncElasticsearch(**options, node_class=Compatible8AsyncNode)
-    return AsyncElasticsearch(**options)
-
-
 def server_version(client: Elasticsearch) -> tuple[int, ...]:
     """The server's version, as in (9, 5, 3)."""
     return parse_version(str(client.info()["version"]["number"]))
@@ -118,8 +85,6 @@ def parse_version(text: str) -> tuple[int, ...]:
 
 
 def _address(connection: Connection) -> str:
-    from crosslens.node import running_url
-
     url = connection.url
     if url is None:
         url = running_url() or DEFAULT_URL
@@ -135,7 +100,8 @@ def _without_secrets(url: str) -> str:
     return re.sub(r"//[^/@]*@", "//", url)
 
 
-def _options(connection: Connection) -> dict[str, Any]:
+def client_options(connection: Connection) -> dict[str, Any]:
+    """The keyword arguments of a client for ``connection``. Raises `ConnectionFailedError` where they contradict."""
     if connection.api_key and connection.user:
         raise ConnectionFailedError("give either an API key or a user, not both")
     if connection.user and connection.password is None:

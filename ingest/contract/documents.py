@@ -7,7 +7,6 @@ query (see `crosslens.ingest.contract.selection`), and a run needs no other memo
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import string
@@ -17,7 +16,10 @@ from typing import Any, Literal
 
 from crosslens.ingest.contract.mapping import nest
 from crosslens.ingest.contract.record import STATE, VectorField
+from crosslens.ingest.sources.hashing import content_hash
 
+DocumentKey = tuple[str, str]
+"""A document's index and id."""
 Standing = Literal["done", "missing", "stale", "failed", "skipped", "empty"]
 
 
@@ -76,11 +78,6 @@ def inputs(document: Mapping[str, Any], field: VectorField) -> list[str]:
         text = source_text(document, field.sources, field.template)
         return [] if text is None else [text]
     return [value.strip() for source in field.sources for value in source_values(document, source)[:1]][:1]
-
-
-def content_hash(data: bytes) -> str:
-    """32 hex digits of sha256: enough to tell any two sources apart, half the size in every document."""
-    return hashlib.sha256(data).hexdigest()[:32]
 
 
 def source_hash(values: Sequence[str], field: VectorField) -> str:

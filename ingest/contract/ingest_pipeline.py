@@ -10,7 +10,7 @@ from elasticsearch import Elasticsearch
 from crosslens.errors import MappingError
 from crosslens.ingest.contract.fields import read_mappings, recorded_fields
 from crosslens.ingest.contract.record import VectorField
-from crosslens.ingest.run.sending import patient
+from crosslens.retrying import patient
 
 
 def processors(fields: Iterable[VectorField], *, record_errors: bool = True) -> list[dict[str, Any]]:

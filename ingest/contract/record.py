@@ -68,7 +68,7 @@ class VectorField:
 class Record:
     """All that an index's ``_meta.crosslens`` holds, by field name; ``switched`` is when a pointer last turned.
 
-    ``search`` is how the index's owner chose to fuse: ``weights`` by leg and a ``normaliser``, as `crosslens tune`
+    ``search`` is how the index's owner chose to fuse: ``weights`` by leg and a ``normalizer``, as `crosslens tune`
     notes them.
     """
 
@@ -106,9 +106,11 @@ def read_record(mapping: Mapping[str, Any]) -> Record:
             for name, entry in (meta.get(part) or {}).items()
         }
 
-    return Record(
-        entries("fields"), entries("next"), entries("previous"), meta.get("switched"), meta.get(_SEARCH) or {}
-    )
+    # Releases before 0.4 wrote "normaliser".
+    search = {
+        "normalizer" if name == "normaliser" else name: value for name, value in (meta.get(_SEARCH) or {}).items()
+    }
+    return Record(entries("fields"), entries("next"), entries("previous"), meta.get("switched"), search)
 
 
 def vector_fields(mapping: Mapping[str, Any]) -> dict[str, VectorField]:

@@ -16,8 +16,8 @@ from PIL import Image
 from crosslens.client import reason
 from crosslens.errors import ImageError, ModelError
 from crosslens.ingest.model.transform import Float32Array
-from crosslens.ingest.run.sending import patient
 from crosslens.ingest.sources.images import ImageSource, open_image
+from crosslens.retrying import patient
 
 # Texts of one request; the plugin sorts and divides them itself.
 _TEXTS = 256

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from importlib.resources import files
 from pathlib import Path
 
 import platformdirs
@@ -11,7 +12,7 @@ import platformdirs
 from crosslens.errors import ModelError
 from crosslens.ingest.model.folder import open_model
 
-DEMO_MODEL = Path(__file__).resolve().parent / "demo" / "data" / "model"
+DEMO_MODEL = Path(str(files("crosslens"))).resolve() / "demo" / "data" / "model"
 
 
 def remember(folder: Path, fingerprint: str) -> None:

@@ -1,6 +1,6 @@
 """From a picture to the pixel tensor that a checkpoint was trained on, as its preprocessor_config.json says.
 
-The steps and their order are those of transformers' PIL image processors (resize, centre crop, rescale, normalise),
+The steps and their order are those of transformers' PIL image processors (resize, centre crop, rescale, normalize),
 so the numbers are theirs too.
 """
 
@@ -73,7 +73,7 @@ class ImageTransform:
         return image.resize(target, self.resample)
 
     def _affine(self) -> tuple[Float32Array, Float32Array]:
-        """Rescaling and normalising as one multiplication and one addition a channel."""
+        """Rescaling and normalizing as one multiplication and one addition a channel."""
         mean, std = np.array(self.mean), np.array(self.std)
         multiplier, addend = self.scale / std, (-self.offset - mean) / std
         if self.second_std:
@@ -97,9 +97,9 @@ def parse_transform(config: dict[str, object]) -> ImageTransform:
         size = (None, None)
     if crop is None and size[1] is None:
         raise ModelError("preprocessor_config.json gives pictures no fixed size (neither a crop nor height and width)")
-    rescales, normalises = bool(config.get("do_rescale", True)), bool(config.get("do_normalize", True))
-    mean = _floats(config.get("image_mean")) if normalises else (0.0, 0.0, 0.0)
-    std = _floats(config.get("image_std")) if normalises else (1.0, 1.0, 1.0)
+    rescales, normalizes = bool(config.get("do_rescale", True)), bool(config.get("do_normalize", True))
+    mean = _floats(config.get("image_mean")) if normalizes else (0.0, 0.0, 0.0)
+    std = _floats(config.get("image_std")) if normalizes else (1.0, 1.0, 1.0)
     factor = config.get("rescale_factor", 1 / 255)
     resample = config.get("resample", 3 if "CLIP" in kind else 2)
     return ImageTransform(
@@ -111,7 +111,7 @@ def parse_transform(config: dict[str, object]) -> ImageTransform:
         offset=1.0 if efficient and rescales and config.get("rescale_offset", False) else 0.0,
         mean=mean,
         std=std,
-        second_std=bool(efficient and normalises and config.get("include_top", True)),
+        second_std=bool(efficient and normalizes and config.get("include_top", True)),
     )
 
 

@@ -24,13 +24,14 @@ from crosslens.ingest.contract.fields import (
 )
 from crosslens.ingest.contract.mapping import mapping_update
 from crosslens.ingest.contract.record import META, STATE, VectorField, own_paths, read_record, vector_fields
+from crosslens.ingest.contract.statistics import note_moments
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.run.encoding import Prepared, Task
-from crosslens.ingest.run.moments import note_moments
 from crosslens.ingest.run.reading import Document, Reader, prefetched
 from crosslens.ingest.run.report import Failure, Listener, Report
-from crosslens.ingest.run.sending import GO_ON, Outcome, Write, Writer, patient
+from crosslens.ingest.run.sending import Outcome, Write, Writer
 from crosslens.ingest.run.write import Options, count_states, pipeline_for, selected
+from crosslens.retrying import GO_ON, patient
 
 _ROUNDS = 50
 _SHORT_ROUND_S = 1.0

@@ -17,10 +17,11 @@ from crosslens.ingest.contract import documents
 from crosslens.ingest.contract.documents import State
 from crosslens.ingest.contract.encoders import Encoders
 from crosslens.ingest.contract.record import STATE, VectorField
+from crosslens.ingest.contract.statistics import Moments
 from crosslens.ingest.model.transform import Float32Array
-from crosslens.ingest.run.moments import Moments
 from crosslens.ingest.run.reading import Document
 from crosslens.ingest.sources.access import ImageReader, is_remote
+from crosslens.ingest.sources.hashing import content_hash
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")
@@ -144,8 +145,8 @@ class Pipeline:
             except ImageError as error:
                 data.append(None)
                 wrong.append(f"[{i}] {error}" if each.each else str(error))
-            contents.append(documents.content_hash(data[-1]) if data[-1] is not None else "-")
-        content = contents[0] if not each.each else documents.content_hash("\n".join(contents).encode())
+            contents.append(content_hash(data[-1]) if data[-1] is not None else "-")
+        content = contents[0] if not each.each else content_hash("\n".join(contents).encode())
         if task.check and content == before.get("content"):
             prepared.unchanged.append(each.field)
             return

@@ -25,8 +25,8 @@ from crosslens.ingest.contract.selection import Selection, done_query
 from crosslens.ingest.run.reading import Reader
 from crosslens.ingest.run.remove import Removal, strip
 from crosslens.ingest.run.report import Failure, Listener, Report
-from crosslens.ingest.run.sending import patient
 from crosslens.ingest.run.write import Options, fill
+from crosslens.retrying import patient
 
 # Searchers read the mapping every half minute; twice that and no search uses the old field any more.
 GRACE_S = 60.0

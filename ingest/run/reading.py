@@ -17,7 +17,8 @@ from elasticsearch import ApiError, Elasticsearch, NotFoundError
 from crosslens.client import server_version
 from crosslens.errors import ConnectionFailedError
 from crosslens.ingest.contract import selection
-from crosslens.ingest.run.sending import Guard, Write, patient
+from crosslens.ingest.run.sending import Guard, Write
+from crosslens.retrying import patient
 
 _A = TypeVar("_A")
 # A page must be encoded before its point in time runs out; 200 documents take ViT-B/32 some 15 s on two cores.

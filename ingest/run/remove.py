@@ -13,7 +13,8 @@ from crosslens.ingest.contract.fields import read_mappings, record_change
 from crosslens.ingest.contract.record import STATE, Record, VectorField, read_record
 from crosslens.ingest.contract.selection import any_of
 from crosslens.ingest.run.reading import Reader, prefetched
-from crosslens.ingest.run.sending import Outcome, Write, Writer, patient
+from crosslens.ingest.run.sending import Outcome, Write, Writer
+from crosslens.retrying import patient
 
 _ROUNDS = 20
 

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import json
 import queue
-import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from elastic_transport import ConnectionError as TransportConnectionError
-from elastic_transport import SerializationError
-from elasticsearch import ApiError, ConnectionTimeout, Elasticsearch, UnsupportedProductError
+from elasticsearch import Elasticsearch
 
-from crosslens.errors import BlockedError, ConnectionFailedError
+from crosslens.errors import BlockedError
 from crosslens.ingest.run.throttle import Pace
-
-_T = TypeVar("_T")
-_BUSY = {429, 502, 503, 504}
-# What a client makes of an answer that didn't come, or was cut off, in its headers even.
-_LOST = (TransportConnectionError, ConnectionTimeout, SerializationError, UnsupportedProductError)
-_ATTEMPTS = 8
-_LONGEST_PAUSE_S = 20.0
-GO_ON = "what was written stays: run the same command again to go on"
+from crosslens.retrying import BUSY, GO_ON, StillBusyError, impatient, patiently
 
 
 @dataclass(frozen=True)
@@ -87,7 +78,7 @@ def send(client: Elasticsearch, writes: Sequence[tuple[Write, bytes]], pace: Pac
     that had gone through answers 409. Raises `BlockedError` when an index refuses writes, `ConnectionFailedError` when
     the server stays away or busy.
     """
-    pace, client = pace or Pace(), _impatient(client)
+    pace, client = pace or Pace(), impatient(client)
     outcomes: list[Outcome] = []
     pending = list(writes)
 
@@ -105,7 +96,7 @@ def send(client: Elasticsearch, writes: Sequence[tuple[Write, bytes]], pace: Pac
         for entry, item in zip(pending, items, strict=True):
             result = next(iter(item.values()))
             error = result.get("error") or {}
-            if result["status"] in _BUSY:
+            if result["status"] in BUSY:
                 busy.append(entry)
                 why = _reason(error)
             elif error.get("type") == "cluster_block_exception":
@@ -114,69 +105,11 @@ def send(client: Elasticsearch, writes: Sequence[tuple[Write, bytes]], pace: Pac
                 outcomes.append(Outcome(entry[0], result["status"], _reason(error)))
         pending = busy
         if pending:
-            raise _StillBusyError(why)
+            raise StillBusyError(why)
         time.sleep(rest)
 
     patiently(attempt, refused=pace.refused)
     return outcomes
-
-
-class _StillBusyError(Exception):
-    """Some writes of a request were turned away for now."""
-
-
-def patiently(request: Callable[[], _T], *, refused: Callable[[], None] = lambda: None) -> _T:
-    """The answer to ``request``, made again with growing pauses while the server is busy or can't be reached.
-
-    For requests that may be made twice. ``refused`` is called for each attempt in vain. Raises `ConnectionFailedError`
-    after about half a minute of pauses.
-    """
-    for pause in _pauses():
-        try:
-            return request()
-        except (ApiError, *_LOST, _StillBusyError) as error:
-            if not isinstance(error, _LOST) and getattr(error, "status_code", 429) not in _BUSY:
-                raise
-            refused()
-            if pause is None:
-                raise ConnectionFailedError(
-                    f"Elasticsearch didn't do what was asked in {_ATTEMPTS} attempts ({error}); {GO_ON}"
-                ) from error
-            time.sleep(pause)
-    raise AssertionError("the last pause is None")
-
-
-def patient(client: Elasticsearch) -> Elasticsearch:
-    """The same client, whose every request is made `patiently`; for requests that may be made twice.
-
-    An answer that was cut off in its headers can pass for an empty one, and is asked for again, too.
-    """
-    if hasattr(client, "crosslens_impatient"):
-        return client
-    clone: Any = client.options()
-    perform = clone.perform_request
-
-    def once(method: str, path: str, **how: Any) -> Any:
-        answer = perform(method, path, **how)
-        if method != "HEAD" and (answer.body is None or answer.body in ("", b"")):
-            raise TransportConnectionError("the answer was cut short")
-        return answer
-
-    clone.perform_request = lambda method, path, **how: patiently(lambda: once(method, path, **how))
-    clone.crosslens_impatient = client
-    patient_client: Elasticsearch = clone
-    return patient_client
-
-
-def _impatient(client: Elasticsearch) -> Elasticsearch:
-    return getattr(client, "crosslens_impatient", client)
-
-
-def _pauses() -> Iterator[float | None]:
-    """Seconds to wait after each attempt: doubling, with jitter so that several workers don't return together."""
-    for attempt in range(_ATTEMPTS - 1):
-        yield min(_LONGEST_PAUSE_S, 0.25 * 2**attempt) * random.uniform(0.7, 1.3)
-    yield None
 
 
 def _reason(error: dict[str, Any]) -> str:

@@ -19,8 +19,8 @@ from crosslens.ingest.contract.selection import (
     skipped_query,
 )
 from crosslens.ingest.run.reading import Reader, prefetched
-from crosslens.ingest.run.sending import patient
 from crosslens.ingest.run.write import wanted_paths
+from crosslens.retrying import patient
 
 
 @dataclass

@@ -27,14 +27,15 @@ from crosslens.ingest.contract.fields import (
 )
 from crosslens.ingest.contract.record import STATE, VectorField, vector_fields
 from crosslens.ingest.contract.selection import Selection, failed_query, narrowed
+from crosslens.ingest.contract.statistics import note_moments
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.run.encoding import Pipeline, Prepared, Task
 from crosslens.ingest.run.estimate import estimate
-from crosslens.ingest.run.moments import note_moments
 from crosslens.ingest.run.reading import Document, Reader, Share, prefetched
 from crosslens.ingest.run.report import Failure, Listener, Report
-from crosslens.ingest.run.sending import Outcome, Write, Writer, patient
+from crosslens.ingest.run.sending import Outcome, Write, Writer
 from crosslens.ingest.sources.access import ImageAccess
+from crosslens.retrying import patient
 
 _ROUNDS = 20
 _FRESH_S = 3600.0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import platformdirs
 
-from crosslens.ingest.contract.documents import content_hash
+from crosslens.ingest.sources.hashing import content_hash
 
 DEFAULT_LIMIT = 2 << 30
 _SWEEP_EVERY = 256

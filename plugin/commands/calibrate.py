@@ -11,8 +11,8 @@ from crosslens.client import connect
 from crosslens.commands.options import FILE, FOLDER, connection, connection_options, note, out, print_json
 from crosslens.ingest.contract.encoders import Encoders
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.run.moments import DEFAULT_SAMPLE, try_null_queries
-from crosslens.ingest.run.moments import calibrate as measure
+from crosslens.ingest.run.calibrate import DEFAULT_SAMPLE, try_null_queries
+from crosslens.ingest.run.calibrate import calibrate as measure
 from crosslens.progress import counting_bar
 
 
@@ -41,7 +41,7 @@ def calibrate(
     as_json: bool,
     **where: Any,
 ) -> None:
-    """Measures mean and covariance of the vectors of INDEX, for searches with --normaliser standardise.
+    """Measures mean and covariance of the vectors of INDEX, for searches with --normalizer standardise.
 
     They are gathered by add and reindex, too; this is for vectors that were filled otherwise, or changed much since.
     """

@@ -47,7 +47,7 @@ from crosslens.queries.evaluate.measures import (
 )
 from crosslens.queries.evaluate.tune import Tuned
 from crosslens.queries.evaluate.tune import tune as choose
-from crosslens.queries.fusion.normalizers import DEFAULT_NORMALISER, NORMALISERS, Normaliser
+from crosslens.queries.fusion.normalizers import DEFAULT_NORMALIZER, NORMALIZERS, Normalizer
 from crosslens.queries.fusion.scores import DEFAULT_WINDOW
 from crosslens.queries.search.searcher import HybridSearcher
 
@@ -117,7 +117,7 @@ def _judged_options(command: Command) -> Command:
 @click.command()
 @_judged_options
 @click.option("--weights", metavar="LEG=W,...", help="Weights by leg. Default: as tuned, else 1 for each source.")
-@click.option("--normaliser", type=click.Choice(NORMALISERS), help="Default: as tuned, else evidence.")
+@click.option("--normalizer", type=click.Choice(NORMALIZERS), help="Default: as tuned, else evidence.")
 @click.option("--plot", type=FILE, help="Write a picture of the measures with their intervals, as PNG or SVG.")
 @click.option(
     "--plot-scores", type=FILE, help="Write a picture of each leg's scores, of relevant documents and others."
@@ -126,7 +126,7 @@ def _judged_options(command: Command) -> Command:
 def evaluate(
     asked: _Asked,
     weights: str | None,
-    normaliser: Normaliser | None,
+    normalizer: Normalizer | None,
     plot: Path | None,
     plot_scores: Path | None,
     **where: Any,
@@ -138,14 +138,14 @@ def evaluate(
     chosen = parse_weights(weights)
     searcher = _searcher(asked, where)
     settings = searcher.settings
-    used: Normaliser = normaliser or settings.get("normaliser") or DEFAULT_NORMALISER
+    used: Normalizer = normalizer or settings.get("normalizer") or DEFAULT_NORMALIZER
     collected = _collect(searcher, _read(asked), standardise=used == "standardise")
-    # Weights are tuned for one normaliser, and mean nothing to another.
-    tuned = settings.get("weights") if used == settings.get("normaliser") else None
+    # Weights are tuned for one normalizer, and mean nothing to another.
+    tuned = settings.get("weights") if used == settings.get("normalizer") else None
     rows = measure_all(collected, chosen or tuned or {}, used)
     single, fused = best_single(rows), rows[-1]
     p = paired_p(fused.values[MEASURES[0]], single.values[MEASURES[0]])
-    other: Normaliser = "theoretical-min-max" if used == DEFAULT_NORMALISER else DEFAULT_NORMALISER
+    other: Normalizer = "theoretical-min-max" if used == DEFAULT_NORMALIZER else DEFAULT_NORMALIZER
     compared = measure(f"untuned: {other}", ranked(collected, {}, other), [each.judged for each in collected])
     p_compared = paired_p(fused.values[MEASURES[0]], compared.values[MEASURES[0]])
     if plot is not None:
@@ -154,8 +154,8 @@ def evaluate(
         plots.plot_scores(collected, plot_scores)
     _wrote(plot, plot_scores)
     if asked.as_json:
-        found = {"queries": len(collected), "normaliser": used, "rows": as_json(rows), "best_leg": single.name, "p": p}
-        print_json({**found, "compared": {**as_json([compared])[0], "normaliser": other, "p": p_compared}})
+        found = {"queries": len(collected), "normalizer": used, "rows": as_json(rows), "best_leg": single.name, "p": p}
+        print_json({**found, "compared": {**as_json([compared])[0], "normalizer": other, "p": p_compared}})
         return
     _table(f"{asked.index}: {len(collected)} judged queries, {used}", [*rows, compared])
     for name, row, chance in ((f"{single.name} alone", single, p), (compared.name, compared, p_compared)):
@@ -180,7 +180,7 @@ def tune(
     forget: bool,
     **where: Any,
 ) -> None:
-    """Chooses weights and normaliser for searches of INDEX by judged queries, 20 at least, and notes them in the index.
+    """Chooses weights and normalizer for searches of INDEX by judged queries, 20 at least, and notes them in the index.
 
     What they are worth is measured by cross-validation, on queries that the choice was made without.
     """
@@ -196,21 +196,21 @@ def tune(
     queries = _read(asked)
     if forget and not dry_run:
         record_search_settings(client, asked.index, None)
-    normalisers: list[Normaliser] = [DEFAULT_NORMALISER, "theoretical-min-max", "min-max", "rank", "standardise"]
+    normalizers: list[Normalizer] = [DEFAULT_NORMALIZER, "theoretical-min-max", "min-max", "rank", "standardise"]
     try:
         collected = _collect(searcher, queries, standardise=True)
     except QueryError as error:
         if "crosslens calibrate" not in str(error):
             raise
         note.print(f"standardise is left out: {error}", highlight=False)
-        normalisers.remove("standardise")
+        normalizers.remove("standardise")
         collected = _collect(searcher, queries, standardise=False)
     with counting_bar(note, "choosing") as advance:
-        tuned = choose(collected, normalisers, progress=advance)
+        tuned = choose(collected, normalizers, progress=advance)
     if plot is not None:
         plots.plot_weights(collected, tuned.choice, plot)
     _wrote(plot)
-    settings = {"weights": dict(tuned.choice.weights), "normaliser": tuned.choice.normaliser}
+    settings = {"weights": dict(tuned.choice.weights), "normalizer": tuned.choice.normalizer}
     if not dry_run:
         record_search_settings(client, asked.index, settings)
     if asked.as_json:
@@ -225,7 +225,7 @@ def tune(
 def _show(index: str, tuned: Tuned, count: int, dry_run: bool) -> None:
     key = MEASURES[0]
     weights = ", ".join(f"{name}={weight:g}" for name, weight in tuned.choice.weights)
-    out.print(f"{count} judged queries choose {tuned.choice.normaliser} with {weights}", highlight=False)
+    out.print(f"{count} judged queries choose {tuned.choice.normalizer} with {weights}", highlight=False)
     for name, row in (("so fused", tuned.expected), (f"{tuned.single_leg} alone", tuned.single)):
         low, high = row.intervals[key]
         out.print(
@@ -239,7 +239,7 @@ def _show(index: str, tuned: Tuned, count: int, dry_run: bool) -> None:
             style="yellow",
             highlight=False,
         )
-    untuned = f"untuned, as searches are by default ({DEFAULT_NORMALISER})"
+    untuned = f"untuned, as searches are by default ({DEFAULT_NORMALIZER})"
     for name, row in ((untuned, tuned.untuned), ("as they were until release 0.3", tuned.former)):
         low, high = row.intervals[key]
         out.print(f"{name}: {key} {row.mean(key):.3f} [{low:.3f}, {high:.3f}]", highlight=False)

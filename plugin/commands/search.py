@@ -24,7 +24,7 @@ from crosslens.commands.options import (
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.fusion.fuse import MEANS, Mean
-from crosslens.queries.fusion.normalizers import NORMALISERS, Normaliser
+from crosslens.queries.fusion.normalizers import NORMALIZERS, Normalizer
 from crosslens.queries.fusion.scores import DEFAULT_WINDOW
 from crosslens.queries.search.searcher import HybridSearcher
 
@@ -47,8 +47,8 @@ from crosslens.queries.search.searcher import HybridSearcher
 )
 @click.option("--field", "fields", multiple=True, metavar="FIELD", help="Vector field to search. Default: all.")
 @click.option(
-    "--normaliser",
-    type=click.Choice(NORMALISERS),
+    "--normalizer",
+    type=click.Choice(NORMALIZERS),
     help="How the legs' scores become comparable. Default: as tuned, else evidence.",
 )
 @click.option(
@@ -56,7 +56,7 @@ from crosslens.queries.search.searcher import HybridSearcher
     type=click.Choice(MEANS),
     default="arithmetic",
     show_default=True,
-    help="How normalised legs are fused; evidence has a way of its own.",
+    help="How normalized legs are fused; evidence has a way of its own.",
 )
 @click.option(
     "--no-completion", is_flag=True, help="One round trip: scores that a leg didn't find itself aren't looked up."
@@ -88,7 +88,7 @@ def search(
     weights: str | None,
     sources: str | None,
     fields: tuple[str, ...],
-    normaliser: Normaliser | None,
+    normalizer: Normalizer | None,
     mean: Mean,
     no_completion: bool,
     no_spelling: bool,
@@ -121,7 +121,7 @@ def search(
         filter=filters,
         weights=chosen or None,
         sources=parse_names(sources, "--sources") or None,
-        normaliser=normaliser,
+        normalizer=normalizer,
         mean=mean,
         complete=not no_completion,
         spelling=not no_spelling,

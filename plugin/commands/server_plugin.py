@@ -16,10 +16,11 @@ from crosslens.commands.options import FILE, FOLDER, connection, connection_opti
 from crosslens.errors import NodeError
 from crosslens.ingest.contract.ingest_pipeline import put_pipeline
 from crosslens.ingest.model.cluster import cluster_models
+from crosslens.local import default_folder
 from crosslens.node import DEFAULT_VERSION
 from crosslens.node.build import PLATFORMS, build_plugin, cached_plugin
 from crosslens.node.installing import install_models, install_plugin, read_plugin
-from crosslens.node.process import Node, default_folder
+from crosslens.node.process import Node
 
 _es_version = click.option(
     "--es-version",

@@ -256,7 +256,7 @@ def augment(pixels: Tensor, may_recolour: Tensor, may_flip: Tensor, generator: t
     return torch.where(inside[:, None], uniform(0, 1, 3, 1, 1), image)
 
 
-def normalise(image: Tensor) -> Tensor:
+def normalize(image: Tensor) -> Tensor:
     return (image - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
 
 
@@ -376,7 +376,7 @@ def train(out: Path, cache: Path, steps: int, seed: int, batch: int = 128, peak:
         chosen = np.array([rng.choice(drawings_of[row], 2, replace=False) for row in rows])
         picked = torch.from_numpy(chosen.T.reshape(-1))
         two = torch.from_numpy(np.concatenate([rows, rows]))
-        views = normalise(augment(pixels[picked], recolour[two], flippable[two], generator))
+        views = normalize(augment(pixels[picked], recolour[two], flippable[two], generator))
         ids, mask, truth = captions.draw(torch.from_numpy(rows))
         rate = peak * min(1.0, (step + 1) / 300) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
         for group in optimiser.param_groups:

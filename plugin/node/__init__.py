@@ -1,5 +1,6 @@
 """A real Elasticsearch node on this machine, from Maven Central's jars: no Docker, no installation."""
 
-from crosslens.node.process import DEFAULT_VERSION, Node, NodeStatus, running_url
+from crosslens.local import NodeStatus, running_url
+from crosslens.node.process import DEFAULT_VERSION, Node
 
 __all__ = ["DEFAULT_VERSION", "Node", "NodeStatus", "running_url"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -15,14 +14,15 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import platformdirs
+from filelock import FileLock, Timeout
 
 from crosslens.errors import NodeError
+from crosslens.local import NodeStatus, config_option, default_folder, find_process, recorded
 from crosslens.node.home import assemble
 from crosslens.node.installing import home_with_plugins
 from crosslens.node.jvm import find_java
@@ -49,26 +49,6 @@ appender.file.strategy.max = 3
 rootLogger.level = info
 rootLogger.appenderRef.file.ref = file
 """
-
-
-@dataclass(frozen=True)
-class NodeStatus:
-    """A node as last started: ``url`` to reach it, ``data`` the folder it keeps, ``running`` now or not."""
-
-    running: bool
-    url: str
-    version: str
-    pid: int
-    data: str
-
-    def as_dict(self) -> dict[str, object]:
-        """The fields by name, for JSON."""
-        return asdict(self)
-
-
-def default_folder() -> Path:
-    """The node's folder when none is named; CROSSLENS_NODE overrides the platform's data folder."""
-    return Path(os.environ.get("CROSSLENS_NODE") or platformdirs.user_data_path("crosslens") / "node")
 
 
 class Node:
@@ -119,10 +99,10 @@ class Node:
 
     def status(self) -> NodeStatus | None:
         """What the folder's node is doing, or None when none was ever started there."""
-        recorded = self._recorded()
-        if recorded is None:
+        last = recorded(self.folder)
+        if last is None:
             return None
-        return replace(recorded, running=self._find_process() is not None)
+        return replace(last, running=find_process(self.folder) is not None)
 
     def running(self) -> NodeStatus | None:
         """The status of the running node, or None when none runs in the folder."""
@@ -137,10 +117,10 @@ class Node:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._lock():
-            running = self._find_process()
+            running = find_process(self.folder)
             if running is not None:
-                recorded = self._recorded()
-                where = f" at {recorded.url}" if recorded else ""
+                last = recorded(self.folder)
+                where = f" at {last.url}" if last else ""
                 raise NodeError(
                     f"a node already runs in {self.folder}{where} (process {running}); "
                     "stop it with: crosslens node stop, or give another --folder"
@@ -156,7 +136,7 @@ class Node:
 
     def stop(self) -> bool:
         """Stops the node and returns True, or False when none was running. Data and settings stay."""
-        pid = self._find_process()
+        pid = find_process(self.folder)
         if pid is None:
             return False
         import psutil
@@ -250,36 +230,14 @@ class Node:
         telling = [line for line in lines if re.search(r"ERROR|FATAL|Exception|error", line)]
         return "\n".join((telling or lines)[-8:]) or f"it wrote no log; see {self.folder / 'logs'}"
 
-    def _recorded(self) -> NodeStatus | None:
-        path = self.folder / "node.json"
-        if not path.exists():
-            return None
-        try:
-            return NodeStatus(**json.loads(path.read_text()))
-        except (ValueError, TypeError) as error:
-            raise NodeError(f"{path} is damaged ({error}); delete it and start the node again") from error
-
-    def _find_process(self) -> int | None:
-        """The process that runs on this folder, found by its command line: a record may be stale or missing."""
-        try:
-            import psutil
-        except ImportError as error:
-            raise NodeError("the embedded node needs the extra 'node': pip install 'crosslens[node]'") from error
-
-        mark = _config_option(self.folder)
-        for process in psutil.process_iter(["cmdline"]):
-            if mark in (process.info["cmdline"] or ()):
-                return int(process.pid)
-        return None
-
     def _choose_version(self) -> str:
-        recorded = self._recorded()
-        if recorded is None:
+        last = recorded(self.folder)
+        if last is None:
             return self._version or DEFAULT_VERSION
-        version = self._version or recorded.version
-        if _numbers(version) < _numbers(recorded.version):
+        version = self._version or last.version
+        if _numbers(version) < _numbers(last.version):
             raise NodeError(
-                f"the data in {self.folder} belongs to Elasticsearch {recorded.version} and can't be opened by the "
+                f"the data in {self.folder} belongs to Elasticsearch {last.version} and can't be opened by the "
                 f"older {version}; leave --version out, or give another --folder"
             )
         return version
@@ -289,32 +247,21 @@ class Node:
             if not _is_free(self._port):
                 raise NodeError(f"port {self._port} is taken by another program; give another --port, or none")
             return self._port
-        recorded = self._recorded()
-        last = int(recorded.url.rsplit(":", 1)[1]) if recorded else DEFAULT_PORT
+        earlier = recorded(self.folder)
+        last = int(earlier.url.rsplit(":", 1)[1]) if earlier else DEFAULT_PORT
         # A killed server's sockets outlive what the process list shows of it; clients expect the port they know.
         deadline = time.monotonic() + _PORT_TIMEOUT_S
-        while recorded and not _is_free(last) and time.monotonic() < deadline:
+        while earlier and not _is_free(last) and time.monotonic() < deadline:
             time.sleep(0.05)
         return last if _is_free(last) else _free_port(DEFAULT_PORT)
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
-        with (self.folder / "start.lock").open("w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise NodeError(f"another start is under way in {self.folder}; wait for it to finish") from error
-            yield
-
-
-def running_url(folder: Path | None = None) -> str | None:
-    """The address of the node running in ``folder`` (the default folder for None), or None."""
-    status = Node(folder).running()
-    return status.url if status else None
-
-
-def _config_option(folder: Path) -> str:
-    return f"-Des.path.conf={folder / 'config'}"
+        try:
+            with FileLock(self.folder / "start.lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise NodeError(f"another start is under way in {self.folder}; wait for it to finish") from error
 
 
 def _launch_arguments(
@@ -363,7 +310,7 @@ def _command(java: Path, home: Path, assembled: Path, folder: Path, version: str
         "-XX:+UseG1GC",
         f"-Djava.io.tmpdir={tmp}",
         f"-Des.path.home={home}",
-        _config_option(folder),
+        config_option(folder),
         "-Des.distribution.type=tar",
         "-Des.networkaddress.cache.ttl=60",
         "-Djava.awt.headless=true",

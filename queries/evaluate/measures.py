@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslens.errors import QueryError
+from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.queries.evaluate.judgements import Judged, as_qrels
 from crosslens.queries.fusion.fuse import Mean, Scores, fuse
-from crosslens.queries.fusion.normalizers import DEFAULT_NORMALISER, Normaliser
-from crosslens.queries.search.legs import Key
+from crosslens.queries.fusion.normalizers import DEFAULT_NORMALIZER, Normalizer
 from crosslens.queries.search.searcher import HybridSearcher
 
 MEASURES = ("nDCG@10", "R@10", "RR")
@@ -28,7 +28,7 @@ class Collected:
     """The raw scores of every leg for a judged query, completed over the window: what any fusion is computed from."""
 
     judged: Judged
-    legs: dict[str, Scores[Key]]
+    legs: dict[str, Scores[DocumentKey]]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def collect(
     standardise: bool = False,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> list[Collected]:
-    """Searches for every judged query once; ``standardise`` also notes what that normaliser needs.
+    """Searches for every judged query once; ``standardise`` also notes what that normalizer needs.
 
     Raises `QueryError` as `HybridSearcher.search` does.
     """
@@ -65,7 +65,7 @@ def collect(
 def ranked(
     collected: Sequence[Collected],
     weights: Mapping[str, float],
-    normaliser: Normaliser = DEFAULT_NORMALISER,
+    normalizer: Normalizer = DEFAULT_NORMALIZER,
     mean: Mean = "arithmetic",
     *,
     legs: Sequence[str] | None = None,
@@ -78,7 +78,7 @@ def ranked(
         if not chosen or (given and not any(given.get(name, 1.0) for name in chosen)):
             rankings[each.judged.id] = {}
             continue
-        fused = fuse(chosen, given, normaliser=normaliser, mean=mean)
+        fused = fuse(chosen, given, normalizer=normalizer, mean=mean)
         rankings[each.judged.id] = {id: total for (_, id), (total, _) in fused.items()}
     return rankings
 
@@ -128,14 +128,14 @@ def paired_p(first: PerQuery, second: PerQuery, *, seed: int = 0) -> float:
 def evaluate(
     collected: Sequence[Collected],
     weights: Mapping[str, float] | None = None,
-    normaliser: Normaliser = DEFAULT_NORMALISER,
+    normalizer: Normalizer = DEFAULT_NORMALIZER,
     mean: Mean = "arithmetic",
 ) -> list[Measured]:
     """Each leg alone, then all of them fused."""
     judged = [each.judged for each in collected]
     names = list(dict.fromkeys(name for each in collected for name in each.legs))
     rows = [measure(name, ranked(collected, {}, legs=[name]), judged) for name in names]
-    return [*rows, measure("fused", ranked(collected, weights or {}, normaliser, mean), judged)]
+    return [*rows, measure("fused", ranked(collected, weights or {}, normalizer, mean), judged)]
 
 
 def best_single(rows: Sequence[Measured], key: str = MEASURES[0]) -> Measured:

@@ -45,7 +45,7 @@ def plot_weights(collected: Sequence[Collected], choice: Choice, path: Path) -> 
                     (name, share),
                     *((o, (1 - share) * (w / rest if rest else 1 / max(len(others), 1))) for o, w in others),
                 ),
-                choice.normaliser,
+                choice.normalizer,
             )
             for share in shares
         ]
@@ -55,7 +55,7 @@ def plot_weights(collected: Sequence[Collected], choice: Choice, path: Path) -> 
         axes.plot(shares, values.mean(axis=0), color=colour, label=f"{name} (chosen: {chosen:g})")
         axes.fill_between(shares, bands[:, 0], bands[:, 1], color=colour, alpha=0.15)
         axes.axvline(chosen, color=colour, linestyle=":", linewidth=1)
-    axes.set_xlabel(f"weight of the leg, the others in the chosen proportion ({choice.normaliser})")
+    axes.set_xlabel(f"weight of the leg, the others in the chosen proportion ({choice.normalizer})")
     axes.set_ylabel(f"{MEASURES[0]}, with its 95 % interval")
     axes.set_ylim(0, 1)
     axes.grid(alpha=0.3)

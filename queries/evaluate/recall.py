@@ -17,15 +17,16 @@ from elasticsearch import Elasticsearch, helpers
 from numpy.typing import NDArray
 
 from crosslens.errors import QueryError
+from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.ingest.contract.fields import choose, read_mappings
 from crosslens.ingest.contract.mapping import mapping_update
 from crosslens.ingest.contract.record import VectorField, read_record
 from crosslens.ingest.contract.selection import done_query
-from crosslens.ingest.run.moments import vectors_of
+from crosslens.ingest.contract.statistics import vectors_of
 from crosslens.ingest.run.reading import Reader, prefetched
-from crosslens.ingest.run.sending import patient
 from crosslens.ingest.run.status import disk_sizes
-from crosslens.queries.search.legs import Key, knn_leg
+from crosslens.queries.search.legs import knn_leg
+from crosslens.retrying import patient
 
 DEFAULT_OVERSAMPLES: tuple[float | None, ...] = (None, 2.0, 3.0)
 _BULK = 500
@@ -54,9 +55,9 @@ class _Task:
 
     source: VectorField
     target: VectorField
-    keys: list[Key]
+    keys: list[DocumentKey]
     vectors: NDArray[np.float32]
-    best: list[list[tuple[float, Key]]] = field(default_factory=list)
+    best: list[list[tuple[float, DocumentKey]]] = field(default_factory=list)
 
     @property
     def direction(self) -> str:
@@ -111,14 +112,14 @@ def measure_recall(
 
 def _sample(
     client: Elasticsearch, index: str, each: VectorField, queries: int
-) -> tuple[list[Key], NDArray[np.float32]]:
+) -> tuple[list[DocumentKey], NDArray[np.float32]]:
     """Vectors of ``queries`` documents, of random parts of the index."""
     found = list(islice(_vectors(client, index, each), queries))
     keys = [key for key, _ in found]
     return keys, np.array([vectors[0] for _, vectors in found], dtype=np.float32)
 
 
-def _vectors(client: Elasticsearch, index: str, each: VectorField) -> Iterator[tuple[Key, list[list[float]]]]:
+def _vectors(client: Elasticsearch, index: str, each: VectorField) -> Iterator[tuple[DocumentKey, list[list[float]]]]:
     reader = Reader(client, index, [each.path], vectors=True)
     for page in prefetched(reader.pages(done_query(each))):
         for document in page:
@@ -149,7 +150,7 @@ def _exact(
         for task in tasks:
             unit = task.vectors / np.linalg.norm(task.vectors, axis=1, keepdims=True)
             for query, cosines in enumerate(unit @ rows.T):
-                nearest: dict[Key, float] = {}
+                nearest: dict[DocumentKey, float] = {}
                 # A document counts by its nearest vector; more than k can't be needed of a batch.
                 for i in np.argsort(-cosines):
                     nearest.setdefault(owners[int(i)], float(cosines[int(i)]))

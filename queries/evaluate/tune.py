@@ -1,4 +1,4 @@
-"""Choosing weights and normaliser by cross-validation on judged queries, and saying when one leg alone is as good."""
+"""Choosing weights and normalizer by cross-validation on judged queries, and saying when one leg alone is as good."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslens.errors import QueryError
+from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.queries.evaluate.measures import MEASURES, Collected, Measured, interval, measure, paired_p, ranked
 from crosslens.queries.fusion.evidence import default_weights, evidences
 from crosslens.queries.fusion.fuse import Scores, fuse
-from crosslens.queries.fusion.normalizers import DEFAULT_NORMALISER, Normaliser
-from crosslens.queries.search.legs import Key
+from crosslens.queries.fusion.normalizers import DEFAULT_NORMALIZER, Normalizer
 
 LEAST_QUERIES = 20
 _FOLDS = 5
@@ -26,10 +26,10 @@ _KEY = MEASURES[0]
 
 @dataclass(frozen=True)
 class Choice:
-    """Weights that sum to 1, by leg, and a normaliser."""
+    """Weights that sum to 1, by leg, and a normalizer."""
 
     weights: tuple[tuple[str, float], ...]
-    normaliser: Normaliser
+    normalizer: Normalizer
 
     @property
     def single(self) -> str | None:
@@ -67,22 +67,22 @@ class Tuned:
         return self.expected.mean(_KEY) > self.single.mean(_KEY) and self.p < _SIGNIFICANT
 
 
-def choices(legs: Sequence[str], normalisers: Sequence[Normaliser]) -> Iterator[Choice]:
-    """Every combination of weights on a grid, single legs among them; of a single leg the normaliser is no matter."""
+def choices(legs: Sequence[str], normalizers: Sequence[Normalizer]) -> Iterator[Choice]:
+    """Every combination of weights on a grid, single legs among them; of a single leg the normalizer is no matter."""
     steps = _STEPS.get(len(legs), 3)
     for parts in itertools.product(range(steps + 1), repeat=len(legs)):
         if sum(parts) != steps:
             continue
         weights = tuple((name, part / steps) for name, part in zip(legs, parts, strict=True))
-        for normaliser in normalisers:
-            choice = Choice(weights, normaliser)
-            if choice.single is None or normaliser == normalisers[0]:
+        for normalizer in normalizers:
+            choice = Choice(weights, normalizer)
+            if choice.single is None or normalizer == normalizers[0]:
                 yield choice
 
 
 def tune(
     collected: Sequence[Collected],
-    normalisers: Sequence[Normaliser],
+    normalizers: Sequence[Normalizer],
     *,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda *_: None,
@@ -96,8 +96,8 @@ def tune(
         raise QueryError(f"{len(collected)} judged queries are too few to choose by; {LEAST_QUERIES} are the least")
     judged = [each.judged for each in collected]
     legs = list(dict.fromkeys(name for each in collected for name in each.legs))
-    candidates = list(choices(legs, normalisers))
-    if DEFAULT_NORMALISER in normalisers:
+    candidates = list(choices(legs, normalizers))
+    if DEFAULT_NORMALIZER in normalizers:
         candidates.append(_default(collected, legs))
     # The plainest first, so that among equal ones it is taken.
     candidates.sort(key=lambda c: sum((weight - 1 / len(legs)) ** 2 for _, weight in c.weights))
@@ -112,7 +112,7 @@ def tune(
     )
     best = int(np.argmax(values.mean(axis=1)))
     best_alone = max(alone, key=lambda i: values[i].mean())
-    expected = measure("tuned", ranked(collected, dict(candidates[best].weights), candidates[best].normaliser), judged)
+    expected = measure("tuned", ranked(collected, dict(candidates[best].weights), candidates[best].normalizer), judged)
     single = measure("best leg", ranked(collected, dict(candidates[best_alone].weights)), judged)
     untuned = measure("untuned", ranked(collected, {}), judged)
     return Tuned(
@@ -129,10 +129,10 @@ def tune(
 
 def _default(collected: Sequence[Collected], legs: Sequence[str]) -> Choice:
     """The default search as a choice: legs of one source share a weight."""
-    known: dict[str, Scores[Key]] = {name: scores for each in collected for name, scores in each.legs.items()}
+    known: dict[str, Scores[DocumentKey]] = {name: scores for each in collected for name, scores in each.legs.items()}
     weights = default_weights(known)
     whole = sum(weights.values())
-    return Choice(tuple((name, weights[name] / whole) for name in legs), DEFAULT_NORMALISER)
+    return Choice(tuple((name, weights[name] / whole) for name in legs), DEFAULT_NORMALIZER)
 
 
 def _unseen(row: Measured, values: NDArray[np.float64]) -> Measured:
@@ -162,10 +162,10 @@ def ndcg_of_choices(each: Collected, candidates: Sequence[Choice]) -> NDArray[np
     ideal = sorted(grades.values(), reverse=True)[:10]
     best = sum(grade * discount for grade, discount in zip(ideal, discounts, strict=False))
     values = np.zeros(len(candidates))
-    for normaliser in dict.fromkeys(choice.normaliser for choice in candidates):
-        rows = [i for i, choice in enumerate(candidates) if choice.normaliser == normaliser]
+    for normalizer in dict.fromkeys(choice.normalizer for choice in candidates):
+        rows = [i for i, choice in enumerate(candidates) if choice.normalizer == normalizer]
         weights = np.array([[dict(candidates[i].weights).get(name, 0.0) for name in each.legs] for i in rows])
-        keys, totals = _totals(each, weights, normaliser)
+        keys, totals = _totals(each, weights, normalizer)
         if not keys:
             continue
         # Equal scores: by document id, the later first, as trec_eval orders them.
@@ -178,12 +178,12 @@ def ndcg_of_choices(each: Collected, candidates: Sequence[Choice]) -> NDArray[np
 
 
 def _totals(
-    each: Collected, weights: NDArray[np.float64], normaliser: Normaliser
-) -> tuple[list[Key], NDArray[np.float64]]:
+    each: Collected, weights: NDArray[np.float64], normalizer: Normalizer
+) -> tuple[list[DocumentKey], NDArray[np.float64]]:
     """What documents (rows) are ranked by under each choice of weights (columns), before it is put between 0 and 1."""
-    if normaliser == "evidence":
+    if normalizer == "evidence":
         return evidences(each.legs, weights)
-    fused = fuse(each.legs, {}, normaliser=normaliser)
-    parts = np.array([[part.normalised for part in found.values()] for _, found in fused.values()])
+    fused = fuse(each.legs, {}, normalizer=normalizer)
+    parts = np.array([[part.normalized for part in found.values()] for _, found in fused.values()])
     # Rounded, so that sums that differ in their last bit alone count as equal.
     return list(fused), np.round(parts.reshape(len(fused), len(each.legs)) @ weights.T, 12)

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from crosslens.ingest.contract.fields import read_mappings, recorded_fields
 from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.contract.selection import done_query
-from crosslens.ingest.run.moments import vectors_of
+from crosslens.ingest.contract.statistics import vectors_of
 from crosslens.ingest.run.reading import Reader, prefetched
-from crosslens.ingest.run.sending import patient
 from crosslens.queries.fusion.evidence import TAIL_RANK, by_tail
+from crosslens.retrying import patient
 
 SAMPLE = 200
 # With fewer documents chance can't be told from a weak but useful leg.

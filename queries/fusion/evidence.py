@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from crosslens.queries.fusion.scores import Part, Scores
 
-Key = TypeVar("Key", bound=Hashable)
+K = TypeVar("K", bound=Hashable)
 # Where the tail is held: the best few of a window are what is looked for, not what chance does.
 TAIL_RANK = 5
 # No leg is surer than 1 - _DOUBT / 2: of the best match, too, some are wrong.
@@ -43,7 +43,7 @@ _LIGHTEST = 1e-9
 _MISREAD = 0.02
 
 
-def by_tail(scores: Mapping[Key, float]) -> dict[Key, float]:
+def by_tail(scores: Mapping[K, float]) -> dict[K, float]:
     """ln E by an exponential tail through the j-th and the last score of a leg's window of n documents.
 
         b = (s_j - s_n) / ln(n / j),  j = min(5, max(2, n // 4))
@@ -80,7 +80,7 @@ def by_tail(scores: Mapping[Key, float]) -> dict[Key, float]:
     }
 
 
-def by_coverage(scores: Mapping[Key, float], attainable: float) -> dict[Key, float]:
+def by_coverage(scores: Mapping[K, float], attainable: float) -> dict[K, float]:
     """ln E of keyword matches, by the share c of the query that each covers.
 
         c(d) = s(d) / max(attainable, best s),   E(d) = (2 (1 - c) / c)^2
@@ -102,7 +102,7 @@ def covered(score: float, best: float, attainable: float) -> float:
     return min(max(score / most, 0.0), 1.0) if most > 0 else 0.0
 
 
-def combine(legs: Mapping[str, Scores[Key]], weights: Mapping[str, float]) -> dict[Key, tuple[float, dict[str, Part]]]:
+def combine(legs: Mapping[str, Scores[K]], weights: Mapping[str, float]) -> dict[K, tuple[float, dict[str, Part]]]:
     """Each document's total and its part of every leg; see the module's description.
 
     ``weights`` are by leg, 0 or more and not all 0 (`crosslens.queries.fusion.fuse` checks them). Only what the legs
@@ -113,10 +113,10 @@ def combine(legs: Mapping[str, Scores[Key]], weights: Mapping[str, float]) -> di
     return {key: (total, combined.parts(key)) for key, total in combined.totals.items()}
 
 
-class Combined(Generic[Key]):
+class Combined(Generic[K]):
     """What `combine` gives, the parts made when they are asked for: most documents of a window are never shown."""
 
-    def __init__(self, legs: Mapping[str, Scores[Key]], weights: Mapping[str, float]):
+    def __init__(self, legs: Mapping[str, Scores[K]], weights: Mapping[str, float]):
         self._legs = legs
         shares = {**default_weights(legs), **weights}
         heaviest = max(shares.values(), default=0.0)
@@ -135,13 +135,13 @@ class Combined(Generic[Key]):
                 self._evidence[key] += whole * _pooled(pool, key)
         self.totals = {key: -math.expm1(-evidence) for key, evidence in self._evidence.items()}
 
-    def _opinion(self, name: str, weight: float) -> _Opinion[Key]:
+    def _opinion(self, name: str, weight: float) -> _Opinion[K]:
         scores = self._legs[name]
         unfound = _unfound(scores)
         logs = {key: _bounded(chance, unfound) for key, chance in self._chances[name].items()}
         return _Opinion(name, weight, logs, scores.lacks, unfound)
 
-    def parts(self, key: Key) -> dict[str, Part]:
+    def parts(self, key: K) -> dict[str, Part]:
         """The parts of a document, by leg."""
         gained: dict[str, float] = {}
         for pool, whole in zip(self._pools, self._whole, strict=True):
@@ -155,7 +155,7 @@ class Combined(Generic[Key]):
         }
 
 
-def evidences(legs: Mapping[str, Scores[Key]], weights: NDArray[np.float64]) -> tuple[list[Key], NDArray[np.float64]]:
+def evidences(legs: Mapping[str, Scores[K]], weights: NDArray[np.float64]) -> tuple[list[K], NDArray[np.float64]]:
     """What `combine` ranks by, for many weights at once: -ln(1 - total), by document (rows) and choice (columns).
 
     ``weights`` has shape (choices, legs), in the order of ``legs``; a choice of nothing but 0 gives 0 everywhere.
@@ -187,7 +187,7 @@ def evidences(legs: Mapping[str, Scores[Key]], weights: NDArray[np.float64]) -> 
     return keys, evidence * np.divide(counted, whole, out=np.zeros_like(whole), where=whole > 0)
 
 
-def _sources(legs: Mapping[str, Scores[Key]]) -> dict[str, list[str]]:
+def _sources(legs: Mapping[str, Scores[K]]) -> dict[str, list[str]]:
     sources: dict[str, list[str]] = {}
     for name, scores in legs.items():
         # A leg of which no source is known reads something of its own.
@@ -195,17 +195,17 @@ def _sources(legs: Mapping[str, Scores[Key]]) -> dict[str, list[str]]:
     return sources
 
 
-def default_weights(legs: Mapping[str, Scores[Key]]) -> dict[str, float]:
+def default_weights(legs: Mapping[str, Scores[K]]) -> dict[str, float]:
     """What legs weigh of which nothing is said: those of one source share 1."""
     return {name: 1 / len(names) for names in _sources(legs).values() for name in names}
 
 
-def _unfound(scores: Scores[Key]) -> float:
+def _unfound(scores: Scores[K]) -> float:
     """ln E of what a leg looked for and didn't find."""
     return math.log(max(scores.depth, 2))
 
 
-def _chances(scores: Scores[Key]) -> dict[Key, float]:
+def _chances(scores: Scores[K]) -> dict[K, float]:
     # A keyword score of 0 is no match, as a completed one may be; a cosine of any value is one.
     found = {key: score for key, score in scores.found.items() if score > 0 or scores.floor < 0}
     chances = by_tail(found) if scores.attainable is None else by_coverage(found, scores.attainable)
@@ -215,22 +215,22 @@ def _chances(scores: Scores[Key]) -> dict[Key, float]:
     return chances
 
 
-def _respelt(scores: Scores[Key]) -> dict[Key, float]:
+def _respelt(scores: Scores[K]) -> dict[K, float]:
     """ln E of what words of another spelling found: so many documents more would do as well by chance."""
     return {key: math.log(math.exp(chance) + _MISREAD) for key, chance in _chances(scores).items() if chance < 700}
 
 
-class _Opinion(NamedTuple, Generic[Key]):
+class _Opinion(NamedTuple, Generic[K]):
     """A leg of a source: its weight, ln E of what it found, what it can't judge, and ln E of what it didn't find."""
 
     name: str
     weight: float
-    logs: Mapping[Key, float]
-    lacks: Collection[Key]
+    logs: Mapping[K, float]
+    lacks: Collection[K]
     unfound: float
 
 
-def _pooled(pool: Sequence[_Opinion[Key]], key: Key) -> float:
+def _pooled(pool: Sequence[_Opinion[K]], key: K) -> float:
     """-ln(1 - p) of a source for a document that one of its legs found."""
     able = sum_of_logs = sum_of_unfound = 0.0
     for _, weight, logs, lacks, unfound in pool:
@@ -250,7 +250,7 @@ def _sureness(log: float, unfound: float) -> float:
     return math.log1p(math.exp(-log)) - math.log1p(math.exp(-unfound))
 
 
-def _shared_out(pool: Sequence[_Opinion[Key]], key: Key, evidence: float) -> dict[str, float]:
+def _shared_out(pool: Sequence[_Opinion[K]], key: K, evidence: float) -> dict[str, float]:
     """What each leg of a source brings of its evidence: as much as it would alone, in proportion."""
     alone = {
         each.name: each.weight * _sureness(each.logs.get(key, each.unfound), each.unfound)
@@ -274,7 +274,7 @@ def _bounded(chance: float, unfound: float) -> float:
     return min(chance, unfound) - 0.5 * math.log1p(math.exp(-2 * abs(beyond)))
 
 
-def _part(scores: Scores[Key], key: Key, chance: float | None, weighted: float) -> Part:
+def _part(scores: Scores[K], key: K, chance: float | None, weighted: float) -> Part:
     raw = scores.raw.get(key)
     if chance is None:
         return Part(raw, 0.0, weighted, lacking=key in scores.lacks)
@@ -286,7 +286,7 @@ def _part(scores: Scores[Key], key: Key, chance: float | None, weighted: float) 
     return Part(raw, alone, weighted, math.exp(min(chance, 700.0)), shares[respelt], respelt=respelt)
 
 
-def _covered(scores: Scores[Key], key: Key) -> float | None:
+def _covered(scores: Scores[K], key: K) -> float | None:
     found = scores.found
     if scores.attainable is None or key not in found:
         return None

@@ -1,4 +1,4 @@
-"""Fusing the scores of several legs into one: each leg is normalised, weighted, and a mean is taken."""
+"""Fusing the scores of several legs into one: each leg is normalized, weighted, and a mean is taken."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from typing import Generic, Literal, Protocol, TypeVar, get_args
 
 from crosslens.errors import QueryError
 from crosslens.queries.fusion import evidence
-from crosslens.queries.fusion import normalizers as normalise
-from crosslens.queries.fusion.normalizers import DEFAULT_NORMALISER, NORMALISERS, Normaliser
+from crosslens.queries.fusion import normalizers as normalize
+from crosslens.queries.fusion.normalizers import DEFAULT_NORMALIZER, NORMALIZERS, Normalizer
 from crosslens.queries.fusion.scores import Part, Scores
 
 __all__ = ["MEANS", "Mean", "Part", "Scores", "fuse"]
 
-Key = TypeVar("Key", bound=Hashable)
+K = TypeVar("K", bound=Hashable)
 Mean = Literal["arithmetic", "geometric", "harmonic"]
 MEANS: tuple[Mean, ...] = get_args(Mean)
 
 
-class Fused(Protocol[Key]):
+class Fused(Protocol[K]):
     """Totals by document, and each document's parts by leg."""
 
     @property
-    def totals(self) -> Mapping[Key, float]: ...
+    def totals(self) -> Mapping[K, float]: ...
 
-    def parts(self, key: Key) -> dict[str, Part]: ...
+    def parts(self, key: K) -> dict[str, Part]: ...
 
 
 def fuse(
-    legs: Mapping[str, Scores[Key]],
+    legs: Mapping[str, Scores[K]],
     weights: Mapping[str, float],
     *,
-    normaliser: Normaliser = DEFAULT_NORMALISER,
+    normalizer: Normalizer = DEFAULT_NORMALIZER,
     mean: Mean = "arithmetic",
-) -> dict[Key, tuple[float, dict[str, Part]]]:
+) -> dict[K, tuple[float, dict[str, Part]]]:
     """Each document's total and its part of every leg.
 
     "evidence", the default, is described in `crosslens.queries.fusion.evidence`; it has its own way to combine, and
     takes no other mean. With the others, weights are divided by their sum, so that totals compare between queries; a
-    leg without a weight has 1. Means of normalised scores n with weights w (source: OpenSearch's documentation,
+    leg without a weight has 1. Means of normalized scores n with weights w (source: OpenSearch's documentation,
     combination techniques):
 
         arithmetic  sum(w n) / sum(w)
@@ -53,77 +53,75 @@ def fuse(
     With "standardise", the standardised legs share one scale: 0 for the corpus's mean and below, 1 for the largest z
     of any of them; a leg without moments (BM25) is scaled by theoretical-min-max.
 
-    Raises `QueryError` when a weight is negative or not finite, names no leg, or all are 0; for an unknown normaliser
+    Raises `QueryError` when a weight is negative or not finite, names no leg, or all are 0; for an unknown normalizer
     or mean; and for a mean of scores that may be negative.
     """
-    fused = fused_scores(legs, weights, normaliser=normaliser, mean=mean)
+    fused = fused_scores(legs, weights, normalizer=normalizer, mean=mean)
     return {key: (total, fused.parts(key)) for key, total in fused.totals.items()}
 
 
 def fused_scores(
-    legs: Mapping[str, Scores[Key]], weights: Mapping[str, float], *, normaliser: Normaliser, mean: Mean
-) -> Fused[Key]:
+    legs: Mapping[str, Scores[K]], weights: Mapping[str, float], *, normalizer: Normalizer, mean: Mean
+) -> Fused[K]:
     """As `fuse`, the parts made when they are asked for."""
-    if normaliser not in NORMALISERS:
-        raise QueryError(f"unknown normaliser {normaliser!r}; one of {', '.join(NORMALISERS)}")
+    if normalizer not in NORMALIZERS:
+        raise QueryError(f"unknown normalizer {normalizer!r}; one of {', '.join(NORMALIZERS)}")
     if mean not in MEANS:
         raise QueryError(f"unknown mean {mean!r}; one of {', '.join(MEANS)}")
-    if normaliser == "z-score" and mean != "arithmetic":
+    if normalizer == "z-score" and mean != "arithmetic":
         raise QueryError(f"a {mean} mean needs scores that aren't negative, and z-score gives such")
-    if normaliser == "evidence" and mean != "arithmetic":
-        raise QueryError(f"a {mean} mean is of normalised scores, which evidence doesn't take; choose a normaliser")
+    if normalizer == "evidence" and mean != "arithmetic":
+        raise QueryError(f"a {mean} mean is of normalized scores, which evidence doesn't take; choose a normalizer")
     shares = _shares(list(legs), weights)
-    if normaliser == "evidence":
+    if normalizer == "evidence":
         return evidence.Combined(legs, weights)
-    return _Averaged(legs, shares, normaliser, mean)
+    return _Averaged(legs, shares, normalizer, mean)
 
 
-class _Averaged(Generic[Key]):
-    """A mean of normalised scores."""
+class _Averaged(Generic[K]):
+    """A mean of normalized scores."""
 
-    def __init__(
-        self, legs: Mapping[str, Scores[Key]], shares: Mapping[str, float], normaliser: Normaliser, mean: Mean
-    ):
+    def __init__(self, legs: Mapping[str, Scores[K]], shares: Mapping[str, float], normalizer: Normalizer, mean: Mean):
         self._legs, self._shares = legs, shares
-        self._normalised = {
+        self._normalized = {
             # Completed, a leg that found nothing has the floor's score everywhere; equal scores aren't matches there.
             name: scores
             if any(raw > legs[name].floor for raw in legs[name].raw.values())
             else dict.fromkeys(scores, 0.0)
-            for name, scores in _normalise(legs, normaliser).items()
+            for name, scores in _normalize(legs, normalizer).items()
         }
-        self._absent = {name: normalise.missing(scores, normaliser) for name, scores in self._normalised.items()}
+        self._absent = {name: normalize.missing(scores, normalizer) for name, scores in self._normalized.items()}
         self.totals = {
             key: _mean([(shares[name], self._value(name, key)) for name in legs], mean)
-            for key in dict.fromkeys(key for scores in self._normalised.values() for key in scores)
+            for key in dict.fromkeys(key for scores in self._normalized.values() for key in scores)
         }
 
-    def _value(self, name: str, key: Key) -> float:
-        return self._normalised[name].get(key, self._absent[name])
+    def _value(self, name: str, key: K) -> float:
+        return self._normalized[name].get(key, self._absent[name])
 
-    def parts(self, key: Key) -> dict[str, Part]:
+    def parts(self, key: K) -> dict[str, Part]:
         return {
             name: Part(scores.raw.get(key), self._value(name, key), self._value(name, key) * self._shares[name])
             for name, scores in self._legs.items()
         }
 
 
-def _normalise(legs: Mapping[str, Scores[Key]], normaliser: Normaliser) -> dict[str, dict[Key, float]]:
-    if normaliser == "standardise":
+def _normalize(legs: Mapping[str, Scores[K]], normalizer: Normalizer) -> dict[str, dict[K, float]]:
+    if normalizer == "standardise":
         return _standardise(legs)
     functions = {
-        "theoretical-min-max": lambda scores: normalise.theoretical_min_max(scores.raw, scores.floor),
-        "min-max": lambda scores: normalise.min_max(scores.raw),
-        "z-score": lambda scores: normalise.z_score(scores.raw),
-        "l2": lambda scores: normalise.l2(scores.raw),
-        "rank": lambda scores: normalise.rank(scores.raw),
+        "theoretical-min-max": lambda scores: normalize.theoretical_min_max(scores.raw, scores.floor),
+        "min-max": lambda scores: normalize.min_max(scores.raw),
+        "z-score": lambda scores: normalize.z_score(scores.raw),
+        "l2": lambda scores: normalize.l2(scores.raw),
+        "rank": lambda scores: normalize.rank(scores.raw),
     }
-    return {name: functions[normaliser](scores) for name, scores in legs.items()}
+    return {name: functions[normalizer](scores) for name, scores in legs.items()}
 
 
-def _standardise(legs: Mapping[str, Scores[Key]]) -> dict[str, dict[Key, float]]:
+def _standardise(legs: Mapping[str, Scores[K]]) -> dict[str, dict[K, float]]:
     standardised = {
-        name: normalise.standardise(scores.raw, *scores.moments)
+        name: normalize.standardise(scores.raw, *scores.moments)
         for name, scores in legs.items()
         if scores.moments is not None
     }
@@ -131,7 +129,7 @@ def _standardise(legs: Mapping[str, Scores[Key]]) -> dict[str, dict[Key, float]]
     return {
         name: {key: max(z, 0.0) / top if top > 0 else 0.0 for key, z in standardised[name].items()}
         if name in standardised
-        else normalise.theoretical_min_max(scores.raw, scores.floor)
+        else normalize.theoretical_min_max(scores.raw, scores.floor)
         for name, scores in legs.items()
     }
 

@@ -1,4 +1,4 @@
-"""Normalisers: the raw scores of one leg on a scale that other legs share.
+"""Normalizers: the raw scores of one leg on a scale that other legs share.
 
 A leg's raw scores are BM25 or cosines, by document. Each function says its formula and source, its range, and what
 happens for one hit, equal scores, and negative ones. "evidence" is no such scale of a single leg: see
@@ -12,14 +12,14 @@ import math
 from collections.abc import Hashable, Mapping
 from typing import Literal, TypeVar, get_args
 
-Key = TypeVar("Key", bound=Hashable)
-Normaliser = Literal["evidence", "theoretical-min-max", "min-max", "z-score", "l2", "rank", "standardise"]
-NORMALISERS: tuple[Normaliser, ...] = get_args(Normaliser)
-DEFAULT_NORMALISER: Normaliser = "evidence"
+K = TypeVar("K", bound=Hashable)
+Normalizer = Literal["evidence", "theoretical-min-max", "min-max", "z-score", "l2", "rank", "standardise"]
+NORMALIZERS: tuple[Normalizer, ...] = get_args(Normalizer)
+DEFAULT_NORMALIZER: Normalizer = "evidence"
 RANK_CONSTANT = 60
 
 
-def theoretical_min_max(raw: Mapping[Key, float], floor: float) -> dict[Key, float]:
+def theoretical_min_max(raw: Mapping[K, float], floor: float) -> dict[K, float]:
     """Min-max scaling from the least possible score instead of the least one seen.
 
         n(d) = (s(d) - floor) / (max(s) - floor)
@@ -40,7 +40,7 @@ def theoretical_min_max(raw: Mapping[Key, float], floor: float) -> dict[Key, flo
     return {key: max(score - floor, 0.0) / (highest - floor) for key, score in raw.items()}
 
 
-def min_max(raw: Mapping[Key, float]) -> dict[Key, float]:
+def min_max(raw: Mapping[K, float]) -> dict[K, float]:
     """n(d) = (s(d) - min(s)) / (max(s) - min(s))
 
     Range 0..1: the best of the window gets 1, the last one 0. One hit, or equal scores, give 1: they matched.
@@ -57,7 +57,7 @@ def min_max(raw: Mapping[Key, float]) -> dict[Key, float]:
     return {key: (score - lowest) / (highest - lowest) for key, score in raw.items()}
 
 
-def z_score(raw: Mapping[Key, float]) -> dict[Key, float]:
+def z_score(raw: Mapping[K, float]) -> dict[K, float]:
     """n(d) = (s(d) - mean(s)) / deviation(s), with the window's own mean and (population) standard deviation.
 
     Range unbounded, some of it negative; a mean of 0. One hit, or equal scores, give 0.
@@ -74,7 +74,7 @@ def z_score(raw: Mapping[Key, float]) -> dict[Key, float]:
     return {key: (score - mean) / deviation for key, score in raw.items()}
 
 
-def l2(raw: Mapping[Key, float]) -> dict[Key, float]:
+def l2(raw: Mapping[K, float]) -> dict[K, float]:
     """n(d) = s(d) / sqrt(sum of s^2)
 
     Range 0..1; one hit gives 1, n equal ones 1/sqrt(n) each. A negative cosine counts as 0. All 0 give 0.
@@ -90,7 +90,7 @@ def l2(raw: Mapping[Key, float]) -> dict[Key, float]:
     return {key: score / highest / norm for key, score in positive.items()}
 
 
-def rank(raw: Mapping[Key, float], constant: int = RANK_CONSTANT) -> dict[Key, float]:
+def rank(raw: Mapping[K, float], constant: int = RANK_CONSTANT) -> dict[K, float]:
     """n(d) = (constant + 1) / (constant + rank(d)), ranks from 1
 
     Range above 0 to 1: the best document gets 1. Summed, it is reciprocal rank fusion times ``constant`` + 1, which
@@ -104,7 +104,7 @@ def rank(raw: Mapping[Key, float], constant: int = RANK_CONSTANT) -> dict[Key, f
     return {key: (constant + 1) / (constant + ranks[score]) for key, score in raw.items()}
 
 
-def standardise(raw: Mapping[Key, float], mean: float, deviation: float) -> dict[Key, float]:
+def standardise(raw: Mapping[K, float], mean: float, deviation: float) -> dict[K, float]:
     """z(d) = (s(d) - mean) / deviation, with mean and deviation of the query's score over the whole corpus
 
     of the leg's field, not the window's. For a cosine these are exactly q.m and sqrt(q' C q), with m and C the mean
@@ -117,6 +117,6 @@ def standardise(raw: Mapping[Key, float], mean: float, deviation: float) -> dict
     return {key: (score - mean) / deviation for key, score in raw.items()}
 
 
-def missing(normalised: Mapping[Key, float], normaliser: Normaliser) -> float:
+def missing(normalized: Mapping[K, float], normalizer: Normalizer) -> float:
     """What a document gets from a leg that has no score for it: 0, or by z-score the least that the leg gives."""
-    return min(0.0, min(normalised.values(), default=0.0)) if normaliser == "z-score" else 0.0
+    return min(0.0, min(normalized.values(), default=0.0)) if normalizer == "z-score" else 0.0

@@ -6,24 +6,24 @@ from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-Key = TypeVar("Key", bound=Hashable)
+K = TypeVar("K", bound=Hashable)
 DEFAULT_WINDOW = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one leg adds to a document: ``raw`` score (None: it has none), ``normalised``, and ``weighted``.
+    """What one leg adds to a document: ``raw`` score (None: it has none), ``normalized``, and ``weighted``.
 
     The weighted parts of a document sum to its total (to the arithmetic mean, where a mean is taken).
 
-    Of the normaliser "evidence": ``chance`` is how many documents would do as well in this leg by chance (None: the leg
+    Of the normalizer "evidence": ``chance`` is how many documents would do as well in this leg by chance (None: the leg
     didn't find the document), ``covered`` the share of the query, from 0 to 1, that a keyword match covers (None where
     the words' own scores aren't known), ``lacking`` tells that the document has nothing that this leg compares, and
     ``respelt`` that it was found by words of another spelling than the query's.
     """
 
     raw: float | None
-    normalised: float
+    normalized: float
     weighted: float
     chance: float | None = None
     covered: float | None = None
@@ -32,7 +32,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Scores(Generic[Key]):
+class Scores(Generic[K]):
     """The raw scores of a leg by document, and their ``floor``, the least score possible.
 
     ``moments`` are mean and standard deviation of the query's score over the whole corpus, for `standardise`. The rest
@@ -44,23 +44,23 @@ class Scores(Generic[Key]):
     otherwise.
     """
 
-    raw: Mapping[Key, float]
+    raw: Mapping[K, float]
     floor: float
     moments: tuple[float, float] | None = None
-    window: Mapping[Key, float] | None = None
+    window: Mapping[K, float] | None = None
     depth: int = DEFAULT_WINDOW
     attainable: float | None = None
-    lacks: Collection[Key] = frozenset()
+    lacks: Collection[K] = frozenset()
     source: str | None = None
-    respelt: Scores[Key] | None = None
+    respelt: Scores[K] | None = None
 
     @property
-    def found(self) -> Mapping[Key, float]:
+    def found(self) -> Mapping[K, float]:
         """The leg's own window."""
         return self.raw if self.window is None else self.window
 
     @property
-    def keys(self) -> dict[Key, None]:
+    def keys(self) -> dict[K, None]:
         """Every document that has a score of any kind, those that the leg found by itself first."""
         respelt = self.respelt.found if self.respelt is not None else {}
         return dict.fromkeys((*self.found, *respelt, *self.raw))

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from crosslens.errors import QueryError
+from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.ingest.contract.record import Modality, VectorField
 from crosslens.queries.search.probes import Probes, Query, single
 from crosslens.queries.search.readings import Reads
 
 Kind = Literal["keyword", "knn"]
-Key = tuple[str, str]
 # Elasticsearch's own limit of num_candidates.
 _MAX_CANDIDATES = 10_000
 # How many documents a completion names at a time: less than the server returns at most (index.max_result_window), and
@@ -23,7 +23,7 @@ _TOLD = ("position", "reference")
 KEYWORD = "keyword"
 
 
-def named(keys: Sequence[Key]) -> Query:
+def named(keys: Sequence[DocumentKey]) -> Query:
     """A query that exactly the documents of these indices and ids meet."""
     by_index: dict[str, list[str]] = {}
     for index, id in keys:
@@ -80,7 +80,7 @@ class Leg:
         """The search for the leg's window."""
         return {**self._body(self.query, self.filters), **_bare(self.window)}
 
-    def completions(self, keys: Sequence[Key], *, rescore: bool) -> Iterator[dict[str, Any]]:
+    def completions(self, keys: Sequence[DocumentKey], *, rescore: bool) -> Iterator[dict[str, Any]]:
         """Searches for the leg's scores of exactly the documents named, whether the leg found them or not.
 
         BM25 scores are those of the whole search, since a query among ``should`` scores as it does alone, and what

@@ -18,20 +18,20 @@ from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, NotFoundE
 
 from crosslens.client import parse_version, reason
 from crosslens.errors import MixedModelsError, ModelError, QueryError
+from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
 from crosslens.ingest.contract.fields import choose, read_mappings, usable_mappings
 from crosslens.ingest.contract.mapping import text_fields
 from crosslens.ingest.contract.record import VectorField, own_paths, read_record
-from crosslens.ingest.run.moments import MOMENTS_INDEX, Moments, moments_query, read_moments, vectors_of
+from crosslens.ingest.contract.statistics import MOMENTS_INDEX, Moments, moments_query, read_moments, vectors_of
 from crosslens.ingest.run.reading import VECTORS_LEFT_OUT_SINCE
 from crosslens.ingest.sources.images import ImageSource
 from crosslens.queries.fusion.fuse import Mean
-from crosslens.queries.fusion.normalizers import DEFAULT_NORMALISER, Normaliser
+from crosslens.queries.fusion.normalizers import DEFAULT_NORMALIZER, Normalizer
 from crosslens.queries.fusion.scores import DEFAULT_WINDOW, Scores
 from crosslens.queries.search.analysis import Analysis
 from crosslens.queries.search.legs import (
     KEYWORD,
-    Key,
     Leg,
     keyword_leg,
     knn_leg,
@@ -44,13 +44,12 @@ from crosslens.queries.search.readings import copies, words_of
 from crosslens.queries.search.steps import (
     Aggregations,
     Fusion,
-    Hit,
     Plan,
     Presentation,
-    SearchResult,
     plan,
 )
 from crosslens.queries.search.terms import Terms, vectors
+from crosslens.queries.show.result import Hit, SearchResult
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -76,13 +75,13 @@ class SearchOptions(TypedDict, total=False):
     image: ImageSource | Sequence[ImageSource] | None
     less_text: str | Sequence[str] | None
     less_image: ImageSource | Sequence[ImageSource] | None
-    like: str | Key | Sequence[str | Key] | None
+    like: str | DocumentKey | Sequence[str | DocumentKey] | None
     query: Query | None
     filter: Query | Sequence[Query] | None
     weights: Mapping[str, float] | None
     sources: Mapping[str, str] | None
     legs: Sequence[str] | None
-    normaliser: Normaliser | None
+    normalizer: Normalizer | None
     mean: Mean
     complete: bool
     spelling: bool
@@ -152,7 +151,7 @@ class _Request:
     @property
     def needs_moments(self) -> bool:
         """Whether the corpus's moments have a part in the ranking."""
-        return self.fusion.normaliser == "standardise" or self.false_alarm is not None
+        return self.fusion.normalizer == "standardise" or self.false_alarm is not None
 
     def page_at(self, opened: str | None) -> _Page | None:
         """Where this search by pages stands: at the beginning, in the point in time ``opened``, or at its token."""
@@ -171,7 +170,7 @@ class _Request:
 class _Liked:
     """Documents to find more of, by their own index and id, and the vectors that they have, by field."""
 
-    keys: list[Key]
+    keys: list[DocumentKey]
     vectors: dict[str, list[list[float]]]
 
 
@@ -230,13 +229,13 @@ class _Searcher:
         image: ImageSource | Sequence[ImageSource] | None = None,
         less_text: str | Sequence[str] | None = None,
         less_image: ImageSource | Sequence[ImageSource] | None = None,
-        like: str | Key | Sequence[str | Key] | None = None,
+        like: str | DocumentKey | Sequence[str | DocumentKey] | None = None,
         query: Query | None = None,
         filter: Query | Sequence[Query] | None = None,
         weights: Mapping[str, float] | None = None,
         sources: Mapping[str, str] | None = None,
         legs: Sequence[str] | None = None,
-        normaliser: Normaliser | None = None,
+        normalizer: Normalizer | None = None,
         mean: Mean = "arithmetic",
         complete: bool = True,
         spelling: bool = True,
@@ -273,7 +272,7 @@ class _Searcher:
             legs,
             Fusion(
                 dict(weights or {}),
-                normaliser or seen.settings.get("normaliser") or DEFAULT_NORMALISER,
+                normalizer or seen.settings.get("normalizer") or DEFAULT_NORMALIZER,
                 mean,
                 min_score,
                 complete,
@@ -369,7 +368,7 @@ class _Searcher:
             if seen.moments is not None and leg.kind == "knn" and request.needs_moments
         }
         weights = request.fusion.weights
-        if request.default_weights and request.fusion.normaliser == seen.settings.get("normaliser"):
+        if request.default_weights and request.fusion.normalizer == seen.settings.get("normalizer"):
             # As tuned, on the scale of the tuning; a search of other legs than those takes what concerns it.
             tuned = {leg.name: seen.settings.get("weights", {}).get(leg.name, 0.0) for leg in legs}
             weights = tuned if any(tuned.values()) else {}
@@ -397,16 +396,16 @@ class _Searcher:
         """An ``_msearch`` of several searches, each of an index and a body; a point in time names the index itself."""
         return [line for index, body in searches for line in ({} if "pit" in body else {"index": index}, body)]
 
-    def _liked_request(self, seen: _Seen, like: Sequence[Key]) -> list[tuple[str, dict[str, Any]]]:
+    def _liked_request(self, seen: _Seen, like: Sequence[DocumentKey]) -> list[tuple[str, dict[str, Any]]]:
         paths = [each.path for each in seen.fields.values()]
         source: dict[str, Any] = {"includes": paths}
         if seen.version >= VECTORS_LEFT_OUT_SINCE:
             source["exclude_vectors"] = False
         return [(index, {"query": {"ids": {"values": [id]}}, "_source": source, "size": 1}) for index, id in like]
 
-    def _liked(self, seen: _Seen, like: Sequence[Key], answers: Sequence[Mapping[str, Any]]) -> _Liked:
+    def _liked(self, seen: _Seen, like: Sequence[DocumentKey], answers: Sequence[Mapping[str, Any]]) -> _Liked:
         """What the documents to find more of are like. Raises `QueryError` for one that isn't there."""
-        found, keys = dict[str, list[list[float]]](), list[Key]()
+        found, keys = dict[str, list[list[float]]](), list[DocumentKey]()
         for (index, id), answer in zip(like, answers, strict=True):
             if "error" in answer or not answer["hits"]["hits"]:
                 raise QueryError(f"there is no document {id!r} in {index!r} to find more of")
@@ -525,7 +524,7 @@ class HybridSearcher(_Searcher):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What `crosslens tune` noted in the index: ``weights`` and ``normaliser``; empty for nothing."""
+        """What `crosslens tune` noted in the index: ``weights`` and ``normalizer``; empty for nothing."""
         return dict(self._current().settings)
 
     def search(self, text: str | Sequence[str] | None = None, **how: Unpack[SearchOptions]) -> SearchResult:
@@ -541,12 +540,12 @@ class HybridSearcher(_Searcher):
         ``collapse``: a field of whose values each comes once. ``size``: how many, within the window.
 
         How they are ranked: ``weights`` by leg ("keyword", or a vector field's name); ``legs``: only those named.
-        ``normaliser`` and ``mean`` as in `crosslens.queries.fusion.fuse`: by default "evidence", whose totals behave
+        ``normalizer`` and ``mean`` as in `crosslens.queries.fusion.fuse`: by default "evidence", whose totals behave
         like probabilities. ``sources``: a name for what a leg reads, by leg, where legs read the same and the index
-        doesn't tell, or tells it otherwise (`crosslens.queries.search.readings`). Weights, sources and normaliser that
+        doesn't tell, or tells it otherwise (`crosslens.queries.search.readings`). Weights, sources and normalizer that
         `crosslens tune` noted in the index are the defaults. ``complete``: the documents shown get their true scores in
         all legs, in a second round trip, which also fetches them; by evidence that changes no ranking, by other
-        normalisers it decides it. ``spelling``: by evidence a word that nobody wrote is also looked for with one letter
+        normalizers it decides it. ``spelling``: by evidence a word that nobody wrote is also looked for with one letter
         changed, in a round trip more. ``candidates`` and ``oversample`` as in `crosslens.queries.search.legs.knn_leg`,
         for all legs or by leg.
 
@@ -584,12 +583,12 @@ class HybridSearcher(_Searcher):
 
     def scores(
         self, text: str | Sequence[str] | None = None, *, standardise: bool = False, **how: Unpack[SearchOptions]
-    ) -> dict[str, Scores[Key]]:
-        """What any normaliser would fuse, by leg: the completed scores of the window, and what evidence needs besides.
+    ) -> dict[str, Scores[DocumentKey]]:
+        """What any normalizer would fuse, by leg: the completed scores of the window, and what evidence needs besides.
 
         ``standardise`` asks for the corpus's moments too. Takes what `search` takes, and raises as it does.
         """
-        how["normaliser"] = "standardise" if standardise else "theoretical-min-max"
+        how["normalizer"] = "standardise" if standardise else "theoretical-min-max"
         how["size"], how["source"] = 0, False
         seen = self._current()
         request = self._request(seen, text, **how)

@@ -7,93 +7,21 @@ waits and the one that doesn't (`crosslens.queries.search.searcher`) run the sam
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from crosslens.client import reason
 from crosslens.errors import QueryError
+from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.queries.fusion.fuse import Mean, Part, Scores, fused_scores
-from crosslens.queries.fusion.normalizers import DEFAULT_NORMALISER, Normaliser
-from crosslens.queries.search.legs import KEYWORD, PART, Key, Leg, named
+from crosslens.queries.fusion.normalizers import DEFAULT_NORMALIZER, Normalizer
+from crosslens.queries.search.legs import KEYWORD, PART, Leg, named
 from crosslens.queries.search.readings import assign
 from crosslens.queries.show.explain import explain
+from crosslens.queries.show.result import Hit, SearchResult
 
 Search = tuple[str, dict[str, Any]]
 Plan = Generator[list[Search], list[dict[str, Any]], "SearchResult"]
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One result: ``score`` 0..1 is the sum of the ``parts``, one for each leg of the search (or another mean of them).
-
-    ``explanation`` says in words why it ranks where it does, a sentence for each leg, by the normaliser "evidence".
-    ``matched`` tells, by leg, which value of a field with a vector for each value came nearest: its ``position`` among
-    the document's values, and an image's ``reference``. ``fields`` and ``highlight`` are Elasticsearch's.
-    """
-
-    index: str
-    id: str
-    score: float
-    parts: dict[str, Part]
-    source: dict[str, Any]
-    matched: dict[str, dict[str, Any]] = field(default_factory=dict)
-    fields: dict[str, list[Any]] = field(default_factory=dict)
-    highlight: dict[str, list[str]] = field(default_factory=dict)
-    explanation: list[str] = field(default_factory=list)
-
-
-# From here on the best document is more likely an answer than chance: fewer than one would do as well by it.
-_ANSWERED = 0.5
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """Hits, best first; ``found`` documents were in some leg's window and passed ``min_score`` and ``collapse``.
-
-    Times in milliseconds; ``profile`` has the server's own time of each leg and of the completion. ``next`` continues a
-    search by pages (None: the window is at its end). ``noise`` has, by vector leg, the standardised cosine ``z`` of its
-    best document, and the ``floor`` that chance exceeds at the rate asked for. ``sources`` names, by leg, what it reads
-    (see `crosslens.queries.search.readings`). ``best`` is the greatest total found, before ``min_score``. ``scores``
-    are what was fused: every leg's raw scores of all documents of the window.
-    """
-
-    hits: list[Hit]
-    legs: list[str]
-    found: int
-    encode_ms: float = 0.0
-    search_ms: float = 0.0
-    aggregations: dict[str, Any] = field(default_factory=dict)
-    profile: dict[str, float] = field(default_factory=dict)
-    next: str | None = None
-    noise: dict[str, dict[str, float]] = field(default_factory=dict)
-    normaliser: Normaliser = DEFAULT_NORMALISER
-    min_score: float | None = None
-    sources: dict[str, str] = field(default_factory=dict)
-    best: float = 0.0
-    scores: dict[str, Scores[Key]] = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def answered(self) -> bool | None:
-        """Whether the index answers the query.
-
-        With a false-alarm rate: whether any vector leg's best document stands out of the noise. Else, by the normaliser
-        "evidence": whether the best document reaches ``min_score``, or, where none is given, 0.5, at which fewer than
-        one document would do as well by chance. None by other normalisers, whose totals tell nothing of it.
-        """
-        if self.noise:
-            return any(each["z"] > each["floor"] for each in self.noise.values())
-        if self.normaliser != "evidence":
-            return None
-        return self.best >= (_ANSWERED if self.min_score is None else self.min_score) and self.best > 0
-
-    def _repr_html_(self) -> str:
-        from crosslens.queries.show.notebook import as_html
-
-        return as_html(self)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain dictionaries and lists, for JSON."""
-        return asdict(replace(self, scores={}))
 
 
 @dataclass(frozen=True)
@@ -129,12 +57,12 @@ class Fusion:
     """How the legs become one list; by leg, ``moments`` for "standardise", and noise ``floors``.
 
     ``sources`` say otherwise than `crosslens.queries.search.readings` which legs read the same. ``comparing`` asks for
-    what any normaliser needs, whichever this one is. ``spelling``: words that nobody wrote are also looked for with a
+    what any normalizer needs, whichever this one is. ``spelling``: words that nobody wrote are also looked for with a
     letter changed.
     """
 
     weights: Mapping[str, float] = field(default_factory=dict)
-    normaliser: Normaliser = DEFAULT_NORMALISER
+    normalizer: Normalizer = DEFAULT_NORMALIZER
     mean: Mean = "arithmetic"
     min_score: float | None = None
     complete: bool = True
@@ -147,7 +75,7 @@ class Fusion:
     @property
     def by_evidence(self) -> bool:
         """Whether the ranking is known from the legs' own windows, without completed scores."""
-        return self.normaliser == "evidence"
+        return self.normalizer == "evidence"
 
     @property
     def needs_chances(self) -> bool:
@@ -167,18 +95,18 @@ class Aggregations:
 class _Windows:
     """What the first round trip tells: by leg, raw scores, what it can get at most, and what has nothing for it."""
 
-    raw: dict[str, dict[Key, float]]
-    matched: dict[Key, dict[str, dict[str, Any]]]
+    raw: dict[str, dict[DocumentKey, float]]
+    matched: dict[DocumentKey, dict[str, dict[str, Any]]]
     attainable: dict[str, float]
-    lacks: dict[str, set[Key]]
-    documents: dict[Key, Mapping[str, Any]]
+    lacks: dict[str, set[DocumentKey]]
+    documents: dict[DocumentKey, Mapping[str, Any]]
     aggregated: dict[str, Any]
     profile: dict[str, float]
     probed: dict[str, Sequence[Mapping[str, Any]]]
-    respelt: dict[str, Scores[Key]] = field(default_factory=dict)
+    respelt: dict[str, Scores[DocumentKey]] = field(default_factory=dict)
 
     @property
-    def keys(self) -> list[Key]:
+    def keys(self) -> list[DocumentKey]:
         respelt = (scores.raw for scores in self.respelt.values())
         return list(dict.fromkeys(key for scores in (*self.raw.values(), *respelt) for key in scores))
 
@@ -293,8 +221,8 @@ class _Steps:
         ]
 
     def completed(
-        self, windows: _Windows, keys: Sequence[Key], *, scoring: bool
-    ) -> Generator[list[Search], list[dict[str, Any]], tuple[set[Key], dict[str, dict[Key, float]]]]:
+        self, windows: _Windows, keys: Sequence[DocumentKey], *, scoring: bool
+    ) -> Generator[list[Search], list[dict[str, Any]], tuple[set[DocumentKey], dict[str, dict[DocumentKey, float]]]]:
         """Which of ``keys`` are still there, and with ``scoring`` every leg's true scores of them.
 
         The documents are put into ``windows``. In one round trip, with the aggregations over the window where they are
@@ -332,7 +260,7 @@ class _Steps:
             windows.aggregated = answers.pop(0).get("aggregations", {})
         documents = _documents(answers[: len(presenting)])
         windows.documents.update(documents)
-        raw: dict[str, dict[Key, float]] = {leg.name: {} for leg in self.legs}
+        raw: dict[str, dict[DocumentKey, float]] = {leg.name: {} for leg in self.legs}
         if keyword is not None:
             raw[keyword.name] = {key: float(hit["_score"] or 0.0) for key, hit in documents.items()}
         again, told = _scores(owners, answers[len(presenting) :])
@@ -342,7 +270,9 @@ class _Steps:
             windows.matched.setdefault(key, {}).update(values)
         return set(documents), raw
 
-    def by_leg(self, windows: _Windows, raw: Mapping[str, Mapping[Key, float]]) -> dict[str, Scores[Key]]:
+    def by_leg(
+        self, windows: _Windows, raw: Mapping[str, Mapping[DocumentKey, float]]
+    ) -> dict[str, Scores[DocumentKey]]:
         """What is fused, of the ``raw`` scores by leg."""
         return {
             leg.name: Scores(
@@ -361,8 +291,8 @@ class _Steps:
 
 
 _HAS = "crosslens has "
-_Best = list[tuple[Key, float]]
-_Shown = list[tuple[Key, float, dict[str, Part]]]
+_Best = list[tuple[DocumentKey, float]]
+_Shown = list[tuple[DocumentKey, float, dict[str, Part]]]
 
 
 def plan(
@@ -382,11 +312,11 @@ def plan(
 
     By evidence the first trip decides the ranking, and the second one brings what is shown: the documents, and their
     true scores in every leg. It is left out where nothing of that is missing. Where a word is nobody's, and may be
-    misspelt, there is one more between them. By the other normalisers the second trip completes the whole window, which
+    misspelt, there is one more between them. By the other normalizers the second trip completes the whole window, which
     decides the ranking. Without completion there is one trip (two if the window is aggregated).
 
     ``offset`` leaves that many of the best out; ``pit`` is a point in time to search. Raises `QueryError` for weights,
-    sources, normalisers and the like that make no sense, and for answers that are errors.
+    sources, normalizers and the like that make no sense, and for answers that are errors.
     """
     steps = _Steps(
         index,
@@ -404,7 +334,7 @@ def plan(
     windows = yield from steps.windows()
     yield from steps.respelt(windows)
     keys = windows.keys
-    raw: Mapping[str, Mapping[Key, float]] = windows.raw
+    raw: Mapping[str, Mapping[DocumentKey, float]] = windows.raw
     if keys and fusion.complete and not fusion.by_evidence:
         # A document that was deleted between the two trips is no result.
         kept, raw = yield from steps.completed(windows, keys, scoring=True)
@@ -412,7 +342,7 @@ def plan(
             name: {key: s for key, s in scores.items() if key in kept} for name, scores in windows.raw.items()
         }
     by_leg = steps.by_leg(windows, raw)
-    fused = fused_scores(by_leg, fusion.weights, normaliser=fusion.normaliser, mean=fusion.mean)
+    fused = fused_scores(by_leg, fusion.weights, normalizer=fusion.normalizer, mean=fusion.mean)
     # Equal totals are ordered by index and id, so that the same search always gives the same list.
     best: _Best = sorted(fused.totals.items(), key=lambda item: (-item[1], item[0]))
     greatest = best[0][1] if best else 0.0
@@ -452,7 +382,7 @@ def plan(
         aggregations=windows.aggregated,
         profile=windows.profile,
         noise=noise,
-        normaliser=fusion.normaliser,
+        normalizer=fusion.normalizer,
         min_score=fusion.min_score,
         sources=dict(steps.sources),
         best=greatest,
@@ -461,7 +391,12 @@ def plan(
 
 
 def _shown(
-    steps: _Steps, windows: _Windows, best: _Best, parts_of: Callable[[Key], dict[str, Part]], offset: int, size: int
+    steps: _Steps,
+    windows: _Windows,
+    best: _Best,
+    parts_of: Callable[[DocumentKey], dict[str, Part]],
+    offset: int,
+    size: int,
 ) -> Generator[list[Search], list[dict[str, Any]], tuple[_Shown, int]]:
     """The documents to show with their true scores, and how many of the better ones were gone since they were found.
 
@@ -496,9 +431,9 @@ def _told(part: Part, raw: float | None) -> Part:
 
 def _lacking(
     legs: Sequence[Leg], siblings: Callable[[Leg], Sequence[Leg]], answers: Sequence[Mapping[str, Any]]
-) -> dict[str, set[Key]]:
+) -> dict[str, set[DocumentKey]]:
     """By vector leg, the documents that another leg of its source found and that have no vector for it."""
-    lacks: dict[str, set[Key]] = {}
+    lacks: dict[str, set[DocumentKey]] = {}
     for leg, answer in zip(legs, answers, strict=True):
         for other in siblings(leg):
             has = _HAS + other.name
@@ -526,10 +461,10 @@ def checked(answers: Sequence[dict[str, Any]], names: Sequence[str]) -> list[dic
 
 def _scores(
     legs: Sequence[Leg], answers: Sequence[Mapping[str, Any]]
-) -> tuple[dict[str, dict[Key, float]], dict[Key, dict[str, dict[str, Any]]]]:
+) -> tuple[dict[str, dict[DocumentKey, float]], dict[DocumentKey, dict[str, dict[str, Any]]]]:
     """Raw scores by leg and document, and by document and leg which of its values matched."""
-    raw: dict[str, dict[Key, float]] = {}
-    matched: dict[Key, dict[str, dict[str, Any]]] = {}
+    raw: dict[str, dict[DocumentKey, float]] = {}
+    matched: dict[DocumentKey, dict[str, dict[str, Any]]] = {}
     for leg, answer in zip(legs, answers, strict=True):
         scores = raw.setdefault(leg.name, {})
         for hit in answer["hits"]["hits"]:
@@ -541,11 +476,11 @@ def _scores(
     return raw, matched
 
 
-def _documents(answers: Sequence[Mapping[str, Any]]) -> dict[Key, Mapping[str, Any]]:
+def _documents(answers: Sequence[Mapping[str, Any]]) -> dict[DocumentKey, Mapping[str, Any]]:
     return {(hit["_index"], hit["_id"]): hit for answer in answers for hit in answer["hits"]["hits"]}
 
 
-def _collapsed(best: _Best, documents: Mapping[Key, Mapping[str, Any]], name: str) -> _Best:
+def _collapsed(best: _Best, documents: Mapping[DocumentKey, Mapping[str, Any]], name: str) -> _Best:
     """The best document of each value of a field; documents without a value all stay."""
     seen: set[str] = set()
     kept = []
@@ -560,7 +495,7 @@ def _collapsed(best: _Best, documents: Mapping[Key, Mapping[str, Any]], name: st
 
 
 def _hit(
-    key: Key,
+    key: DocumentKey,
     total: float,
     parts: dict[str, Part],
     document: Mapping[str, Any],

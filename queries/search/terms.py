@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslens.errors import QueryError
+from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
 from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.sources.images import ImageSource
-from crosslens.queries.search.legs import Key
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Terms:
     images: tuple[ImageSource, ...] = ()
     less_texts: tuple[str, ...] = ()
     less_images: tuple[ImageSource, ...] = ()
-    like: tuple[Key, ...] = ()
+    like: tuple[DocumentKey, ...] = ()
 
     @classmethod
     def of(
@@ -33,7 +33,7 @@ class Terms:
         image: ImageSource | Sequence[ImageSource] | None,
         less_text: str | Sequence[str] | None,
         less_image: ImageSource | Sequence[ImageSource] | None,
-        like: Sequence[Key],
+        like: Sequence[DocumentKey],
     ) -> Terms:
         """Terms from one of each, several, or none. Raises `QueryError` when there is nothing to look for."""
         terms = cls(_texts(text), _several(image), _texts(less_text), _several(less_image), tuple(like))

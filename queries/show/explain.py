@@ -15,7 +15,7 @@ def explain(parts: Mapping[str, Part], modalities: Mapping[str, Modality | None]
 
     ``modalities`` are by leg, None for a keyword leg.
 
-    ``depth`` is the window. Parts of other normalisers than "evidence" have nothing to tell, and give none.
+    ``depth`` is the window. Parts of other normalizers than "evidence" have nothing to tell, and give none.
     """
     told = sorted(parts.items(), key=lambda item: (item[1].chance is None, -item[1].weighted))
     if not any(part.chance is not None for part in parts.values()):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from crosslens.queries.show.templating import template
 
 if TYPE_CHECKING:
-    from crosslens.queries.search.steps import SearchResult
+    from crosslens.queries.show.result import SearchResult
 
 
 def as_html(result: SearchResult) -> str:

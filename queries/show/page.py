@@ -13,7 +13,7 @@ from crosslens.ingest.contract.documents import inputs
 from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.sources.access import ImageReader
 from crosslens.ingest.sources.images import open_image
-from crosslens.queries.search.searcher import Hit, SearchResult
+from crosslens.queries.show.result import Hit, SearchResult
 from crosslens.queries.show.table import title_of, why
 from crosslens.queries.show.templating import template
 

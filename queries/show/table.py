@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crosslens.queries.fusion.fuse import Part
-from crosslens.queries.search.searcher import Hit, SearchResult
+from crosslens.queries.show.result import Hit, SearchResult
 
 LEG_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 _BAR = 12

@@ -121,8 +121,8 @@ def _time(way: str, client: Elasticsearch, searcher: HybridSearcher, legs: list[
     how: SearchOptions = {
         "one trip": SearchOptions(complete=False),
         "completed": SearchOptions(),
-        "former": SearchOptions(normaliser="theoretical-min-max"),
-        "windows": SearchOptions(complete=False, source=False, normaliser="min-max"),
+        "former": SearchOptions(normalizer="theoretical-min-max"),
+        "windows": SearchOptions(complete=False, source=False, normalizer="min-max"),
         "windows and probes": SearchOptions(complete=False, source=False),
     }[way]
     try:

@@ -1,4 +1,4 @@
-"""How good the rankings are: each leg alone, what most people do today, every normaliser, and weights tuned.
+"""How good the rankings are: each leg alone, what most people do today, every normalizer, and weights tuned.
 
 On pictures the model never saw, for all the tasks of `tests.bench.tasks`; and whether queries without an answer are
 noticed.
@@ -25,13 +25,13 @@ from crosslens.ingest.contract.encoders import Encoders
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.known import DEMO_MODEL
-from crosslens.ingest.run.moments import calibrate, try_null_queries
+from crosslens.ingest.run.calibrate import calibrate, try_null_queries
 from crosslens.ingest.run.write import Options, add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.node import Node
 from crosslens.queries.evaluate.measures import Measured, as_json, collect, measure, paired_p, ranked
 from crosslens.queries.evaluate.tune import Tuned, tune
-from crosslens.queries.fusion.normalizers import Normaliser
+from crosslens.queries.fusion.normalizers import Normalizer
 from crosslens.queries.search.legs import KEYWORD
 from crosslens.queries.search.searcher import HybridSearcher
 from tests.bench.common import console, show
@@ -42,7 +42,7 @@ _WINDOW = 100
 _KEY = "nDCG@10"
 _DEFAULT, _FORMER, _TUNED, _SUM = "evidence", "theoretical-min-max", "tuned", "raw sum"
 # How each is used: by itself on what every leg found (False), or on completed scores (True).
-_COMPLETED: dict[Normaliser, bool] = {
+_COMPLETED: dict[Normalizer, bool] = {
     "rank": False,
     "min-max": False,
     "z-score": False,
@@ -50,7 +50,7 @@ _COMPLETED: dict[Normaliser, bool] = {
     "standardise": True,
     "evidence": True,
 }
-_TRIED: list[Normaliser] = ["evidence", "theoretical-min-max", "min-max", "rank", "standardise"]
+_TRIED: list[Normalizer] = ["evidence", "theoretical-min-max", "min-max", "rank", "standardise"]
 # Both corpora's legs by what they read.
 _LEGS = {
     "words": (KEYWORD,),
@@ -71,7 +71,7 @@ _COLUMNS = {
 _LEGEND = (
     "words, texts, pictures: BM25 and the vectors' legs alone; sum: what a bool query with kNN searches gives; mm: "
     "min-max; z: z-score; tmm: theoretical-min-max, completed (the default until release 0.3); std: standardise, "
-    "completed; evidence: the default; tuned: weights and normaliser chosen with judgements, cross-validated"
+    "completed; evidence: the default; tuned: weights and normalizer chosen with judgements, cross-validated"
 )
 
 
@@ -148,8 +148,8 @@ def _outcome(client: Elasticsearch, encoder: Encoder, task: Task) -> Outcome:
         if names.intersection(legs)
     }
     rows[_SUM] = measure(_SUM, _boost_sum(client, searcher, task), judged)
-    for normaliser, completed in _COMPLETED.items():
-        rows[normaliser] = measure(normaliser, ranked(found if completed else windows, {}, normaliser), judged)
+    for normalizer, completed in _COMPLETED.items():
+        rows[normalizer] = measure(normalizer, ranked(found if completed else windows, {}, normalizer), judged)
     tuned = tune(found, _TRIED)
     rows[_TUNED] = tuned.expected
     return Outcome(task, rows, tuned)
@@ -224,7 +224,7 @@ def _told(outcome: Outcome) -> dict[str, Any]:
         "task": outcome.task.name,
         "queries": len(outcome.task.judged),
         "ranked": as_json(rows),
-        "tuned": {"normaliser": outcome.tuned.choice.normaliser, "weights": dict(outcome.tuned.choice.weights)},
+        "tuned": {"normalizer": outcome.tuned.choice.normalizer, "weights": dict(outcome.tuned.choice.weights)},
         "against": {other: outcome.against(other) for other in outcome.rows if other != _DEFAULT},
         "best leg": outcome.best_leg,
     }

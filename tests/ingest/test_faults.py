@@ -173,7 +173,7 @@ def test_a_full_disk_ends_the_run_and_the_next_goes_on(
     own_server: Server, encoder: Encoder, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = own_server
-    monkeypatch.setattr("crosslens.ingest.run.sending._ATTEMPTS", 3)
+    monkeypatch.setattr("crosslens.retrying._ATTEMPTS", 3)
     index = server.new_index(MAPPINGS, shop(400))
     full = threading.Event()
     watermarks = {"low": "0.1%", "high": "0.1%", "flood_stage": "0.1%"}

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from crosslens.errors import MappingError, QueryError
 from crosslens.ingest.contract.encoders import Encoders
 from crosslens.ingest.contract.selection import Selection
+from crosslens.ingest.contract.statistics import MOMENTS_INDEX, Moments
 from crosslens.ingest.contract.targets import Target, parse_target
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.run.moments import MOMENTS_INDEX, Moments, calibrate, try_null_queries
+from crosslens.ingest.run.calibrate import calibrate, try_null_queries
 from crosslens.ingest.run.write import Options, add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.search.searcher import HybridSearcher
@@ -70,7 +71,7 @@ def test_moments_are_gathered_while_writing_and_standardise_uses_them(
         server.client.index(index=index, document={"title": f"red hat {i}", "photo": f"{i}.png"})
     add_vectors(server.client, index, encoder, exact, Options(images=ImageAccess(root=pictures)))
     searcher = HybridSearcher(server.client, index, encoder)
-    result = searcher.search("red hat", normaliser="standardise", size=60)
+    result = searcher.search("red hat", normalizer="standardise", size=60)
     query = encoder.encode_texts(["red hat"])[0]
     texts = [f"blue running shoe number {i}" for i in range(50)] + [f"red hat {i}" for i in range(10)]
     files = [pictures / f"{i}.png" for i in [*range(50), *range(10)]]
@@ -84,7 +85,7 @@ def test_moments_are_gathered_while_writing_and_standardise_uses_them(
         for name, (mean, deviation) in z.items():
             raw = hit.parts[name].raw
             assert raw is not None
-            assert hit.parts[name].normalised == pytest.approx(max((raw - mean) / deviation, 0) / top, abs=1e-3)
+            assert hit.parts[name].normalized == pytest.approx(max((raw - mean) / deviation, 0) / top, abs=1e-3)
     # Encoded again, they count again; measured anew, they don't.
     again = Options(Selection(every=True), ImageAccess(root=pictures))
     add_vectors(server.client, index, encoder, exact, again)
@@ -112,7 +113,7 @@ def test_several_vectors_a_document_are_measured_one_by_one(server: Server, enco
     target = parse_target("views=photos[]", "image")
     add_vectors(server.client, index, encoder, [target], Options(images=ImageAccess(root=pictures)))
     assert calibrate(server.client, index) == {"views": 3}
-    assert HybridSearcher(server.client, index, encoder).search("hat", normaliser="standardise").hits
+    assert HybridSearcher(server.client, index, encoder).search("hat", normalizer="standardise").hits
 
 
 @pytest.mark.node
@@ -122,9 +123,9 @@ def test_vectors_that_were_not_measured_say_how(server: Server, encoder: Encoder
     server.client.delete(index=MOMENTS_INDEX, id=f"{index}/title_vector", refresh=True)
     searcher = HybridSearcher(server.client, index, encoder)
     with pytest.raises(QueryError, match=f"have not been measured; run: crosslens calibrate {index}"):
-        searcher.search("hat", normaliser="standardise")
+        searcher.search("hat", normalizer="standardise")
     calibrate(server.client, index)
-    assert searcher.search("hat", normaliser="standardise").hits
+    assert searcher.search("hat", normalizer="standardise").hits
     with pytest.raises(MappingError, match="no vector field foto"):
         calibrate(server.client, index, fields=["foto"])
 
@@ -145,7 +146,7 @@ def test_a_search_tells_whether_anything_stands_out_of_the_noise(
     told = searcher.search("hat")
     assert told.noise == {}
     assert told.answered == (told.best >= 0.5)
-    assert searcher.search("hat", normaliser="min-max").answered is None
+    assert searcher.search("hat", normalizer="min-max").answered is None
     # By the floor that these very queries set, just the rate asked for is exceeded.
     alarms = [searcher.search(text, false_alarm=0.2).answered for text in null]
     assert sum(bool(alarm) for alarm in alarms) <= 6

@@ -28,7 +28,7 @@ from crosslens.queries.evaluate.measures import (
 )
 from crosslens.queries.evaluate.tune import choices, ndcg_of_choices, tune
 from crosslens.queries.fusion.fuse import Scores
-from crosslens.queries.fusion.normalizers import Normaliser
+from crosslens.queries.fusion.normalizers import Normalizer
 from crosslens.queries.search.searcher import HybridSearcher
 from tests.conftest import Server
 from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, shop
@@ -104,9 +104,9 @@ def test_measures_of_a_worked_example() -> None:
     assert row.values["RR"] == pytest.approx([1.0, 0.0])
 
 
-@pytest.mark.parametrize("normaliser", ["theoretical-min-max", "min-max", "rank"])
+@pytest.mark.parametrize("normalizer", ["theoretical-min-max", "min-max", "rank"])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_fast_ndcg_of_all_choices_is_ir_measures_own_of_each(normaliser: Normaliser, seed: int) -> None:
+def test_the_fast_ndcg_of_all_choices_is_ir_measures_own_of_each(normalizer: Normalizer, seed: int) -> None:
     pytest.importorskip("ir_measures", reason="the extra 'evaluate' is not installed")
     collected = synthetic(6, [0.5, 1.0, 2.0], seed=seed)
     rng = np.random.default_rng(seed)
@@ -115,11 +115,11 @@ def test_the_fast_ndcg_of_all_choices_is_ir_measures_own_of_each(normaliser: Nor
         each.judged.relevant.update({str(d): float(rng.integers(1, 4)) for d in rng.integers(0, 30, 3)})
         raw = dict(list(each.legs["leg2"].raw.items())[:12])
         each.legs["leg2"] = Scores(raw, each.legs["leg2"].floor)
-    candidates = list(choices(["leg0", "leg1", "leg2"], [normaliser]))
+    candidates = list(choices(["leg0", "leg1", "leg2"], [normalizer]))
     fast = np.array([ndcg_of_choices(each, candidates) for each in collected])
     judged = [each.judged for each in collected]
     for column in range(0, len(candidates), 7):
-        ranking = ranked(collected, dict(candidates[column].weights), normaliser)
+        ranking = ranked(collected, dict(candidates[column].weights), normalizer)
         slow = measure("x", ranking, judged).values["nDCG@10"]
         assert fast[:, column] == pytest.approx(slow, abs=1e-6)
 
@@ -192,11 +192,11 @@ def test_tuned_weights_are_noted_in_the_index_and_searches_take_them_up(
     assert [row.name for row in rows] == ["keyword", "photo_vector", "title_vector", "fused"]
     assert best_single(rows).name == "keyword"
     tuned = tune(collected, ["theoretical-min-max", "standardise"])
-    settings: dict[str, Any] = {"weights": dict(tuned.choice.weights), "normaliser": tuned.choice.normaliser}
+    settings: dict[str, Any] = {"weights": dict(tuned.choice.weights), "normalizer": tuned.choice.normalizer}
     before = [hit.score for hit in searcher.search("number 7").hits]
     record_search_settings(server.client, index, settings)
     by_default = searcher.search("number 7")
-    given = searcher.search("number 7", weights=settings["weights"], normaliser=settings["normaliser"])
+    given = searcher.search("number 7", weights=settings["weights"], normalizer=settings["normalizer"])
     assert [h.score for h in by_default.hits] == [h.score for h in given.hits] != before
     # A picture alone has no keyword leg; what is left of the weights counts, or all legs alike.
     assert searcher.search(image=pictures / "7.png").hits

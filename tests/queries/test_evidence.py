@@ -13,8 +13,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from crosslens.errors import QueryError
-from crosslens.queries.fusion import fuse
 from crosslens.queries.fusion.evidence import by_coverage, by_tail, combine, covered, default_weights, evidences
+from crosslens.queries.fusion.fuse import fuse
 from crosslens.queries.fusion.scores import Scores
 
 FLOATS = st.floats(0.01, 100, allow_nan=False)
@@ -131,7 +131,7 @@ def test_one_leg_alone_is_sure_by_one_over_one_and_its_chance() -> None:
     # E = 1, and a doubt of 0.01.
     assert total == pytest.approx(sure(1.01), abs=1e-4)
     assert parts["v"].chance == pytest.approx(1.0)
-    assert parts["v"].normalised == pytest.approx(total)
+    assert parts["v"].normalized == pytest.approx(total)
     assert parts["v"].weighted == pytest.approx(total)
 
 
@@ -229,7 +229,7 @@ def test_legs_of_one_source_share_a_weight() -> None:
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        ({"mean": "geometric"}, "a geometric mean is of normalised scores, which evidence doesn't take"),
+        ({"mean": "geometric"}, "a geometric mean is of normalized scores, which evidence doesn't take"),
         ({"weights": {"x": 1.0}}, "weights name no leg"),
         ({"weights": {"v": -1.0}}, "must be 0 or more"),
         ({"weights": {"v": 0.0}}, "at least one weight"),
@@ -268,7 +268,7 @@ def test_totals_lie_from_0_to_1_and_their_parts_sum_to_them(
     for total, parts in combine(legs, weights).values():
         assert 0 <= total <= 1
         assert math.fsum(part.weighted for part in parts.values()) == pytest.approx(total, abs=1e-12)
-        assert all(part.weighted >= 0 and math.isfinite(part.normalised) for part in parts.values())
+        assert all(part.weighted >= 0 and math.isfinite(part.normalized) for part in parts.values())
 
 
 @given(LEGS, WEIGHTS, st.sampled_from(["keyword", "title", "photo"]), DOCS, st.floats(0, 3))

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from elasticsearch import Elasticsearch, helpers
 
-from crosslens.client import Connection, connect_async
+from crosslens.async_client import connect_async
+from crosslens.client import Connection
 from crosslens.demo.build import DATA
 from crosslens.demo.run import load_items
 from crosslens.errors import QueryError
@@ -158,7 +159,7 @@ def test_answered_tells_whether_anything_stands_out(shop: Shop) -> None:
     assert shop.searcher.search(name, min_score=0.9999).answered is False
     nothing = shop.searcher.search(name, filter={"ids": {"values": ["none"]}})
     assert nothing.answered is False
-    assert shop.searcher.search(name, normaliser="min-max").answered is None
+    assert shop.searcher.search(name, normalizer="min-max").answered is None
 
 
 def test_min_score_is_a_probability(shop: Shop) -> None:

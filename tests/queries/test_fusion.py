@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crosslens.errors import QueryError
-from crosslens.queries.fusion import normalizers as normalise
+from crosslens.queries.fusion import normalizers as normalize
 from crosslens.queries.fusion.fuse import MEANS, Mean, Scores, fuse
 from crosslens.queries.fusion.normalizers import theoretical_min_max as theoretical_minimum
 
@@ -27,13 +27,13 @@ def test_worked_numbers_of_one_leg() -> None:
 
 def test_worked_numbers_of_a_weighted_sum() -> None:
     legs = {"keyword": Scores({"a": 6.0, "b": 3.0}, 0.0), "photo": Scores({"b": 0.6, "c": 0.2}, -1.0)}
-    fused = fuse(legs, {"keyword": 1.0, "photo": 3.0}, normaliser="theoretical-min-max")
+    fused = fuse(legs, {"keyword": 1.0, "photo": 3.0}, normalizer="theoretical-min-max")
     assert fused["a"][0] == pytest.approx(0.25)
     assert fused["b"][0] == pytest.approx(0.25 * 0.5 + 0.75 * 1.0)
     assert fused["c"][0] == pytest.approx(0.75 * 1.2 / 1.6)
     keyword, photo = fused["a"][1]["keyword"], fused["a"][1]["photo"]
-    assert (keyword.raw, keyword.normalised, keyword.weighted) == (6.0, 1.0, 0.25)
-    assert (photo.raw, photo.normalised, photo.weighted) == (None, 0.0, 0.0)
+    assert (keyword.raw, keyword.normalized, keyword.weighted) == (6.0, 1.0, 0.25)
+    assert (photo.raw, photo.normalized, photo.weighted) == (None, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_edge_cases_of_one_leg(raw: dict[str, float], floor: float, expected: di
 
 def test_an_empty_leg_takes_its_share_from_everyone_alike() -> None:
     legs = {"keyword": Scores[str]({}, 0.0), "photo": Scores({"a": 0.3, "b": 0.1}, -1.0)}
-    fused = fuse(legs, {}, normaliser="theoretical-min-max")
+    fused = fuse(legs, {}, normalizer="theoretical-min-max")
     assert fused["a"][0] == pytest.approx(0.5)
     assert list(fused) == ["a", "b"]
 
@@ -74,7 +74,7 @@ def test_wrong_weights_are_refused(weights: dict[str, float], says: str) -> None
 
 
 @given(SCORES, st.floats(-1, 0))
-def test_normalised_scores_lie_in_0_to_1_keep_their_order_and_reach_1(raw: dict[str, float], floor: float) -> None:
+def test_normalized_scores_lie_in_0_to_1_keep_their_order_and_reach_1(raw: dict[str, float], floor: float) -> None:
     scaled = theoretical_minimum(raw, floor)
     assert set(scaled) == set(raw)
     assert all(0.0 <= value <= 1.0 for value in scaled.values())
@@ -91,8 +91,8 @@ def test_totals_are_the_sum_of_parts_and_do_not_depend_on_the_weights_scale(
     a: dict[str, float], b: dict[str, float], weight_a: float, weight_b: float, factor: float
 ) -> None:
     legs = {"a": Scores(a, -1.0), "b": Scores(b, -1.0)}
-    fused = fuse(legs, {"a": weight_a, "b": weight_b}, normaliser="theoretical-min-max")
-    scaled = fuse(legs, {"a": weight_a * factor, "b": weight_b * factor}, normaliser="theoretical-min-max")
+    fused = fuse(legs, {"a": weight_a, "b": weight_b}, normalizer="theoretical-min-max")
+    scaled = fuse(legs, {"a": weight_a * factor, "b": weight_b * factor}, normalizer="theoretical-min-max")
     for key, (total, parts) in fused.items():
         assert total == pytest.approx(sum(part.weighted for part in parts.values()))
         assert 0.0 <= total <= 1.0 + 1e-9
@@ -107,27 +107,27 @@ def given_scores(values: list[float]) -> dict[str, float]:
     ("function", "values", "expected"),
     [
         # OpenSearch's worked example, but for its floor of 0.001 under the last document, which ours leaves at 0.
-        (normalise.min_max, [0.9, 0.7, 0.1], [1.0, 0.75, 0.0]),
-        (normalise.l2, [2.0, 3.0], [0.5547, 0.8321]),
-        (normalise.z_score, [1.0, 2.0, 3.0], [-1.224745, 0.0, 1.224745]),
-        (normalise.rank, [5.0, 9.0, 9.0, 1.0], [61 / 63, 1.0, 1.0, 61 / 64]),
+        (normalize.min_max, [0.9, 0.7, 0.1], [1.0, 0.75, 0.0]),
+        (normalize.l2, [2.0, 3.0], [0.5547, 0.8321]),
+        (normalize.z_score, [1.0, 2.0, 3.0], [-1.224745, 0.0, 1.224745]),
+        (normalize.rank, [5.0, 9.0, 9.0, 1.0], [61 / 63, 1.0, 1.0, 61 / 64]),
         # One hit, equal scores, none, and negative ones.
-        (normalise.min_max, [3.0], [1.0]),
-        (normalise.min_max, [3.0, 3.0], [1.0, 1.0]),
-        (normalise.min_max, [], []),
-        (normalise.min_max, [-0.5, 0.5], [0.0, 1.0]),
-        (normalise.z_score, [3.0], [0.0]),
-        (normalise.z_score, [0.1, 0.1, 0.1], [0.0, 0.0, 0.0]),
-        (normalise.z_score, [], []),
-        (normalise.l2, [3.0], [1.0]),
-        (normalise.l2, [3.0, 3.0], [2**-0.5, 2**-0.5]),
-        (normalise.l2, [-1.0, 0.0], [0.0, 0.0]),
-        (normalise.l2, [], []),
-        (normalise.rank, [3.0], [1.0]),
-        (normalise.rank, [], []),
+        (normalize.min_max, [3.0], [1.0]),
+        (normalize.min_max, [3.0, 3.0], [1.0, 1.0]),
+        (normalize.min_max, [], []),
+        (normalize.min_max, [-0.5, 0.5], [0.0, 1.0]),
+        (normalize.z_score, [3.0], [0.0]),
+        (normalize.z_score, [0.1, 0.1, 0.1], [0.0, 0.0, 0.0]),
+        (normalize.z_score, [], []),
+        (normalize.l2, [3.0], [1.0]),
+        (normalize.l2, [3.0, 3.0], [2**-0.5, 2**-0.5]),
+        (normalize.l2, [-1.0, 0.0], [0.0, 0.0]),
+        (normalize.l2, [], []),
+        (normalize.rank, [3.0], [1.0]),
+        (normalize.rank, [], []),
     ],
 )
-def test_worked_numbers_and_edge_cases_of_normalisers(
+def test_worked_numbers_and_edge_cases_of_normalizers(
     function: Callable[[dict[str, float]], dict[str, float]], values: list[float], expected: list[float]
 ) -> None:
     assert list(function(given_scores(values)).values()) == pytest.approx(expected, abs=1e-4)
@@ -141,7 +141,7 @@ def test_means_are_those_of_opensearchs_worked_example(mean: Mean, total: float)
         "b": Scores({"d": 0.0, "e": 1.0}, 0.0),
         "c": Scores({"d": 0.6, "e": 1.0}, 0.0),
     }
-    fused = fuse(legs, {"a": 0.45, "b": 0.15, "c": 0.4}, normaliser="theoretical-min-max", mean=mean)
+    fused = fuse(legs, {"a": 0.45, "b": 0.15, "c": 0.4}, normalizer="theoretical-min-max", mean=mean)
     assert fused["d"][0] == pytest.approx(total, abs=1e-4)
 
 
@@ -152,7 +152,7 @@ def test_ranks_fuse_by_cormacks_formula_on_random_runs() -> None:
             name: Scores({f"d{d}": float(rng.random()) for d in rng.choice(40, 15, replace=False)}, 0.0)
             for name in ("a", "b", "c")
         }
-        fused = fuse(legs, {}, normaliser="rank")
+        fused = fuse(legs, {}, normalizer="rank")
         for key, (total, _) in fused.items():
             # Cormack's formula, by hand: a document that a leg lacks gets nothing from it.
             expected = 0.0
@@ -166,20 +166,20 @@ def test_fusions_are_ranxs_on_random_runs() -> None:
     ranx = pytest.importorskip("ranx", reason="ranx is not installed")
     rng = np.random.default_rng(9)
     # A document that a leg lacks gets 0 from ranx, by z-score too, where ours gives it the least; so there none lacks.
-    for normaliser, theirs, size in (("rank", None, 15), ("min-max", "min-max", 15), ("z-score", "zmuv", 40)):
+    for normalizer, theirs, size in (("rank", None, 15), ("min-max", "min-max", 15), ("z-score", "zmuv", 40)):
         legs = {
             name: Scores({f"d{d}": float(rng.random()) for d in rng.choice(40, size, replace=False)}, 0.0)
             for name in ("a", "b")
         }
         runs = [ranx.Run({"q": dict(scores.raw)}) for scores in legs.values()]
-        if normaliser == "rank":
+        if normalizer == "rank":
             expected = ranx.fuse(runs, norm=None, method="rrf", params={"k": 60}).to_dict()["q"]
-            ours = {key: total * 2 / 61 for key, (total, _) in fuse(legs, {}, normaliser="rank").items()}
+            ours = {key: total * 2 / 61 for key, (total, _) in fuse(legs, {}, normalizer="rank").items()}
         else:
             expected = ranx.fuse(runs, norm=theirs, method="wsum", params={"weights": (0.3, 0.7)}).to_dict()["q"]
-            fused = fuse(legs, {"a": 0.3, "b": 0.7}, normaliser=normaliser)  # type: ignore[arg-type]
+            fused = fuse(legs, {"a": 0.3, "b": 0.7}, normalizer=normalizer)  # type: ignore[arg-type]
             ours = {key: total for key, (total, _) in fused.items()}
-        assert ours == pytest.approx(expected, abs=1e-6), normaliser
+        assert ours == pytest.approx(expected, abs=1e-6), normalizer
 
 
 def test_standardised_legs_share_one_scale_and_a_modality_gap_goes() -> None:
@@ -188,41 +188,41 @@ def test_standardised_legs_share_one_scale_and_a_modality_gap_goes() -> None:
         "texts": Scores({"t1": 0.80, "t2": 0.78}, -1.0, moments=(0.70, 0.05)),
         "images": Scores({"i1": 0.33, "i2": 0.21}, -1.0, moments=(0.20, 0.03)),
     }
-    parts = fuse(legs, {}, normaliser="standardise")
+    parts = fuse(legs, {}, normalizer="standardise")
     assert sorted(parts, key=lambda d: -parts[d][0]) == ["i1", "t1", "t2", "i2"]
-    assert parts["i1"][1]["images"].normalised == 1.0
-    assert parts["t1"][1]["texts"].normalised == pytest.approx(2.0 / (0.13 / 0.03))
+    assert parts["i1"][1]["images"].normalized == 1.0
+    assert parts["t1"][1]["texts"].normalized == pytest.approx(2.0 / (0.13 / 0.03))
 
 
 def test_standardised_scores_below_the_corpus_mean_count_as_nothing() -> None:
     legs = {"images": Scores({"a": 0.5, "b": 0.1}, -1.0, moments=(0.2, 0.1)), "keyword": Scores({"b": 3.0}, 0.0)}
-    fused = fuse(legs, {}, normaliser="standardise")
-    assert fused["b"][1]["images"].normalised == 0.0
-    assert fused["b"][1]["keyword"].normalised == 1.0
+    fused = fuse(legs, {}, normalizer="standardise")
+    assert fused["b"][1]["images"].normalized == 0.0
+    assert fused["b"][1]["keyword"].normalized == 1.0
     flat = {"images": Scores({"a": 0.5}, -1.0, moments=(0.2, 0.0))}
-    assert fuse(flat, {}, normaliser="standardise")["a"][0] == 0.0
+    assert fuse(flat, {}, normalizer="standardise")["a"][0] == 0.0
 
 
-@pytest.mark.parametrize("normaliser", normalise.NORMALISERS)
-def test_a_keyword_leg_that_matched_nothing_gives_nothing(normaliser: normalise.Normaliser) -> None:
+@pytest.mark.parametrize("normalizer", normalize.NORMALIZERS)
+def test_a_keyword_leg_that_matched_nothing_gives_nothing(normalizer: normalize.Normalizer) -> None:
     legs = {"keyword": Scores({"a": 0.0, "b": 0.0}, 0.0), "photo": Scores({"a": 0.3, "b": 0.1}, -1.0, (0.0, 0.1))}
-    fused = fuse(legs, {}, normaliser=normaliser)
-    assert [fused[key][1]["keyword"].normalised for key in "ab"] == [0.0, 0.0]
+    fused = fuse(legs, {}, normalizer=normalizer)
+    assert [fused[key][1]["keyword"].normalized for key in "ab"] == [0.0, 0.0]
     assert fused["a"][0] > fused["b"][0]
 
 
 def test_by_z_score_a_document_that_a_leg_lacks_gets_the_least_of_it() -> None:
     legs = {"a": Scores({"x": 1.0, "y": 2.0, "z": 3.0}, 0.0), "b": Scores({"w": 5.0}, 0.0)}
-    fused = fuse(legs, {}, normaliser="z-score")
-    assert fused["w"][1]["a"].normalised == pytest.approx(-1.224745)
+    fused = fuse(legs, {}, normalizer="z-score")
+    assert fused["w"][1]["a"].normalized == pytest.approx(-1.224745)
 
 
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        ({"normaliser": "softmax"}, "unknown normaliser 'softmax'; one of evidence, theoretical-min-max"),
+        ({"normalizer": "softmax"}, "unknown normalizer 'softmax'; one of evidence, theoretical-min-max"),
         ({"mean": "median"}, "unknown mean 'median'; one of arithmetic"),
-        ({"normaliser": "z-score", "mean": "geometric"}, "a geometric mean needs scores that aren't negative"),
+        ({"normalizer": "z-score", "mean": "geometric"}, "a geometric mean needs scores that aren't negative"),
     ],
 )
 def test_fusions_that_make_no_sense_say_why(how: dict[str, Any], says: str) -> None:
@@ -230,16 +230,16 @@ def test_fusions_that_make_no_sense_say_why(how: dict[str, Any], says: str) -> N
         fuse({"a": Scores({"x": 1.0}, 0.0)}, {}, **how)
 
 
-@given(SCORES, SCORES, st.sampled_from(normalise.NORMALISERS), st.sampled_from(MEANS))
+@given(SCORES, SCORES, st.sampled_from(normalize.NORMALIZERS), st.sampled_from(MEANS))
 def test_any_fusion_of_any_scores_is_finite_and_keeps_the_order_of_a_single_leg(
-    a: dict[str, float], b: dict[str, float], normaliser: normalise.Normaliser, mean: Mean
+    a: dict[str, float], b: dict[str, float], normalizer: normalize.Normalizer, mean: Mean
 ) -> None:
-    if normaliser in ("z-score", "evidence") and mean != "arithmetic":
+    if normalizer in ("z-score", "evidence") and mean != "arithmetic":
         return
-    fused = fuse({"a": Scores(a, -1.0, (0.5, 2.0)), "b": Scores(b, -1.0)}, {}, normaliser=normaliser, mean=mean)
+    fused = fuse({"a": Scores(a, -1.0, (0.5, 2.0)), "b": Scores(b, -1.0)}, {}, normalizer=normalizer, mean=mean)
     assert fused.keys() == a.keys() | b.keys()
     assert all(math.isfinite(total) for total, _ in fused.values())
-    alone = fuse({"a": Scores(a, -1.0, (0.5, 2.0))}, {}, normaliser=normaliser, mean=mean)
+    alone = fuse({"a": Scores(a, -1.0, (0.5, 2.0))}, {}, normalizer=normalizer, mean=mean)
     for x in a:
         for y in a:
             if a[x] < a[y]:

@@ -126,7 +126,7 @@ def test_text_and_image_are_one_vector_for_each_field(
         image=pictures / "3.png",
         weights={"photo_vector": 2, "keyword": 0},
         size=100,
-        normaliser="theoretical-min-max",
+        normalizer="theoretical-min-max",
     )
     assert result.legs == ["keyword", "photo_vector", "title_vector"]
     assert result.hits[0].parts["keyword"].weighted == 0.0

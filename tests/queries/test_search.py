@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from elasticsearch import helpers
 
-from crosslens.client import Connection, connect_async
+from crosslens.async_client import connect_async
+from crosslens.client import Connection
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.targets import Target, parse_target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.run.write import Options, add_vectors
 from crosslens.ingest.sources.access import ImageAccess
-from crosslens.queries.fusion.normalizers import NORMALISERS
+from crosslens.queries.fusion.normalizers import NORMALIZERS
 from crosslens.queries.search.searcher import AsyncHybridSearcher, HybridSearcher, SearchResult
 from tests.conftest import Server
 from tests.ingest.exactness import all_documents
@@ -145,7 +146,7 @@ def test_every_documents_every_score_is_the_one_of_an_exhaustive_computation(
 def test_completion_lets_a_document_without_words_win_by_its_picture_alone_no_more_than_it_should(
     searcher: HybridSearcher,
 ) -> None:
-    how: dict[str, Any] = {"size": WINDOW, "normaliser": "theoretical-min-max"}
+    how: dict[str, Any] = {"size": WINDOW, "normalizer": "theoretical-min-max"}
     completed = searcher.search("blue warm hat", **how)
     alone = searcher.search("blue warm hat", complete=False, **how)
     assert ids(completed) != ids(alone)
@@ -159,9 +160,9 @@ def test_completion_lets_a_document_without_words_win_by_its_picture_alone_no_mo
 
 
 @pytest.mark.parametrize("complete", [True, False])
-@pytest.mark.parametrize("normaliser", [n for n in NORMALISERS if n != "standardise"])
-def test_no_ranking_depends_on_size(searcher: HybridSearcher, normaliser: Any, complete: bool) -> None:
-    how: dict[str, Any] = {"normaliser": normaliser, "complete": complete}
+@pytest.mark.parametrize("normalizer", [n for n in NORMALIZERS if n != "standardise"])
+def test_no_ranking_depends_on_size(searcher: HybridSearcher, normalizer: Any, complete: bool) -> None:
+    how: dict[str, Any] = {"normalizer": normalizer, "complete": complete}
     whole = searcher.search("red warm boot", size=WINDOW, **how)
     for size in (0, 1, 7):
         part = searcher.search("red warm boot", size=size, **how)
@@ -170,9 +171,9 @@ def test_no_ranking_depends_on_size(searcher: HybridSearcher, normaliser: Any, c
 
 
 def test_words_that_match_nothing_leave_the_ranking_to_the_vectors(searcher: HybridSearcher) -> None:
-    how: dict[str, Any] = {"size": WINDOW, "normaliser": "theoretical-min-max"}
+    how: dict[str, Any] = {"size": WINDOW, "normalizer": "theoretical-min-max"}
     result = searcher.search("xylophone quartz", **how)
-    assert {hit.parts["keyword"].normalised for hit in result.hits} == {0.0}
+    assert {hit.parts["keyword"].normalized for hit in result.hits} == {0.0}
     alone = searcher.search("xylophone quartz", weights={"keyword": 0}, **how)
     assert ids(result) == ids(alone)
 
@@ -181,10 +182,10 @@ def test_two_round_trips_with_completion_and_one_without(
     searcher: HybridSearcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = counted(searcher, monkeypatch)
-    searcher.search("blue hat", normaliser="theoretical-min-max")
+    searcher.search("blue hat", normalizer="theoretical-min-max")
     assert len(asked) == 2
     asked.clear()
-    hit = searcher.search("blue hat", complete=False, normaliser="theoretical-min-max").hits[0]
+    hit = searcher.search("blue hat", complete=False, normalizer="theoretical-min-max").hits[0]
     assert asked == [4]
     assert hit.source["colour"]
 

@@ -15,7 +15,7 @@ from crosslens.queries.fusion.evidence import combine
 from crosslens.queries.fusion.scores import Scores
 
 GOLDEN = Path(__file__).parents[1] / "data" / "evidence.json"
-TOLD = ("normalised", "weighted", "chance", "covered")
+TOLD = ("normalized", "weighted", "chance", "covered")
 Case = dict[str, Any]
 
 

@@ -192,7 +192,7 @@ def test_any_query_is_judged_as_the_python_side_judges_it(compared: Compared, qu
 )
 def test_evidence_is_the_default_and_the_same_on_both_sides(compared: Compared, text: str) -> None:
     expected = compared.expect_same(text)
-    assert expected.normaliser == "evidence"
+    assert expected.normalizer == "evidence"
     assert all(0 <= hit.score <= 1 for hit in expected.hits)
 
 

@@ -202,7 +202,7 @@ def test_nonsense_in_requests_is_answered_with_400(plugged: Plugged) -> None:
     for _ in range(300):
         child = {rng.choice(("retriever", "weight", "name", "moments")): rng.choice(strange) for _ in range(2)}
         inner = {
-            rng.choice(("normaliser", "mean", "complete", "rank_window_size", "filter", "min_score")): rng.choice(
+            rng.choice(("normalizer", "mean", "complete", "rank_window_size", "filter", "min_score")): rng.choice(
                 strange
             ),
             "retrievers": rng.choice(([child], [{"retriever": {"standard": {"query": {"match_all": {}}}}}], *strange)),

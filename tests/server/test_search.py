@@ -11,10 +11,10 @@ import pytest
 
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.run.moments import calibrate
+from crosslens.ingest.run.calibrate import calibrate
 from crosslens.ingest.run.write import Options, add_vectors
 from crosslens.ingest.sources.access import ImageAccess
-from crosslens.queries.fusion.normalizers import NORMALISERS
+from crosslens.queries.fusion.normalizers import NORMALIZERS
 from crosslens.queries.search.searcher import HybridSearcher, SearchResult
 from tests.server.conftest import PICTURES, Plugged
 
@@ -175,13 +175,13 @@ def expect_same(answer: Any, expected: SearchResult, apart: float = 1e-5) -> Non
 
 @pytest.mark.parametrize("text", ["red heart", "a clock in the moon", "nothing of the sort"])
 @pytest.mark.parametrize("complete", [True, False])
-@pytest.mark.parametrize("normaliser", NORMALISERS)
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
 def test_the_retriever_ranks_as_the_python_side_does(
-    plugged: Plugged, index: str, demo_encoder: Encoder, normaliser: Any, complete: bool, text: str
+    plugged: Plugged, index: str, demo_encoder: Encoder, normalizer: Any, complete: bool, text: str
 ) -> None:
     weights = {"keyword": 1.0, "title_vector": 0.5, "photo_vector": 2.0, "more_vector": 1.5}
     searcher = HybridSearcher(plugged.server.client, index, demo_encoder, window=60)
-    expected = searcher.search(text, weights=weights, normaliser=normaliser, complete=complete, size=40)
+    expected = searcher.search(text, weights=weights, normalizer=normalizer, complete=complete, size=40)
     # The very same query vector, since the last bits of another run's may cross a step of the int8 field, and what
     # z-score divides by is small.
     vector = demo_encoder.encode_texts([text])[0]
@@ -189,11 +189,11 @@ def test_the_retriever_ranks_as_the_python_side_does(
         legs(text, 60, "title_vector", "photo_vector", "more_vector", vector=vector),
         weights,
         window=60,
-        normaliser=normaliser,
+        normalizer=normalizer,
         complete=complete,
     )
     answer = plugged.http.ok("POST", f"{index}/_search", {**body, "size": 40, "_source": False})
-    if normaliser == "z-score":
+    if normalizer == "z-score":
         # Lucene has no negative scores: all are raised by as much as the last of the window is below 0.
         raised = answer["hits"]["hits"][0]["_score"] - expected.hits[0].score
         assert raised >= -1e-6
@@ -208,8 +208,8 @@ def test_the_retriever_ranks_as_the_python_side_does(
 def test_the_retriever_knows_other_means(plugged: Plugged, index: str, demo_encoder: Encoder, mean: Any) -> None:
     searcher = HybridSearcher(plugged.server.client, index, demo_encoder, window=60)
     scaled: Any = "theoretical-min-max"
-    expected = searcher.search("red heart", normaliser=scaled, mean=mean, legs=["keyword", "photo_vector"], size=20)
-    body = retriever(legs("red heart", 60, "photo_vector"), {}, window=60, normaliser=scaled, mean=mean)
+    expected = searcher.search("red heart", normalizer=scaled, mean=mean, legs=["keyword", "photo_vector"], size=20)
+    body = retriever(legs("red heart", 60, "photo_vector"), {}, window=60, normalizer=scaled, mean=mean)
     expect_same(plugged.http.ok("POST", f"{index}/_search", {**body, "size": 20}), expected)
 
 
@@ -296,7 +296,7 @@ def test_retrievers_nest(plugged: Plugged, index: str) -> None:
 def test_moments_may_be_given_instead_of_looked_up(plugged: Plugged, index: str) -> None:
     child = {**legs("red heart", 50, "photo_vector")["photo_vector"]}
     given = {"retriever": child, "name": "photo", "moments": {"mean": 0.0, "deviation": 0.1}}
-    body = {"retriever": {"crosslens": {"retrievers": [given], "normaliser": "standardise", "rank_window_size": 50}}}
+    body = {"retriever": {"crosslens": {"retrievers": [given], "normalizer": "standardise", "rank_window_size": 50}}}
     answer = plugged.http.ok("POST", f"{index}/_search", {**body, "size": 50, "explain": True})
     raw = [float(parts_of(hit)[0]["description"].rsplit(" ", 1)[1]) for hit in answer["hits"]["hits"]]
     top = max(raw)
@@ -308,7 +308,7 @@ def test_a_child_without_moments_is_told_how_to_get_them(plugged: Plugged, demo_
     name = plugged.server.new_index({"properties": {"title": {"type": "text"}}}, [{"title": "red"}])
     add_vectors(plugged.server.client, name, demo_encoder, [Target("title_vector", "text", ("title",), "hnsw")])
     plugged.server.client.indices.delete(index="crosslens-moments")
-    body = retriever(legs("red", 10, "title_vector"), {}, window=10, normaliser="standardise")
+    body = retriever(legs("red", 10, "title_vector"), {}, window=10, normalizer="standardise")
     status, answer = plugged.http("POST", f"{name}/_search", body)
     assert status == 400
     assert "crosslens calibrate" in str(answer)
@@ -317,10 +317,10 @@ def test_a_child_without_moments_is_told_how_to_get_them(plugged: Plugged, demo_
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"normaliser": "best"}, "unknown normaliser [best]; one of evidence, theoretical-min-max, min-max"),
+        ({"normalizer": "best"}, "unknown normalizer [best]; one of evidence, theoretical-min-max, min-max"),
         ({"mean": "median"}, "unknown mean [median]"),
-        ({"normaliser": "z-score", "mean": "harmonic"}, "needs scores that aren't negative"),
-        ({"mean": "harmonic"}, "a harmonic mean is of normalised scores, which evidence doesn't take"),
+        ({"normalizer": "z-score", "mean": "harmonic"}, "needs scores that aren't negative"),
+        ({"mean": "harmonic"}, "a harmonic mean is of normalized scores, which evidence doesn't take"),
         ({"rank_window_size": 0}, "must be 1 or more"),
         ({"rank_window_size": 5}, "[size: 10]"),
         ({"retrievers": []}, "needs [retrievers]"),

@@ -7,7 +7,7 @@ import java.util.Map;
  * From a picture to the pixel tensor that a checkpoint was trained on, as its preprocessor_config.json says.
  *
  * <p>The steps and their order are those of transformers' PIL image processors (resize, centre crop, rescale,
- * normalise), as in the Python package's {@code crosslens.ingest.transform}. Sizes in pixels. {@code shortestEdge} (0:
+ * normalize), as in the Python package's {@code crosslens.ingest.transform}. Sizes in pixels. {@code shortestEdge} (0:
  * none) keeps the aspect ratio, {@code width} and {@code height} (0: none) stretch; {@code cropWidth} 0 is no crop.
  */
 public record ImageTransform(
@@ -41,13 +41,13 @@ public record ImageTransform(
                 "preprocessor_config.json gives pictures no fixed size (neither a crop nor height and width)"
             );
         }
-        boolean rescales = Json.flag(config, "do_rescale", true), normalises = Json.flag(config, "do_normalize", true);
-        double[] mean = normalises ? three(config.get("image_mean")) : new double[] { 0, 0, 0 };
-        double[] std = normalises ? three(config.get("image_std")) : new double[] { 1, 1, 1 };
+        boolean rescales = Json.flag(config, "do_rescale", true), normalizes = Json.flag(config, "do_normalize", true);
+        double[] mean = normalizes ? three(config.get("image_mean")) : new double[] { 0, 0, 0 };
+        double[] std = normalizes ? three(config.get("image_std")) : new double[] { 1, 1, 1 };
         Number factor = Json.number(config, "rescale_factor");
         double scale = rescales ? factor == null ? 1 / 255.0 : factor.doubleValue() : 1.0;
         double offset = efficient && rescales && Json.flag(config, "rescale_offset", false) ? 1.0 : 0.0;
-        boolean twice = efficient && normalises && Json.flag(config, "include_top", true);
+        boolean twice = efficient && normalizes && Json.flag(config, "include_top", true);
         float[] multiplier = new float[CHANNELS], addend = new float[CHANNELS];
         for (int c = 0; c < CHANNELS; c++) {
             double m = scale / std[c], a = (-offset - mean[c]) / std[c];
@@ -90,7 +90,7 @@ public record ImageTransform(
 
     /** The tensor [3, height, width] of a picture, channel after channel. */
     public float[] apply(Picture picture) {
-        return normalise(resize(picture));
+        return normalize(resize(picture));
     }
 
     private Picture resize(Picture picture) {
@@ -107,7 +107,7 @@ public record ImageTransform(
     }
 
     /** Crops the centre (a smaller picture is padded with black, as in transformers), scales and shifts. */
-    private float[] normalise(Picture picture) {
+    private float[] normalize(Picture picture) {
         int rows = outputHeight(), columns = outputWidth();
         int padTop = ceilHalf(rows - picture.height()), padLeft = ceilHalf(columns - picture.width());
         int top = Math.max(picture.height() - rows, 0) / 2, left = Math.max(picture.width() - columns, 0) / 2;

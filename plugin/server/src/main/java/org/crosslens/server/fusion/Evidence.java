@@ -55,13 +55,13 @@ public final class Evidence {
     public record Respelt(double[] found, double attainable) {}
 
     /**
-     * By document the totals; by leg and document: {@code normalised}, the chance to be right by this leg alone;
+     * By document the totals; by leg and document: {@code normalized}, the chance to be right by this leg alone;
      * {@code weighted}, which sum to the total; {@code chance}, how many documents would do as well; {@code covered}, the
      * share of the query that a keyword match covers (NaN: it isn't known); and whether that is {@code respelt}.
      */
     public record Fused(
         double[] totals,
-        double[][] normalised,
+        double[][] normalized,
         double[][] weighted,
         double[][] chance,
         double[][] covered,
@@ -70,7 +70,7 @@ public final class Evidence {
 
     /** ln E by an exponential tail through the j-th and the last score of a leg's window. */
     static double[] byTail(double[] scores) {
-        double[] window = Normaliser.present(scores).sorted().toArray();
+        double[] window = Normalizer.present(scores).sorted().toArray();
         int n = window.length;
         if (n == 0) {
             return scores.clone();
@@ -78,7 +78,7 @@ public final class Evidence {
         int j = n > 2 ? Math.min(TAIL_RANK, Math.max(2, n / 4)) : 1;
         double high = window[n - j], low = window[0];
         if (n <= j || high - low <= 1e-12 * Math.max(Math.abs(high), Math.abs(low))) {
-            return Normaliser.map(scores, score -> Math.log(n - below(window, score)));
+            return Normalizer.map(scores, score -> Math.log(n - below(window, score)));
         }
         double reach = Math.log((double) n / j), start = Math.log(j), b = (high - low) / reach;
         double spread = 0;
@@ -86,7 +86,7 @@ public final class Evidence {
             spread += 1 / (i * i);
         }
         double m = reach * reach / spread;
-        return Normaliser.map(
+        return Normalizer.map(
             scores,
             score -> start - (score > high ? m * Math.log1p((score - high) / (m * b)) : (score - high) / b)
         );
@@ -103,8 +103,8 @@ public final class Evidence {
 
     /** ln E of keyword matches, by the share of the query that each covers. */
     static double[] byCoverage(double[] scores, double attainable) {
-        double most = Math.max(attainable, Math.max(Normaliser.max(scores), 0));
-        return Normaliser.map(scores, score -> {
+        double most = Math.max(attainable, Math.max(Normalizer.max(scores), 0));
+        return Normalizer.map(scores, score -> {
             if (score > 0 == false) {
                 return Double.POSITIVE_INFINITY;
             }
@@ -131,7 +131,7 @@ public final class Evidence {
         double[][] logs = new double[legs.size()][];
         for (int i = 0; i < logs.length; i++) {
             double unfound = unfound(legs.get(i));
-            logs[i] = Normaliser.map(chances[i], chance -> bounded(chance, unfound));
+            logs[i] = Normalizer.map(chances[i], chance -> bounded(chance, unfound));
         }
         List<List<Integer>> weighing = sources.values()
             .stream()
@@ -191,8 +191,8 @@ public final class Evidence {
 
     /** By document, the share of the query that it covers; NaN where that isn't known, or it has no score. */
     private static double[] covered(double[] found, double attainable) {
-        double best = Normaliser.max(found);
-        return Normaliser.map(found, score -> Double.isNaN(attainable) ? Double.NaN : covered(score, best, attainable));
+        double best = Normalizer.max(found);
+        return Normalizer.map(found, score -> Double.isNaN(attainable) ? Double.NaN : covered(score, best, attainable));
     }
 
     /** Puts into {@code gains} what each leg of a source brings as evidence, -W ln(1 - p), of the document {@code d}. */
@@ -247,15 +247,15 @@ public final class Evidence {
     }
 
     private static Fused told(List<Leg> legs, double[] totals, double[][] weighted, double[][] chances, double[][] logs) {
-        double[][] normalised = new double[legs.size()][], chance = new double[legs.size()][], covered = new double[legs.size()][];
+        double[][] normalized = new double[legs.size()][], chance = new double[legs.size()][], covered = new double[legs.size()][];
         boolean[][] respelt = new boolean[legs.size()][];
         for (int i = 0; i < legs.size(); i++) {
             Leg leg = legs.get(i);
             double unfound = unfound(leg);
-            normalised[i] = Arrays.stream(logs[i])
+            normalized[i] = Arrays.stream(logs[i])
                 .map(log -> Double.isNaN(log) ? 0 : -Math.expm1(-sureness(log, unfound)))
                 .toArray();
-            chance[i] = Normaliser.map(chances[i], log -> Math.exp(Math.min(log, MOST)));
+            chance[i] = Normalizer.map(chances[i], log -> Math.exp(Math.min(log, MOST)));
             covered[i] = new double[totals.length];
             respelt[i] = new boolean[totals.length];
             double[] typed = covered(leg.found(), leg.attainable());
@@ -269,6 +269,6 @@ public final class Evidence {
                 }
             }
         }
-        return new Fused(totals, normalised, weighted, chance, covered, respelt);
+        return new Fused(totals, normalized, weighted, chance, covered, respelt);
     }
 }

@@ -4,14 +4,14 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * Fusing the scores of several legs into one: each leg is normalised, weighted, and a mean is taken. Equal to the Python
+ * Fusing the scores of several legs into one: each leg is normalized, weighted, and a mean is taken. Equal to the Python
  * package's {@code crosslens.queries.fusion}, which says more.
  */
 public final class Fusion {
 
     private Fusion() {}
 
-    /** How the normalised scores of a document become one; source: OpenSearch's combination techniques. */
+    /** How the normalized scores of a document become one; source: OpenSearch's combination techniques. */
     public enum Mean {
         ARITHMETIC,
         GEOMETRIC,
@@ -37,49 +37,49 @@ public final class Fusion {
      */
     public record Leg(double[] raw, double floor, double weight, Moments moments) {}
 
-    /** By document the totals; by leg and document the normalised scores and what each adds to the total. */
-    public record Fused(double[] totals, double[][] normalised, double[][] weighted) {}
+    /** By document the totals; by leg and document the normalized scores and what each adds to the total. */
+    public record Fused(double[] totals, double[][] normalized, double[][] weighted) {}
 
     /**
-     * Fuses the legs, whose scores all are of the same documents, by any normaliser but {@link Normaliser#EVIDENCE}, which
+     * Fuses the legs, whose scores all are of the same documents, by any normalizer but {@link Normalizer#EVIDENCE}, which
      * has its own way to combine ({@link Evidence#fuse}).
      *
      * <p>Throws {@link IllegalArgumentException} for weights that are negative or all 0, and for a geometric or harmonic
      * mean of scores that may be negative.
      */
-    public static Fused fuse(List<Leg> legs, Normaliser normaliser, Mean mean) {
-        check(legs.stream().mapToDouble(Leg::weight).toArray(), normaliser, mean);
+    public static Fused fuse(List<Leg> legs, Normalizer normalizer, Mean mean) {
+        check(legs.stream().mapToDouble(Leg::weight).toArray(), normalizer, mean);
         double sum = legs.stream().mapToDouble(Leg::weight).sum();
-        double[][] normalised = normalise(legs, normaliser), weighted = new double[legs.size()][];
+        double[][] normalized = normalize(legs, normalizer), weighted = new double[legs.size()][];
         double[] shares = new double[legs.size()];
         for (int i = 0; i < shares.length; i++) {
             Leg leg = legs.get(i);
             shares[i] = leg.weight() / sum;
-            if (Normaliser.max(leg.raw()) <= leg.floor()) {
+            if (Normalizer.max(leg.raw()) <= leg.floor()) {
                 // Completed, a leg that found nothing has the floor's score everywhere; equal scores aren't matches.
-                normalised[i] = Normaliser.map(normalised[i], s -> 0);
+                normalized[i] = Normalizer.map(normalized[i], s -> 0);
             }
-            double absent = normaliser.missing(normalised[i]), share = shares[i];
-            normalised[i] = Arrays.stream(normalised[i]).map(s -> Double.isNaN(s) ? absent : s).toArray();
-            weighted[i] = Arrays.stream(normalised[i]).map(s -> s * share).toArray();
+            double absent = normalizer.missing(normalized[i]), share = shares[i];
+            normalized[i] = Arrays.stream(normalized[i]).map(s -> Double.isNaN(s) ? absent : s).toArray();
+            weighted[i] = Arrays.stream(normalized[i]).map(s -> s * share).toArray();
         }
-        double[] totals = new double[legs.isEmpty() ? 0 : normalised[0].length];
+        double[] totals = new double[legs.isEmpty() ? 0 : normalized[0].length];
         for (int d = 0; d < totals.length; d++) {
-            totals[d] = total(normalised, weighted, shares, d, mean);
+            totals[d] = total(normalized, weighted, shares, d, mean);
         }
-        return new Fused(totals, normalised, weighted);
+        return new Fused(totals, normalized, weighted);
     }
 
     /** Throws {@link IllegalArgumentException} as {@link #fuse} does, and for a mean that {@code evidence} doesn't take. */
-    public static void check(double[] weights, Normaliser normaliser, Mean mean) {
-        if (normaliser == Normaliser.Z_SCORE && mean != Mean.ARITHMETIC) {
+    public static void check(double[] weights, Normalizer normalizer, Mean mean) {
+        if (normalizer == Normalizer.Z_SCORE && mean != Mean.ARITHMETIC) {
             throw new IllegalArgumentException(
                 "a " + mean + " mean needs scores that aren't negative, and z-score gives such"
             );
         }
-        if (normaliser == Normaliser.EVIDENCE && mean != Mean.ARITHMETIC) {
+        if (normalizer == Normalizer.EVIDENCE && mean != Mean.ARITHMETIC) {
             throw new IllegalArgumentException(
-                "a " + mean + " mean is of normalised scores, which evidence doesn't take; choose a normaliser"
+                "a " + mean + " mean is of normalized scores, which evidence doesn't take; choose a normalizer"
             );
         }
         double sum = 0;
@@ -94,39 +94,39 @@ public final class Fusion {
         }
     }
 
-    private static double[][] normalise(List<Leg> legs, Normaliser normaliser) {
-        double[][] normalised = new double[legs.size()][];
-        if (normaliser != Normaliser.STANDARDISE) {
-            for (int i = 0; i < normalised.length; i++) {
-                normalised[i] = normaliser.apply(legs.get(i).raw(), legs.get(i).floor());
+    private static double[][] normalize(List<Leg> legs, Normalizer normalizer) {
+        double[][] normalized = new double[legs.size()][];
+        if (normalizer != Normalizer.STANDARDISE) {
+            for (int i = 0; i < normalized.length; i++) {
+                normalized[i] = normalizer.apply(legs.get(i).raw(), legs.get(i).floor());
             }
-            return normalised;
+            return normalized;
         }
         double top = 0;
-        for (int i = 0; i < normalised.length; i++) {
+        for (int i = 0; i < normalized.length; i++) {
             Leg leg = legs.get(i);
             if (leg.moments() == null) {
-                normalised[i] = Normaliser.THEORETICAL_MIN_MAX.apply(leg.raw(), leg.floor());
+                normalized[i] = Normalizer.THEORETICAL_MIN_MAX.apply(leg.raw(), leg.floor());
                 continue;
             }
             double m = leg.moments().mean(), deviation = leg.moments().deviation();
-            normalised[i] = Normaliser.map(leg.raw(), s -> deviation <= 0 ? 0 : (s - m) / deviation);
-            top = Math.max(top, Normaliser.max(normalised[i]));
+            normalized[i] = Normalizer.map(leg.raw(), s -> deviation <= 0 ? 0 : (s - m) / deviation);
+            top = Math.max(top, Normalizer.max(normalized[i]));
         }
         // The standardised legs share one scale: 0 for the corpus's mean and below, 1 for the largest of any of them.
         double largest = top;
-        for (int i = 0; i < normalised.length; i++) {
+        for (int i = 0; i < normalized.length; i++) {
             if (legs.get(i).moments() != null) {
-                normalised[i] = Normaliser.map(normalised[i], z -> largest > 0 ? Math.max(z, 0) / largest : 0);
+                normalized[i] = Normalizer.map(normalized[i], z -> largest > 0 ? Math.max(z, 0) / largest : 0);
             }
         }
-        return normalised;
+        return normalized;
     }
 
-    private static double total(double[][] normalised, double[][] weighted, double[] shares, int d, Mean mean) {
+    private static double total(double[][] normalized, double[][] weighted, double[] shares, int d, Mean mean) {
         double sum = 0, counted = 0;
         for (int i = 0; i < shares.length; i++) {
-            double value = normalised[i][d];
+            double value = normalized[i][d];
             if (mean == Mean.ARITHMETIC) {
                 sum += weighted[i][d];
             } else if (value > 0 && shares[i] > 0) {

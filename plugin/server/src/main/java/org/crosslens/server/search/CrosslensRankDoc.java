@@ -22,22 +22,22 @@ public final class CrosslensRankDoc extends RankDoc {
     private final String how;
     private final String[] legs;
     private final double[] raw;
-    private final double[] normalised;
+    private final double[] normalized;
     private final double[] weighted;
-    // By leg; null where the normaliser has nothing to say.
+    // By leg; null where the normalizer has nothing to say.
     private final String[] said;
 
     /**
-     * {@code how} names mean and normaliser; by leg, {@code raw} is NaN where it has no score of the document, and
+     * {@code how} names mean and normalizer; by leg, {@code raw} is NaN where it has no score of the document, and
      * {@code said} tells in words what it found (null: nothing to tell).
      */
-    CrosslensRankDoc(RankDoc of, String how, String[] legs, double[] raw, double[] normalised, double[] weighted, String[] said) {
+    CrosslensRankDoc(RankDoc of, String how, String[] legs, double[] raw, double[] normalized, double[] weighted, String[] said) {
         super(of.doc, of.score, of.shardIndex);
         this.rank = of.rank;
         this.how = how;
         this.legs = legs;
         this.raw = raw;
-        this.normalised = normalised;
+        this.normalized = normalized;
         this.weighted = weighted;
         this.said = said;
     }
@@ -47,7 +47,7 @@ public final class CrosslensRankDoc extends RankDoc {
         how = in.readString();
         legs = in.readStringArray();
         raw = in.readDoubleArray();
-        normalised = in.readDoubleArray();
+        normalized = in.readDoubleArray();
         weighted = in.readDoubleArray();
         said = telling ? in.readStringArray() : null;
     }
@@ -67,7 +67,7 @@ public final class CrosslensRankDoc extends RankDoc {
         out.writeString(how);
         out.writeStringArray(legs);
         out.writeDoubleArray(raw);
-        out.writeDoubleArray(normalised);
+        out.writeDoubleArray(normalized);
         out.writeDoubleArray(weighted);
         if (said != null) {
             out.writeStringArray(said);
@@ -80,7 +80,7 @@ public final class CrosslensRankDoc extends RankDoc {
         for (int i = 0; i < legs.length; i++) {
             String weighed = Double.isNaN(raw[i])
                 ? String.format(Locale.ROOT, "[%s] has no score of this document", legs[i])
-                : String.format(Locale.ROOT, "[%s] weighted, of normalised %.6f, of raw %.6f", legs[i], normalised[i], raw[i]);
+                : String.format(Locale.ROOT, "[%s] weighted, of normalized %.6f, of raw %.6f", legs[i], normalized[i], raw[i]);
             String told = said == null ? weighed : weighed + ": " + said[i];
             List<Explanation> source = i < sources.length && sources[i] != null ? List.of(sources[i]) : List.of();
             parts.add(Explanation.match(weighted[i], told, source));
@@ -90,7 +90,7 @@ public final class CrosslensRankDoc extends RankDoc {
 
     @Override
     protected void doToXContent(XContentBuilder builder, Params params) throws IOException {
-        builder.field("how", how).array("legs", legs).array("raw", raw).array("normalised", normalised).array("weighted", weighted);
+        builder.field("how", how).array("legs", legs).array("raw", raw).array("normalized", normalized).array("weighted", weighted);
         if (said != null) {
             builder.array("said", said);
         }
@@ -102,7 +102,7 @@ public final class CrosslensRankDoc extends RankDoc {
         return how.equals(that.how)
             && Arrays.equals(legs, that.legs)
             && Arrays.equals(raw, that.raw)
-            && Arrays.equals(normalised, that.normalised)
+            && Arrays.equals(normalized, that.normalized)
             && Arrays.equals(weighted, that.weighted)
             && Arrays.equals(said, that.said);
     }

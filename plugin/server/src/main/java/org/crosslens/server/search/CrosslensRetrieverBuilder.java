@@ -10,7 +10,7 @@ import org.apache.lucene.util.SetOnce;
 import org.crosslens.server.fusion.Fusion;
 import org.crosslens.server.fusion.Fusion.Mean;
 import org.crosslens.server.fusion.Fusion.Moments;
-import org.crosslens.server.fusion.Normaliser;
+import org.crosslens.server.fusion.Normalizer;
 import org.elasticsearch.index.query.AbstractQueryBuilder;
 import org.elasticsearch.index.query.QueryBuilder;
 import org.elasticsearch.index.query.QueryRewriteContext;
@@ -31,19 +31,19 @@ import org.elasticsearch.xcontent.XContentParser;
  * <pre>
  * "retriever": {"crosslens": {
  *   "retrievers": [{"retriever": {...}, "weight": 2, "name": "keyword"}, {"retriever": {"knn": {...}}, "source": "photo"}],
- *   "normaliser": "evidence", "mean": "arithmetic", "complete": true, "spelling": true, "rank_window_size": 100}}
+ *   "normalizer": "evidence", "mean": "arithmetic", "complete": true, "spelling": true, "rank_window_size": 100}}
  * </pre>
  *
  * <p>Children are asked for {@code rank_window_size} documents each, which is how deep {@code evidence}, the default
- * normaliser, looks. By it, children of one {@code source} are opinions of one thing; which that is is told by the fields
+ * normalizer, looks. By it, children of one {@code source} are opinions of one thing; which that is is told by the fields
  * that they read, unless the request says it. The children's own windows decide the ranking, and {@code complete} only
  * says whether an explanation ({@code explain}) shows the true raw score that each child has of what is shown, also where
  * that child didn't find it: it changes no total, and costs a second round trip then, and nothing otherwise. With
  * {@code spelling}, words of a match that nobody wrote are also looked for with one letter changed.
  *
- * <p>By the other normalisers, with {@code complete}, a document that one child found gets its true score from every
+ * <p>By the other normalizers, with {@code complete}, a document that one child found gets its true score from every
  * other child that is a query or a kNN search before all is fused, whether that one found it or not. A child's
- * {@code moments} ({@code mean} and {@code deviation} of its score over the corpus) serve the normaliser
+ * {@code moments} ({@code mean} and {@code deviation} of its score over the corpus) serve the normalizer
  * {@code standardise}; those of a kNN child are otherwise looked up where {@code crosslens calibrate} keeps them.
  */
 public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<CrosslensRetrieverBuilder> {
@@ -57,7 +57,7 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
     private static final ParseField MOMENTS = new ParseField("moments");
     private static final ParseField MEAN_OF = new ParseField("mean");
     private static final ParseField DEVIATION = new ParseField("deviation");
-    private static final ParseField NORMALISER = new ParseField("normaliser");
+    private static final ParseField NORMALIZER = new ParseField("normalizer");
     private static final ParseField MEAN = new ParseField("mean");
     private static final ParseField COMPLETE = new ParseField("complete");
     private static final ParseField SPELLING = new ParseField("spelling");
@@ -78,7 +78,7 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
 
         final List<RetrieverBuilder> retrievers = new ArrayList<>();
         final List<Child> children = new ArrayList<>();
-        Normaliser normaliser = Normaliser.DEFAULT;
+        Normalizer normalizer = Normalizer.DEFAULT;
         Mean mean = Mean.ARITHMETIC;
         boolean complete = true;
         boolean spelling = true;
@@ -137,7 +137,7 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
                 draft.children.add(new Child(part.name, part.weight, part.source, part.moments));
             }
         }, CHILD, RETRIEVERS);
-        PARSER.declareString((draft, name) -> draft.normaliser = Normaliser.parse(name), NORMALISER);
+        PARSER.declareString((draft, name) -> draft.normalizer = Normalizer.parse(name), NORMALIZER);
         PARSER.declareString((draft, name) -> draft.mean = Mean.parse(name), MEAN);
         PARSER.declareBoolean((draft, complete) -> draft.complete = complete, COMPLETE);
         PARSER.declareBoolean((draft, spelling) -> draft.spelling = spelling, SPELLING);
@@ -152,7 +152,7 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
     }
 
     private final List<Child> children;
-    private final Normaliser normaliser;
+    private final Normalizer normalizer;
     private final Mean mean;
     private final boolean complete;
     private final boolean spelling;
@@ -160,7 +160,7 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
     CrosslensRetrieverBuilder(
         List<RetrieverSource> retrievers,
         List<Child> children,
-        Normaliser normaliser,
+        Normalizer normalizer,
         Mean mean,
         boolean complete,
         boolean spelling,
@@ -168,7 +168,7 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
     ) {
         super(retrievers, rankWindowSize);
         this.children = children;
-        this.normaliser = normaliser;
+        this.normalizer = normalizer;
         this.mean = mean;
         this.complete = complete;
         this.spelling = spelling;
@@ -183,13 +183,13 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
         if (draft.window < 1) {
             throw new IllegalArgumentException("[" + RANK_WINDOW_SIZE_FIELD.getPreferredName() + "] must be 1 or more");
         }
-        Fusion.check(draft.children.stream().mapToDouble(child -> child.weightOr(1)).toArray(), draft.normaliser, draft.mean);
+        Fusion.check(draft.children.stream().mapToDouble(child -> child.weightOr(1)).toArray(), draft.normalizer, draft.mean);
         List<RetrieverSource> sources = new ArrayList<>();
         draft.retrievers.forEach(each -> sources.add(RetrieverSource.from(each)));
         CrosslensRetrieverBuilder builder = new CrosslensRetrieverBuilder(
             sources,
             draft.children,
-            draft.normaliser,
+            draft.normalizer,
             draft.mean,
             draft.complete,
             draft.spelling,
@@ -219,7 +219,7 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
         CrosslensRetrieverBuilder clone = new CrosslensRetrieverBuilder(
             retrievers,
             children,
-            normaliser,
+            normalizer,
             mean,
             complete,
             spelling,
@@ -276,7 +276,7 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
         }
         HybridSearch search = new HybridSearch(
             legs,
-            normaliser,
+            normalizer,
             mean,
             complete,
             rankWindowSize,
@@ -330,7 +330,7 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
             builder.endObject();
         }
         builder.endArray();
-        builder.field(NORMALISER.getPreferredName(), normaliser.toString());
+        builder.field(NORMALIZER.getPreferredName(), normalizer.toString());
         builder.field(MEAN.getPreferredName(), mean.toString());
         builder.field(COMPLETE.getPreferredName(), complete);
         builder.field(SPELLING.getPreferredName(), spelling);
@@ -342,7 +342,7 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
         CrosslensRetrieverBuilder that = (CrosslensRetrieverBuilder) other;
         return super.doEquals(other)
             && children.equals(that.children)
-            && normaliser == that.normaliser
+            && normalizer == that.normalizer
             && mean == that.mean
             && complete == that.complete
             && spelling == that.spelling;
@@ -350,6 +350,6 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
 
     @Override
     public int doHashCode() {
-        return Objects.hash(super.doHashCode(), children, normaliser, mean, complete, spelling);
+        return Objects.hash(super.doHashCode(), children, normalizer, mean, complete, spelling);
     }
 }

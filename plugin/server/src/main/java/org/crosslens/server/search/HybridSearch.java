@@ -12,7 +12,7 @@ import org.crosslens.server.fusion.Evidence;
 import org.crosslens.server.fusion.Fusion;
 import org.crosslens.server.fusion.Fusion.Mean;
 import org.crosslens.server.fusion.Fusion.Moments;
-import org.crosslens.server.fusion.Normaliser;
+import org.crosslens.server.fusion.Normalizer;
 import org.elasticsearch.action.ActionListener;
 import org.elasticsearch.action.ResolvedIndices;
 import org.elasticsearch.action.search.SearchResponse;
@@ -32,7 +32,7 @@ import org.elasticsearch.xcontent.XContentParserConfiguration;
 final class HybridSearch {
 
     private final List<Leg> legs;
-    private final Normaliser normaliser;
+    private final Normalizer normalizer;
     private final Mean mean;
     private final boolean complete;
     private final int window;
@@ -42,12 +42,12 @@ final class HybridSearch {
     // By leg, scores by document.
     private final List<Map<RankDoc.RankKey, Double>> scores = new ArrayList<>();
     private final Moments[] moments;
-    // Null by other normalisers than evidence.
+    // Null by other normalizers than evidence.
     private final Witnesses witnesses;
 
     HybridSearch(
         List<Leg> legs,
-        Normaliser normaliser,
+        Normalizer normalizer,
         Mean mean,
         boolean complete,
         int window,
@@ -58,7 +58,7 @@ final class HybridSearch {
         XContentParserConfiguration configuration
     ) {
         this.legs = legs;
-        this.normaliser = normaliser;
+        this.normalizer = normalizer;
         this.mean = mean;
         this.complete = complete;
         this.window = window;
@@ -66,7 +66,7 @@ final class HybridSearch {
         this.trip = new Trip(allowPartial);
         this.indices = indices;
         this.moments = legs.stream().map(leg -> leg.child().moments()).toArray(Moments[]::new);
-        this.witnesses = normaliser == Normaliser.EVIDENCE ? new Witnesses(legs, window, explain, spelling, indices, configuration) : null;
+        this.witnesses = normalizer == Normalizer.EVIDENCE ? new Witnesses(legs, window, explain, spelling, indices, configuration) : null;
     }
 
     /** Answers with at most a window of documents, best first. */
@@ -181,7 +181,7 @@ final class HybridSearch {
 
     /** Finds the moments of the leg {@code i} and those after it, then fuses. */
     private void lookedUp(Client client, int i, ActionListener<RankDoc[]> listener) {
-        if (normaliser != Normaliser.STANDARDISE || i == legs.size()) {
+        if (normalizer != Normalizer.STANDARDISE || i == legs.size()) {
             ActionListener.completeWith(listener, this::fused);
             return;
         }
@@ -196,7 +196,7 @@ final class HybridSearch {
             if (found == null) {
                 throw new IllegalArgumentException(
                     "[" + leg.name() + "] can't be standardised: no moments are kept for [" + leg.field().path()
-                        + "]; gather them with `crosslens calibrate`, give [moments], or choose another normaliser"
+                        + "]; gather them with `crosslens calibrate`, give [moments], or choose another normalizer"
                 );
             }
             moments[i] = found;
@@ -211,12 +211,12 @@ final class HybridSearch {
         for (int i = 0; i < legs.size(); i++) {
             raw.add(new Fusion.Leg(values[i], legs.get(i).floor(), legs.get(i).child().weightOr(1), moments[i]));
         }
-        Fusion.Fused fused = Fusion.fuse(raw, normaliser, mean);
+        Fusion.Fused fused = Fusion.fuse(raw, normalizer, mean);
         int[] best = best(keys, fused.totals());
         // Lucene knows no negative scores, which z-score gives: then all are raised by as much, and keep their distances.
         double raised = best.length == 0 ? 0 : Math.max(-fused.totals()[best[best.length - 1]], 0);
         RankDoc[] documents = documents(keys, best, fused.totals(), raised);
-        String how = mean + " mean of scores scaled by " + normaliser + (raised > 0 ? ", raised by " + raised : "");
+        String how = mean + " mean of scores scaled by " + normalizer + (raised > 0 ? ", raised by " + raised : "");
         for (int place = 0; explain && place < best.length; place++) {
             int d = best[place];
             documents[place] = new CrosslensRankDoc(
@@ -224,7 +224,7 @@ final class HybridSearch {
                 how,
                 names(),
                 of(values, d),
-                of(fused.normalised(), d),
+                of(fused.normalized(), d),
                 of(fused.weighted(), d),
                 null
             );
@@ -239,10 +239,10 @@ final class HybridSearch {
             int d = best[place];
             documents[place] = new CrosslensRankDoc(
                 documents[place],
-                "noisy-or by " + normaliser,
+                "noisy-or by " + normalizer,
                 names(),
                 of(raw, d),
-                of(fused.normalised(), d),
+                of(fused.normalized(), d),
                 of(fused.weighted(), d),
                 witnesses.said(fused, d, keys.get(d))
             );

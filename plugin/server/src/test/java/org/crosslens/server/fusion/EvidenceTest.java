@@ -141,7 +141,7 @@ class EvidenceTest {
             expect(totals.get(key), fused.totals()[d], told);
             for (int i = 0; i < heard.size(); i++) {
                 List<?> part = (List<?>) object(parts.get((String) legs.get(i).get("name"))).get(key);
-                expect(part.get(0), fused.normalised()[i][d], told);
+                expect(part.get(0), fused.normalized()[i][d], told);
                 expect(part.get(1), fused.weighted()[i][d], told);
                 expect(part.get(2), fused.chance()[i][d], told);
                 expect(part.get(3), fused.covered()[i][d], told);

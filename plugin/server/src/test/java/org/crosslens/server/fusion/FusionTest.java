@@ -21,37 +21,37 @@ class FusionTest {
         return new Leg(raw, floor, weight, null);
     }
 
-    private static double[] scaled(Normaliser normaliser, double floor, double... raw) {
-        return Fusion.fuse(List.of(leg(floor, 1, raw)), normaliser, Mean.ARITHMETIC).totals();
+    private static double[] scaled(Normalizer normalizer, double floor, double... raw) {
+        return Fusion.fuse(List.of(leg(floor, 1, raw)), normalizer, Mean.ARITHMETIC).totals();
     }
 
     @Test
     void theoreticalMinMaxStartsAtTheFloor() {
-        assertArrayEquals(new double[] { 1, 0.5, 0 }, scaled(Normaliser.THEORETICAL_MIN_MAX, 0, 8, 4, -1), 1e-12);
-        assertArrayEquals(new double[] { 1, 0.75 }, scaled(Normaliser.THEORETICAL_MIN_MAX, -1, 1, 0.5), 1e-12);
+        assertArrayEquals(new double[] { 1, 0.5, 0 }, scaled(Normalizer.THEORETICAL_MIN_MAX, 0, 8, 4, -1), 1e-12);
+        assertArrayEquals(new double[] { 1, 0.75 }, scaled(Normalizer.THEORETICAL_MIN_MAX, -1, 1, 0.5), 1e-12);
     }
 
     @Test
     void minMaxStartsAtTheLeastScoreSeen() {
-        assertArrayEquals(new double[] { 1, 0.25, 0 }, scaled(Normaliser.MIN_MAX, 0, 9, 3, 1), 1e-12);
-        assertArrayEquals(new double[] { 1, 1 }, scaled(Normaliser.MIN_MAX, 0, 5, 5), 1e-12);
+        assertArrayEquals(new double[] { 1, 0.25, 0 }, scaled(Normalizer.MIN_MAX, 0, 9, 3, 1), 1e-12);
+        assertArrayEquals(new double[] { 1, 1 }, scaled(Normalizer.MIN_MAX, 0, 5, 5), 1e-12);
     }
 
     @Test
     void zScoreHasTheWindowsMeanAndDeviation() {
-        assertArrayEquals(new double[] { 1, -1 }, scaled(Normaliser.Z_SCORE, 0, 3, 1), 1e-12);
-        assertArrayEquals(new double[] { 0, 0, 0 }, scaled(Normaliser.Z_SCORE, 0, 0.1, 0.1, 0.1), 1e-12);
+        assertArrayEquals(new double[] { 1, -1 }, scaled(Normalizer.Z_SCORE, 0, 3, 1), 1e-12);
+        assertArrayEquals(new double[] { 0, 0, 0 }, scaled(Normalizer.Z_SCORE, 0, 0.1, 0.1, 0.1), 1e-12);
     }
 
     @Test
     void l2DividesByTheLength() {
-        assertArrayEquals(new double[] { 0.6, 0.8, 0 }, scaled(Normaliser.L2, -1, 3, 4, -2), 1e-12);
-        assertArrayEquals(new double[] { 0.6, 0.8 }, scaled(Normaliser.L2, 0, 3e-200, 4e-200), 1e-12);
+        assertArrayEquals(new double[] { 0.6, 0.8, 0 }, scaled(Normalizer.L2, -1, 3, 4, -2), 1e-12);
+        assertArrayEquals(new double[] { 0.6, 0.8 }, scaled(Normalizer.L2, 0, 3e-200, 4e-200), 1e-12);
     }
 
     @Test
     void equalScoresHaveEqualRanks() {
-        assertArrayEquals(new double[] { 61 / 62.0, 1, 61 / 62.0, 61 / 64.0 }, scaled(Normaliser.RANK, 0, 5, 7, 5, 1), 1e-12);
+        assertArrayEquals(new double[] { 61 / 62.0, 1, 61 / 62.0, 61 / 64.0 }, scaled(Normalizer.RANK, 0, 5, 7, 5, 1), 1e-12);
     }
 
     @Test
@@ -59,16 +59,16 @@ class FusionTest {
         Leg texts = new Leg(new double[] { 0.9, 0.8, NONE }, -1, 1, new Moments(0.7, 0.1));
         Leg images = new Leg(new double[] { NONE, 0.25, 0.3 }, -1, 1, new Moments(0.2, 0.02));
         Leg words = leg(0, 1, 4, NONE, 2);
-        double[][] normalised = Fusion.fuse(List.of(texts, images, words), Normaliser.STANDARDISE, Mean.ARITHMETIC).normalised();
+        double[][] normalized = Fusion.fuse(List.of(texts, images, words), Normalizer.STANDARDISE, Mean.ARITHMETIC).normalized();
         // The largest z of any leg is 5, of the third document's image.
-        assertArrayEquals(new double[] { 0.4, 0.2, 0 }, normalised[0], 1e-9);
-        assertArrayEquals(new double[] { 0, 0.5, 1 }, normalised[1], 1e-9);
-        assertArrayEquals(new double[] { 1, 0, 0.5 }, normalised[2], 1e-9);
+        assertArrayEquals(new double[] { 0.4, 0.2, 0 }, normalized[0], 1e-9);
+        assertArrayEquals(new double[] { 0, 0.5, 1 }, normalized[1], 1e-9);
+        assertArrayEquals(new double[] { 1, 0, 0.5 }, normalized[2], 1e-9);
     }
 
     @Test
     void weightsAreSharesOfTheirSum() {
-        Fusion.Fused fused = Fusion.fuse(List.of(leg(0, 3, 2, 1), leg(0, 1, 1, 2)), Normaliser.THEORETICAL_MIN_MAX, Mean.ARITHMETIC);
+        Fusion.Fused fused = Fusion.fuse(List.of(leg(0, 3, 2, 1), leg(0, 1, 1, 2)), Normalizer.THEORETICAL_MIN_MAX, Mean.ARITHMETIC);
         assertArrayEquals(new double[] { 0.75 + 0.125, 0.375 + 0.25 }, fused.totals(), 1e-12);
         assertArrayEquals(new double[] { 0.75, 0.375 }, fused.weighted()[0], 1e-12);
     }
@@ -76,34 +76,34 @@ class FusionTest {
     @Test
     void otherMeansCountOnlyLegsThatGiveSomething() {
         List<Leg> legs = List.of(leg(0, 1, 4, 2, 1), leg(0, 1, 1, NONE, 4));
-        double[] geometric = Fusion.fuse(legs, Normaliser.THEORETICAL_MIN_MAX, Mean.GEOMETRIC).totals();
+        double[] geometric = Fusion.fuse(legs, Normalizer.THEORETICAL_MIN_MAX, Mean.GEOMETRIC).totals();
         assertArrayEquals(new double[] { 0.5, 0.5, 0.5 }, geometric, 1e-12);
-        double[] harmonic = Fusion.fuse(legs, Normaliser.THEORETICAL_MIN_MAX, Mean.HARMONIC).totals();
+        double[] harmonic = Fusion.fuse(legs, Normalizer.THEORETICAL_MIN_MAX, Mean.HARMONIC).totals();
         assertArrayEquals(new double[] { 0.4, 0.5, 0.4 }, harmonic, 1e-12);
     }
 
     @ParameterizedTest
-    @EnumSource(value = Normaliser.class, names = { "EVIDENCE", "Z_SCORE" }, mode = EnumSource.Mode.EXCLUDE)
-    void aLegThatFoundNothingGivesNothing(Normaliser normaliser) {
-        double[] totals = Fusion.fuse(List.of(leg(0, 1, 0, 0), leg(0, 1, 2, 1)), normaliser, Mean.ARITHMETIC).weighted()[0];
+    @EnumSource(value = Normalizer.class, names = { "EVIDENCE", "Z_SCORE" }, mode = EnumSource.Mode.EXCLUDE)
+    void aLegThatFoundNothingGivesNothing(Normalizer normalizer) {
+        double[] totals = Fusion.fuse(List.of(leg(0, 1, 0, 0), leg(0, 1, 2, 1)), normalizer, Mean.ARITHMETIC).weighted()[0];
         assertArrayEquals(new double[] { 0, 0 }, totals, 0);
     }
 
     @ParameterizedTest
-    @EnumSource(value = Normaliser.class, names = "EVIDENCE", mode = EnumSource.Mode.EXCLUDE)
-    void noDocumentsAreNoError(Normaliser normaliser) {
-        assertEquals(0, Fusion.fuse(List.of(leg(0, 1)), normaliser, Mean.ARITHMETIC).totals().length);
+    @EnumSource(value = Normalizer.class, names = "EVIDENCE", mode = EnumSource.Mode.EXCLUDE)
+    void noDocumentsAreNoError(Normalizer normalizer) {
+        assertEquals(0, Fusion.fuse(List.of(leg(0, 1)), normalizer, Mean.ARITHMETIC).totals().length);
     }
 
     @Test
     void whatMakesNoSenseIsRefused() {
         for (double weight : new double[] { -1, Double.NaN, Double.POSITIVE_INFINITY }) {
-            assertThrows(IllegalArgumentException.class, () -> Fusion.check(new double[] { weight, 1 }, Normaliser.RANK, Mean.ARITHMETIC));
+            assertThrows(IllegalArgumentException.class, () -> Fusion.check(new double[] { weight, 1 }, Normalizer.RANK, Mean.ARITHMETIC));
         }
-        assertThrows(IllegalArgumentException.class, () -> Fusion.check(new double[] { 0, 0 }, Normaliser.RANK, Mean.ARITHMETIC));
-        assertThrows(IllegalArgumentException.class, () -> Fusion.check(new double[] { 1 }, Normaliser.Z_SCORE, Mean.GEOMETRIC));
-        assertThrows(IllegalArgumentException.class, () -> Fusion.check(new double[] { 1 }, Normaliser.EVIDENCE, Mean.HARMONIC));
-        String told = assertThrows(IllegalArgumentException.class, () -> Normaliser.parse("best")).getMessage();
+        assertThrows(IllegalArgumentException.class, () -> Fusion.check(new double[] { 0, 0 }, Normalizer.RANK, Mean.ARITHMETIC));
+        assertThrows(IllegalArgumentException.class, () -> Fusion.check(new double[] { 1 }, Normalizer.Z_SCORE, Mean.GEOMETRIC));
+        assertThrows(IllegalArgumentException.class, () -> Fusion.check(new double[] { 1 }, Normalizer.EVIDENCE, Mean.HARMONIC));
+        String told = assertThrows(IllegalArgumentException.class, () -> Normalizer.parse("best")).getMessage();
         assertTrue(told.contains("theoretical-min-max, min-max, z-score, l2, rank, standardise"), told);
     }
 }

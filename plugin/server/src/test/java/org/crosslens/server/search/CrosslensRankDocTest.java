@@ -53,7 +53,7 @@ class CrosslensRankDocTest {
     void anExplanationHasTheWordsBesideTheNumbers() {
         String told = document("the words match", "it has no picture").explain(new Explanation[0], null).toString();
         assertTrue(told.contains("rank 3, noisy-or by evidence of:"), told);
-        assertTrue(told.contains("[words] weighted, of normalised 0.500000, of raw 2.500000: the words match"), told);
+        assertTrue(told.contains("[words] weighted, of normalized 0.500000, of raw 2.500000: the words match"), told);
         assertTrue(told.contains("[pictures] has no score of this document: it has no picture"), told);
     }
 }

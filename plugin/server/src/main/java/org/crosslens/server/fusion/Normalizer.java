@@ -8,9 +8,9 @@ import java.util.stream.DoubleStream;
 
 /**
  * The raw scores of one leg on a scale that other legs share. Formulas, ranges and sources are those of the Python
- * package's {@code crosslens.queries.normalise}, which says them in full. A leg's scores are by document; NaN is none.
+ * package's {@code crosslens.queries.normalize}, which says them in full. A leg's scores are by document; NaN is none.
  */
-public enum Normaliser {
+public enum Normalizer {
     /** No scale of a single leg, and no mean is taken of it: see {@link Evidence}. */
     EVIDENCE {
         @Override
@@ -76,19 +76,19 @@ public enum Normaliser {
     };
 
     /** Where a request names none. */
-    public static final Normaliser DEFAULT = EVIDENCE;
+    public static final Normalizer DEFAULT = EVIDENCE;
     static final int RANK_CONSTANT = 60;
 
     abstract double[] apply(double[] raw, double floor);
 
     /** What a document gets from a leg that has no score for it: 0, or by z-score the least that the leg gives. */
-    double missing(double[] normalised) {
-        return this == Z_SCORE ? Math.min(0, present(normalised).min().orElse(0)) : 0;
+    double missing(double[] normalized) {
+        return this == Z_SCORE ? Math.min(0, present(normalized).min().orElse(0)) : 0;
     }
 
-    /** The normaliser as requests write it, such as {@code min-max}. Throws {@link IllegalArgumentException}. */
-    public static Normaliser parse(String name) {
-        return Choice.of(Normaliser.class, "normaliser", name);
+    /** The normalizer as requests write it, such as {@code min-max}. Throws {@link IllegalArgumentException}. */
+    public static Normalizer parse(String name) {
+        return Choice.of(Normalizer.class, "normalizer", name);
     }
 
     @Override

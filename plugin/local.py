@@ -1,0 +1,72 @@
+"""The embedded node as its folder records it: whether it runs, and where.
+
+Apart from `crosslens.node`, so that connecting needs nothing that starting a node does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import platformdirs
+
+from crosslens.errors import NodeError
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """A node as last started: ``url`` to reach it, ``data`` the folder it keeps, ``running`` now or not."""
+
+    running: bool
+    url: str
+    version: str
+    pid: int
+    data: str
+
+    def as_dict(self) -> dict[str, object]:
+        """The fields by name, for JSON."""
+        return asdict(self)
+
+
+def default_folder() -> Path:
+    """The node's folder when none is named; CROSSLENS_NODE overrides the platform's data folder."""
+    return Path(os.environ.get("CROSSLENS_NODE") or platformdirs.user_data_path("crosslens") / "node")
+
+
+def recorded(folder: Path) -> NodeStatus | None:
+    """What the folder says of the node that was last started in it; None where none was."""
+    path = folder / "node.json"
+    if not path.exists():
+        return None
+    try:
+        return NodeStatus(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise NodeError(f"{path} is damaged ({error}); delete it and start the node again") from error
+
+
+def find_process(folder: Path) -> int | None:
+    """The process that runs on this folder, found by its command line: a record may be stale or missing."""
+    try:
+        import psutil
+    except ImportError as error:
+        raise NodeError("the embedded node needs the extra 'node': pip install 'crosslens[node]'") from error
+
+    mark = config_option(folder)
+    for process in psutil.process_iter(["cmdline"]):
+        if mark in (process.info["cmdline"] or ()):
+            return int(process.pid)
+    return None
+
+
+def running_url(folder: Path | None = None) -> str | None:
+    """The address of the node running in ``folder`` (None: the default folder), or None."""
+    folder = (folder or default_folder()).expanduser().resolve()
+    last = recorded(folder)
+    return last.url if last is not None and find_process(folder) is not None else None
+
+
+def config_option(folder: Path) -> str:
+    """The option on a node's command line that names its folder."""
+    return f"-Des.path.conf={folder / 'config'}"
