@@ -452,7 +452,7 @@ class _Searcher:
             self._encoders.for_field(each)
         own = dict.fromkeys(path for mapping in mappings.values() for path in own_paths(mapping))
         known = dict.fromkeys(f for mapping in mappings.values() for f in text_fields(mapping))
-        text_fields = list(known) if self._wanted_text is None else list(self._wanted_text)
+        searched = list(known) if self._wanted_text is None else list(self._wanted_text)
         chosen_by_owner = next((found for each in mappings.values() if (found := read_record(each).search)), {})
         held: dict[str, set[str]] = {}
         for mapping in mappings.values():
@@ -461,7 +461,7 @@ class _Searcher:
         return _Seen(
             chosen,
             list(own),
-            text_fields,
+            searched,
             list(mappings),
             version,
             time.monotonic(),
