@@ -64,6 +64,16 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(_run(arguments))
 
 
+def explained(error: CrosslensError) -> str:
+    """The error with its hint, in the command line's words: the flag or the command that the hint means."""
+    means = []
+    if error.verb:
+        means.append(f"crosslens {error.verb}")
+    if error.parameter:
+        means.append(f"--{error.parameter.replace('_', '-')}")
+    return f"{error} ({' '.join(means)})" if means else str(error)
+
+
 def _run(arguments: list[str] | None) -> int:
     from elastic_transport import TransportError
     from elasticsearch import ApiError
@@ -80,7 +90,7 @@ def _run(arguments: list[str] | None) -> int:
         click.echo("interrupted", err=True)
         return 130
     except CrosslensError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {explained(error)}", err=True)
         return error.exit_code
     except (ApiError, TransportError) as error:
         click.echo(f"Error: Elasticsearch refused the request: {error}", err=True)

@@ -1,12 +1,24 @@
-"""The errors that crosslens raises on purpose. Each message says what was wrong, where, and what to do."""
+"""The errors that crosslens raises on purpose: each says what was wrong and where, and its hint what to do about it."""
 
 from __future__ import annotations
 
 
 class CrosslensError(Exception):
-    """Base of every error below; the command line prints the message and exits with `exit_code`."""
+    """Base of every error below; the command line prints the message and the hint, and exits with ``exit_code``.
+
+    ``message`` says what was wrong and where. ``hint`` says what to do, in words that suit every caller; where that
+    means a method of `crosslens.Index` (and so the command of the same name), ``verb`` names it, and where it means an
+    argument, ``parameter`` does. The command line turns both into its own words.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, *, hint: str = "", verb: str | None = None, parameter: str | None = None):
+        super().__init__(message)
+        self.message, self.hint, self.verb, self.parameter = message, hint, verb, parameter
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
 
 
 class ConnectionFailedError(CrosslensError):
@@ -47,3 +59,7 @@ class MigrationError(CrosslensError):
 
 class QueryError(CrosslensError):
     """A search can't be made as asked."""
+
+
+class NotCalibratedError(QueryError):
+    """A search needs corpus statistics that the index doesn't have yet."""
