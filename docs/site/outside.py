@@ -6,7 +6,6 @@ from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent.parent
 PICTURE = "plugin/demo/results.png"
@@ -19,6 +18,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Link to the picture where the site has it; the page as it stands is read on the repository's own pages."""
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Link to the picture where the site has it; as the page stands, it suits the repository."""
     return markdown.replace(f"../{PICTURE}", "results.png")
