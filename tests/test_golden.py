@@ -154,32 +154,51 @@ def test_pixels_are_as_recorded(line: Line) -> None:
     assert {key: line[key] for key in found} == found
 
 
-def test_version_2_of_the_meta_is_as_documented() -> None:
-    (entry,) = lines_of_documentation("json")
-    record = read_record({"_meta": {"crosslens": entry}})
-    assert META_VERSION == entry["version"] == 2
-    assert meta_update({}, record)["crosslens"] == entry
-    older = {**entry, "version": 1, "search": {"normaliser": "rank"}}
-    assert read_record({"_meta": {"crosslens": older}}).search == {"normalizer": "rank"}
-    with pytest.raises(CrosslensError, match="version 3"):
-        read_record({"_meta": {"crosslens": {**entry, "version": 3}}})
-    bare = VectorField("v", "text", ("t",), "m", "f", 4, "flat")
-    first = {"v": {k: getattr(bare, k) for k in ("modality", "sources", "model", "fingerprint", "dims", "index_type")}}
-    assert read_record({"_meta": {"crosslens": {"version": 1, "fields": first}}}).fields == {"v": bare}
-
-
-def lines_of_documentation(kind: str) -> list[Any]:
-    """The blocks of ``docs/format.md``."""
+def documented() -> list[Any]:
+    """The examples in ``docs/format.md``: a ``_meta.crosslens``, a document, and corpus statistics."""
     text = (Path(__file__).parents[1] / "docs" / "format.md").read_text(encoding="utf-8")
-    return [json.loads(block.split("```")[0]) for block in text.split(f"```{kind}\n")[1:]]
+    return [json.loads(block.split("```")[0]) for block in text.split("```json\n")[1:]]
+
+
+def test_the_mappings_record_is_as_documented() -> None:
+    meta, _, _ = documented()
+    record = read_record({"_meta": {"crosslens": meta}})
+    assert META_VERSION == meta["version"] == 2
+    assert meta_update({}, record) == {"crosslens": meta}
+    kept = {"crosslens": {**meta, "more": 1}, "other": 2}
+    assert meta_update({"_meta": kept}, record) == kept
+    older = {**meta, "search": {"normaliser": "rank"}}
+    assert read_record({"_meta": {"crosslens": older}}).search == {"normalizer": "rank"}
+
+
+def test_versions_are_read_as_documented() -> None:
+    bare = VectorField("v", "text", ("t",), "m", "f", 4, "flat")
+    keys = ("modality", "sources", "model", "fingerprint", "dims", "index_type")
+    first = {"version": 1, "fields": {"v": {key: getattr(bare, key) for key in keys}}}
+    assert read_record({"_meta": {"crosslens": first}}).fields == {"v": bare}
+    for version in (0, 3, None, "2"):
+        with pytest.raises(CrosslensError, match=f"version {version}"):
+            read_record({"_meta": {"crosslens": {**first, "version": version}}})
+
+
+def test_a_document_is_as_documented() -> None:
+    _, document, _ = documented()
+    by_case = {line["case"]: line for line in lines("documents")}
+    views = by_case["each picture in objects"]
+    assert document["crosslens"]["title_vector"] == by_case["a text"]["state"]
+    assert document["crosslens"]["views"] == views["state"]
+    assert [{k: v for k, v in each.items() if k != "vector"} for each in document["views"]] == views["nested"]
+    assert {"title": document["title"]} == by_case["a text"]["document"]
+    assert {"p": document["p"]} == views["document"]
 
 
 def test_corpus_statistics_are_packed_as_documented() -> None:
-    vectors = np.array([[1.0, 0.0], [0.0, 2.0], [0.6, 0.8]])
-    stored = Moments.of(vectors).as_source()
+    _, _, recorded = documented()
     rows = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
-    assert stored["count"] == 3
-    mean = np.frombuffer(base64.b64decode(stored["mean"]), "<f4")
-    covariance = np.frombuffer(base64.b64decode(stored["covariance"]), "<f4").reshape(2, 2)
-    np.testing.assert_allclose(mean, rows.mean(axis=0), rtol=1e-6)
-    np.testing.assert_allclose(covariance, np.cov(rows.T, bias=True), rtol=1e-5)
+    stored = Moments.of(rows * [[1.0], [2.0], [5.0]]).as_source()
+    assert recorded.keys() == {"index", "uuid", "path", "fingerprint", *stored}
+    for each in (recorded, stored):
+        mean, covariance = (np.frombuffer(base64.b64decode(each[key]), "<f4") for key in ("mean", "covariance"))
+        assert (each["count"], each["null"]) == (3, [])
+        np.testing.assert_allclose(mean, rows.mean(axis=0), rtol=1e-6)
+        np.testing.assert_allclose(covariance.reshape(2, 2), np.cov(rows.T, bias=True), rtol=1e-5)
