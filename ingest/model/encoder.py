@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -19,6 +20,7 @@ from crosslens.ingest.sources.images import ImageSource, open_image
 
 _TEXT_OUTPUTS = ("text_embeds", "pooler_output", "sentence_embedding")
 _IMAGE_OUTPUTS = ("image_embeds", "pooler_output")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class Encoder:
@@ -76,14 +78,22 @@ class Encoder:
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text takes, cut to the model's limit; what a run costs grows with it."""
-        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch(list(texts))]
+        return [len(ids) for ids in self.tokens(texts)]
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """The token ids of each text, cut to the model's limit.
+
+        Half a surrogate pair, which JSON can hold, is no character: the replacement character stands for it.
+        """
+        mended = [_SURROGATES.sub("\ufffd", text) for text in texts]
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(mended)]
 
     def encode_texts(self, texts: Sequence[str]) -> Float32Array:
         """float32 [len(texts), dims], unit length, in the order given. Longer texts than the model reads are cut.
 
         Texts run in batches of like length, and a causal encoder's batch only as long as its longest text.
         """
-        encodings = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        encodings = self.tokens(texts)
         out = np.empty((len(texts), self.dims), dtype=np.float32)
         order = sorted(range(len(encodings)), key=lambda i: len(encodings[i]))
         for start in range(0, len(order), self.batch_size):

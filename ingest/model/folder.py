@@ -114,12 +114,11 @@ def text_settings(config: dict[str, Any], tokenizer_config: dict[str, Any], pad_
     limits = [text.get("max_position_embeddings"), tokenizer_config.get("model_max_length")]
     # transformers writes 1e30 where a tokenizer has no limit.
     lengths = [int(n) for n in limits if isinstance(n, int | float) and 0 < n < 100_000]
-    default = {"clip": 77, "siglip": 64, "siglip2": 64}.get(str(config.get("model_type")), 77)
-    length = min(lengths, default=default)
     fixed = str(config.get("model_type")) in _FIXED_LENGTH_FAMILIES
-    fallback = text.get("pad_token_id", config.get("pad_token_id"))
+    length = min(lengths, default=64 if fixed else 77)
+    known = (pad_id, text.get("pad_token_id"), config.get("pad_token_id"))
     side = str(tokenizer_config.get("padding_side") or "right")
-    return TextSettings(length, int(pad_id if pad_id is not None else fallback or 0), fixed, side)
+    return TextSettings(length, int(next((id for id in known if id is not None), 0)), fixed, side)
 
 
 def _text_settings(path: Path, config: dict[str, Any], manifest: dict[str, Any]) -> TextSettings:

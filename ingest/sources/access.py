@@ -155,8 +155,11 @@ def _read_data_uri(uri: str) -> bytes:
         raise ImageError(f"{_shorten(uri)}: more than the {MAX_BYTES >> 20} MB allowed")
     if not head.lower().endswith(";base64"):
         return unquote_to_bytes(body)
+    text = "".join(unquote(body).split())
+    # Many writers leave the padding out.
+    padding = "" if text.endswith("=") else "=" * (-len(text) % 4)
     try:
-        return base64.b64decode("".join(unquote(body).split()), validate=True)
+        return base64.b64decode(text + padding, validate=True)
     except (binascii.Error, ValueError) as error:
         raise ImageError(f"{_shorten(uri)}: not valid base64 ({error})") from error
 
