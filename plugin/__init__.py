@@ -43,7 +43,10 @@ if TYPE_CHECKING:
     from crosslens.ingest.run.write import Options, add_vectors, reindex
     from crosslens.ingest.sources.access import ImageAccess
     from crosslens.node import Node
-    from crosslens.queries.search.searcher import AsyncHybridSearcher, Hit, HybridSearcher, SearchResult
+    from crosslens.queries.search.async_searcher import AsyncHybridSearcher
+    from crosslens.queries.search.options import SearchOptions
+    from crosslens.queries.search.searcher import HybridSearcher
+    from crosslens.queries.show.result import Hit, SearchResult
 
 _HOMES = {
     "crosslens.async_client": ("connect_async",),
@@ -102,10 +105,11 @@ _HOMES = {
         "reindex",
     ),
     "crosslens.node": ("Node",),
-    "crosslens.queries.search.searcher": (
-        "AsyncHybridSearcher",
+    "crosslens.queries.search.async_searcher": ("AsyncHybridSearcher",),
+    "crosslens.queries.search.options": ("SearchOptions",),
+    "crosslens.queries.search.searcher": ("HybridSearcher",),
+    "crosslens.queries.show.result": (
         "Hit",
-        "HybridSearcher",
         "SearchResult",
     ),
 }
@@ -138,6 +142,7 @@ __all__ = [
     "QueryError",
     "Removal",
     "Report",
+    "SearchOptions",
     "SearchResult",
     "Selection",
     "Status",

@@ -24,7 +24,7 @@ from crosslens.commands.options import (
     parse_weights,
     print_json,
 )
-from crosslens.errors import QueryError
+from crosslens.errors import NotCalibratedError
 from crosslens.ingest.contract.fields import record_search_settings
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.progress import counting_bar
@@ -199,9 +199,7 @@ def tune(
     normalizers: list[Normalizer] = [DEFAULT_NORMALIZER, "theoretical-min-max", "min-max", "rank", "standardise"]
     try:
         collected = _collect(searcher, queries, standardise=True)
-    except QueryError as error:
-        if "crosslens calibrate" not in str(error):
-            raise
+    except NotCalibratedError as error:
         note.print(f"standardise is left out: {error}", highlight=False)
         normalizers.remove("standardise")
         collected = _collect(searcher, queries, standardise=False)
