@@ -39,7 +39,11 @@ class Wanted:
         Raises `QueryError` for a size beyond the window, and where nothing is looked for.
         """
         if not 0 <= options.size <= window:
-            raise QueryError(f"size must be from 0 to the window of {window}, not {options.size}; give a larger window")
+            raise QueryError(
+                f"size must be from 0 to the window of {window}, not {options.size}",
+                hint="give a larger window",
+                parameter="window",
+            )
         return cls(
             options,
             Terms.of(options.text, options.image, options.less_text, options.less_image, options.liked(index)),

@@ -66,7 +66,8 @@ class Waiting:
 
     def at_once(self, searcher: Any, searches: Sequence[dict[str, Any]]) -> list[SearchResult]:
         with ThreadPoolExecutor(len(searches)) as pool:
-            return list(pool.map(lambda how: searcher.search(**how), searches))
+            results: Iterator[SearchResult] = pool.map(lambda how: searcher.search(**how), searches)
+            return list(results)
 
     def close(self) -> None:
         """The client is the server's."""
