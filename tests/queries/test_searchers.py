@@ -85,10 +85,10 @@ class Awaited:
 
     def at_once(self, searcher: Any, searches: Sequence[dict[str, Any]]) -> list[SearchResult]:
         async def gathered() -> list[SearchResult]:
-            return await asyncio.gather(*(searcher.own.search(**how) for how in searches))
+            found: list[SearchResult] = await asyncio.gather(*(searcher.own.search(**how) for how in searches))
+            return found
 
-        results: list[SearchResult] = self._runner.run(gathered())
-        return results
+        return self._runner.run(gathered())
 
     def close(self) -> None:
         self._runner.run(self._client.close())
