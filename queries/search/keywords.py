@@ -35,12 +35,22 @@ def takes(
 
         own = inspect.signature(method)
         first = next(iter(own.parameters.values()))
-        shown: Any = called
+        shown: Any = _awaiting(called) if inspect.iscoroutinefunction(method) else called
         shown.__signature__ = own.replace(parameters=[first, *made.parameters.values()])
         typed: Callable[Concatenate[Self, P], Returned] = shown
         return typed
 
     return decorate
+
+
+def _awaiting(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The same as a coroutine function, which frameworks recognise by `inspect.iscoroutinefunction`."""
+
+    @functools.wraps(call)
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        return await call(*args, **kwargs)
+
+    return awaited
 
 
 def _unknown(method: str, name: str, names: list[str]) -> str:

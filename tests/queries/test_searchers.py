@@ -415,6 +415,7 @@ def test_methods_take_what_their_options_have(made: Any) -> None:
     for method, options in (("search", SearchOptions), ("legs", SearchOptions), ("scores", ScoreOptions)):
         own = list(inspect.signature(getattr(made, method)).parameters.values())
         assert own[1:] == list(inspect.signature(options).parameters.values())
+        assert inspect.iscoroutinefunction(getattr(made, method)) == (made is AsyncHybridSearcher)
 
 
 @pytest.mark.parametrize("options", [SearchOptions, ScoreOptions])
