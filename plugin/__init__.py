@@ -55,7 +55,9 @@ if TYPE_CHECKING:
     from crosslens.queries.evaluate.judgements import Judged
     from crosslens.queries.evaluate.recall import RecallRow, measure_recall
     from crosslens.queries.evaluate.tune import Tuned
-    from crosslens.queries.search.searcher import AsyncHybridSearcher, HybridSearcher
+    from crosslens.queries.search.async_searcher import AsyncHybridSearcher
+    from crosslens.queries.search.options import IndexSearchOptions, SearchOptions
+    from crosslens.queries.search.searcher import HybridSearcher
     from crosslens.queries.show.result import Hit, SearchResult
 
 _HOMES = {
@@ -81,6 +83,7 @@ _HOMES = {
     ),
     "crosslens.index": (
         "Index",
+        "IndexSearchOptions",
         "IndexStatus",
     ),
     "crosslens.ingest.contract.encoders": (
@@ -147,10 +150,9 @@ _HOMES = {
         "measure_recall",
     ),
     "crosslens.queries.evaluate.tune": ("Tuned",),
-    "crosslens.queries.search.searcher": (
-        "AsyncHybridSearcher",
-        "HybridSearcher",
-    ),
+    "crosslens.queries.search.async_searcher": ("AsyncHybridSearcher",),
+    "crosslens.queries.search.options": ("IndexSearchOptions", "SearchOptions"),
+    "crosslens.queries.search.searcher": ("HybridSearcher",),
     "crosslens.queries.show.result": (
         "Hit",
         "SearchResult",
@@ -179,6 +181,7 @@ __all__ = [
     "ImageError",
     "ImageField",
     "Index",
+    "IndexSearchOptions",
     "IndexStatus",
     "Judged",
     "MappingError",
@@ -194,6 +197,7 @@ __all__ = [
     "RecallRow",
     "Removal",
     "Report",
+    "SearchOptions",
     "SearchResult",
     "Selection",
     "Status",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from elasticsearch import AsyncElasticsearch
 
@@ -15,13 +15,11 @@ from crosslens.client import Connection
 from crosslens.ingest.contract.encoders import VectorEncoder
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.sources.access import ImageAccess
-from crosslens.queries.fusion.scores import DEFAULT_WINDOW
-from crosslens.queries.search.searcher import AsyncHybridSearcher, SearchOptions
+from crosslens.queries.search.async_searcher import AsyncHybridSearcher
+from crosslens.queries.search.keywords import takes
+from crosslens.queries.search.options import IndexSearchOptions
 from crosslens.queries.show.pictures import Pictures
 from crosslens.queries.show.result import SearchResult
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class AsyncIndex:
@@ -59,35 +57,18 @@ class AsyncIndex:
             self._client = await connect_async(self._connection)
         return self._client
 
-    async def search(
-        self,
-        text: str | Sequence[str] | None = None,
-        *,
-        vector_fields: Sequence[str] | None = None,
-        text_fields: Sequence[str] | None = None,
-        window: int = DEFAULT_WINDOW,
-        **how: Unpack[SearchOptions],
-    ) -> SearchResult:
+    @takes(IndexSearchOptions)
+    async def search(self, options: IndexSearchOptions) -> SearchResult:
         """As `crosslens.Index.search`."""
-        key = (
-            None if vector_fields is None else tuple(vector_fields),
-            None if text_fields is None else tuple(text_fields),
-            window,
-        )
+        made_with = options.of_searcher
+        key = tuple(made_with.values())
         if key not in self._searchers:
             if isinstance(self._model, str | Path):
-                self._model = Encoder(Path(self._model))
-            self._searchers[key] = AsyncHybridSearcher(
-                await self.client(),
-                self.name,
-                self._model,
-                fields=vector_fields,
-                text_fields=text_fields,
-                window=window,
-            )
+                self._model = await asyncio.to_thread(Encoder, Path(self._model))
+            self._searchers[key] = AsyncHybridSearcher(await self.client(), self.name, self._model, **made_with)
         searcher = self._searchers[key]
-        result = await searcher.search(text, **how)
-        fields = (await searcher._current()).fields
+        result = await searcher.search(**options.of_search)
+        fields = await searcher.fields()
         return replace(result, pictures=Pictures(list(fields.values()), self._images.reader()))
 
     async def close(self) -> None:

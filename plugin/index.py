@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from elasticsearch import Elasticsearch
 
@@ -37,12 +37,11 @@ from crosslens.queries.evaluate.tune import Tuned
 from crosslens.queries.evaluate.usefulness import Warned, looks_useless
 from crosslens.queries.fusion.normalizers import Normalizer
 from crosslens.queries.fusion.scores import DEFAULT_WINDOW
-from crosslens.queries.search.searcher import HybridSearcher, SearchOptions
+from crosslens.queries.search.keywords import takes
+from crosslens.queries.search.options import IndexSearchOptions
+from crosslens.queries.search.searcher import HybridSearcher
 from crosslens.queries.show.pictures import Pictures
 from crosslens.queries.show.result import SearchResult
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 Model = str | Path | VectorEncoder
 Progress = Callable[[int, int], None]
@@ -301,22 +300,15 @@ class Index:
         warnings = [] if quick else looks_useless(self._client, self.name)
         return IndexStatus(**vars(found), warnings=warnings)
 
-    def search(
-        self,
-        text: str | Sequence[str] | None = None,
-        *,
-        vector_fields: Sequence[str] | None = None,
-        text_fields: Sequence[str] | None = None,
-        window: int = DEFAULT_WINDOW,
-        **how: Unpack[SearchOptions],
-    ) -> SearchResult:
-        """Search by text, by image, by both, or by documents: see `crosslens.HybridSearcher.search` for ``how``.
+    @takes(IndexSearchOptions)
+    def search(self, options: IndexSearchOptions) -> SearchResult:
+        """Search by text, by image, by both, or by documents.
 
-        ``vector_fields`` and ``text_fields`` are those to search (None: all), ``window`` how many documents each leg
-        finds. In a notebook the result shows itself, with pictures.
+        The arguments are those of `IndexSearchOptions`, which describes each: ``text`` by position or name, all others
+        by name. In a notebook the result shows itself, with pictures. Raises as `HybridSearcher.search` does.
         """
-        searcher = self.searcher(vector_fields=vector_fields, text_fields=text_fields, window=window)
-        result = searcher.search(text, **how)
+        searcher = self._searcher(options.of_searcher)
+        result = searcher.search(**options.of_search)
         return replace(result, pictures=Pictures(list(searcher.fields.values()), self._images.reader()))
 
     def searcher(
@@ -326,12 +318,14 @@ class Index:
         text_fields: Sequence[str] | None = None,
         window: int = DEFAULT_WINDOW,
     ) -> HybridSearcher:
-        """The searcher behind `search`, which is kept and reused."""
-        key = (_frozen(vector_fields), _frozen(text_fields), window)
+        """Return the searcher behind `search`, which is kept and reused."""
+        options = IndexSearchOptions(vector_fields=vector_fields, text_fields=text_fields, window=window)
+        return self._searcher(options.of_searcher)
+
+    def _searcher(self, made_with: dict[str, Any]) -> HybridSearcher:
+        key = tuple(made_with.values())
         if key not in self._searchers:
-            self._searchers[key] = HybridSearcher(
-                self._client, self.name, self._named(), fields=vector_fields, text_fields=text_fields, window=window
-            )
+            self._searchers[key] = HybridSearcher(self._client, self.name, self._named(), **made_with)
         return self._searchers[key]
 
     def calibrate(
@@ -465,10 +459,6 @@ class Index:
         encoder = Encoder(Path(model), batch_size=self._batch_size, threads=self._threads)
         remember(encoder.folder.path, encoder.fingerprint)
         return encoder
-
-
-def _frozen(names: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if names is None else tuple(names)
 
 
 def _judged(judged: Sequence[Judged] | Path | str, topics: Path | str | None, clicks: bool) -> Sequence[Judged]:

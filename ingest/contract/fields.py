@@ -31,7 +31,7 @@ def read_mappings(client: Elasticsearch, index: str) -> Mappings:
     try:
         found = client.indices.get_mapping(index=index, expand_wildcards="open")
     except NotFoundError as error:
-        raise MappingError(f"no index, alias or data stream is named {index!r}; {_present(client, index)}") from error
+        raise no_such_index(index, client.indices.get_alias(index="*", expand_wildcards="open")) from error
     return usable_mappings(index, found.body)
 
 
@@ -53,13 +53,18 @@ def usable_mappings(index: str, found: Mapping[str, Any]) -> Mappings:
     return mappings
 
 
-def _present(client: Elasticsearch, wanted: str) -> str:
-    """What the cluster has instead of an index that isn't there: names like it, else the first ones."""
-    known = sorted(n for n in client.indices.get_alias(index="*", expand_wildcards="open") if not n.startswith("."))
+def no_such_index(index: str, present: Iterable[str]) -> MappingError:
+    """Return the error for a name that stands for no index, with what the cluster has: names like it, else the first.
+
+    ``present`` are the names of all its indices.
+    """
+    known = sorted(name for name in present if not name.startswith("."))
+    alike = difflib.get_close_matches(index, known)
     if not known:
-        return "the cluster has no index"
-    alike = difflib.get_close_matches(wanted, known)
-    return f"did you mean {' or '.join(alike)}?" if alike else f"the cluster has {', '.join(known[:20])}"
+        instead = "the cluster has no index"
+    else:
+        instead = f"did you mean {' or '.join(alike)}?" if alike else f"the cluster has {', '.join(known[:20])}"
+    return MappingError(f"no index, alias or data stream is named {index!r}; {instead}")
 
 
 def recorded_fields(index: str, mappings: Mapping[str, Mapping[str, Any]]) -> dict[str, VectorField]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosslens.errors import MappingError, QueryError
+from crosslens.errors import MappingError, NotCalibratedError, QueryError
 from crosslens.ingest.contract.encoders import Encoders
 from crosslens.ingest.contract.selection import Selection
 from crosslens.ingest.contract.statistics import MOMENTS_INDEX, Moments
@@ -122,8 +122,9 @@ def test_vectors_that_were_not_measured_say_how(server: Server, encoder: Encoder
     add_vectors(server.client, index, encoder, [TITLE])
     server.client.delete(index=MOMENTS_INDEX, id=f"{index}/title_vector", refresh=True)
     searcher = HybridSearcher(server.client, index, encoder)
-    with pytest.raises(QueryError, match=f"have not been measured; run: crosslens calibrate {index}"):
+    with pytest.raises(NotCalibratedError, match=f"in '{index}' have not been measured; measure them first") as caught:
         searcher.search("hat", normalizer="standardise")
+    assert caught.value.verb == "calibrate"
     calibrate(server.client, index)
     assert searcher.search("hat", normalizer="standardise").hits
     with pytest.raises(MappingError, match="no vector field foto"):

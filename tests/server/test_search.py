@@ -15,7 +15,8 @@ from crosslens.ingest.run.calibrate import calibrate
 from crosslens.ingest.run.write import Options, add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.fusion.normalizers import NORMALIZERS
-from crosslens.queries.search.searcher import HybridSearcher, SearchResult
+from crosslens.queries.search.searcher import HybridSearcher
+from crosslens.queries.show.result import SearchResult
 from tests.server.conftest import PICTURES, Plugged
 
 pytestmark = pytest.mark.node
