@@ -35,12 +35,13 @@ if TYPE_CHECKING:
     from crosslens.ingest.contract.targets import Target, parse_target
     from crosslens.ingest.model.encoder import Encoder
     from crosslens.ingest.run.calibrate import calibrate
-    from crosslens.ingest.run.copying import CopyReport, copy_index
+    from crosslens.ingest.run.copying import copy_index
     from crosslens.ingest.run.migrate import Migration, drop_old, migrate, rollback
     from crosslens.ingest.run.remove import Removal, remove_field
-    from crosslens.ingest.run.report import Failure, Report
+    from crosslens.ingest.run.report import CopyReport, Failure, Report
+    from crosslens.ingest.run.run import Options
     from crosslens.ingest.run.status import Status, survey
-    from crosslens.ingest.run.write import Options, add_vectors, reindex
+    from crosslens.ingest.run.write import add_vectors, reindex
     from crosslens.ingest.sources.access import ImageAccess
     from crosslens.node import Node
     from crosslens.queries.search.searcher import AsyncHybridSearcher, Hit, HybridSearcher, SearchResult
@@ -68,10 +69,7 @@ _HOMES = {
         "Target",
         "parse_target",
     ),
-    "crosslens.ingest.run.copying": (
-        "CopyReport",
-        "copy_index",
-    ),
+    "crosslens.ingest.run.copying": ("copy_index",),
     "crosslens.ingest.model.cluster": ("ClusterEncoder",),
     "crosslens.ingest.model.encoder": ("Encoder",),
     "crosslens.ingest.contract.encoders": ("Encoders",),
@@ -87,6 +85,7 @@ _HOMES = {
         "remove_field",
     ),
     "crosslens.ingest.run.report": (
+        "CopyReport",
         "Failure",
         "Report",
     ),
@@ -96,8 +95,8 @@ _HOMES = {
         "Status",
         "survey",
     ),
+    "crosslens.ingest.run.run": ("Options",),
     "crosslens.ingest.run.write": (
-        "Options",
         "add_vectors",
         "reindex",
     ),

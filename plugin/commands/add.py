@@ -19,7 +19,7 @@ from crosslens.commands.options import (
 from crosslens.commands.running import run
 from crosslens.commands.workers import Job
 from crosslens.ingest.contract.selection import Selection
-from crosslens.ingest.run.write import Options
+from crosslens.ingest.run.run import Options
 
 
 @click.command()

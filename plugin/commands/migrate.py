@@ -28,7 +28,7 @@ from crosslens.ingest.model.known import remember
 from crosslens.ingest.run.migrate import Migration, drop_old, rollback
 from crosslens.ingest.run.migrate import migrate as change_model
 from crosslens.ingest.run.report import FailureLog
-from crosslens.ingest.run.write import Options
+from crosslens.ingest.run.run import Options
 from crosslens.progress import counting_bar, encoding_bar
 
 

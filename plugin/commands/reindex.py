@@ -24,10 +24,10 @@ from crosslens.commands.options import (
 from crosslens.commands.running import run
 from crosslens.commands.workers import Job, run_shares
 from crosslens.ingest.contract.selection import Selection
-from crosslens.ingest.run.copying import CopyReport, copy_index
+from crosslens.ingest.run.copying import copy_index
 from crosslens.ingest.run.reading import Share
-from crosslens.ingest.run.report import Failure, Listener, Report
-from crosslens.ingest.run.write import Options
+from crosslens.ingest.run.report import CopyReport, Failure, Listener, Report
+from crosslens.ingest.run.run import Options
 
 
 @click.command()

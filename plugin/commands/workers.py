@@ -22,7 +22,8 @@ from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.known import remember
 from crosslens.ingest.run.reading import Share
 from crosslens.ingest.run.report import Failure, Listener, Report
-from crosslens.ingest.run.write import Options, add_vectors, reindex
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors, reindex
 
 # A share of a document every so often is enough for a bar.
 _POLL_S = 0.2

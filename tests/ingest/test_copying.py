@@ -16,9 +16,10 @@ from crosslens.ingest.contract.selection import Selection
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.run import copying
-from crosslens.ingest.run.copying import CopyReport, copy_index
-from crosslens.ingest.run.report import Report
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.copying import copy_index
+from crosslens.ingest.run.report import CopyReport, Report
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from tests.conftest import Server
 from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, all_documents, expect_exact, shop
@@ -178,7 +179,7 @@ def test_a_run_killed_while_the_alias_turns_is_tidied_up_by_the_next(
         server.client.indices.put_alias(index=index, name=alias)
         with monkeypatch.context() as context:
             # As after kill -9: nothing is tidied up.
-            context.setattr(copying, "_tidy", killed)
+            context.setattr(copying, "tidy", killed)
             if not after_the_turn:
                 context.setattr("elasticsearch.client.IndicesClient.update_aliases", killed)
             with pytest.raises(SystemExit):

@@ -23,7 +23,8 @@ from crosslens.errors import BlockedError, ConnectionFailedError
 from crosslens.ingest.contract.selection import Selection
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.run.report import Report
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.node import Node
 from tests.conftest import VERSIONS, Server, require_node

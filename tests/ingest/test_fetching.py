@@ -17,7 +17,8 @@ import pytest
 from crosslens.errors import ImageError
 from crosslens.ingest.contract.selection import Selection
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.run.write import Options, add_vectors, reindex
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors, reindex
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.ingest.sources.cache import ImageCache
 from crosslens.ingest.sources.fetching import Fetcher, is_public

@@ -17,8 +17,9 @@ from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.run.migrate import Migration, drop_old, migrate, rollback
 from crosslens.ingest.run.remove import Removal, remove_field
 from crosslens.ingest.run.report import Report
+from crosslens.ingest.run.run import Options
 from crosslens.ingest.run.status import survey
-from crosslens.ingest.run.write import Options, add_vectors, reindex
+from crosslens.ingest.run.write import add_vectors, reindex
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.search.searcher import HybridSearcher
 from tests.conftest import Server

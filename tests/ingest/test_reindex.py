@@ -20,7 +20,8 @@ from crosslens.ingest.contract.targets import Target, parse_target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.run.reading import Share
 from crosslens.ingest.run.report import Report
-from crosslens.ingest.run.write import Options, add_vectors, reindex
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors, reindex
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.search.searcher import HybridSearcher
 from tests.conftest import Server

@@ -20,7 +20,8 @@ from crosslens.ingest.contract.selection import Selection
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.run.report import Report
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from tests.conftest import Server
 from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, shop
