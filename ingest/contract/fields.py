@@ -31,7 +31,9 @@ def read_mappings(client: Elasticsearch, index: str) -> Mappings:
     try:
         found = client.indices.get_mapping(index=index, expand_wildcards="open")
     except NotFoundError as error:
-        raise MappingError(f"no index, alias or data stream is named {index!r}; {_present(client, index)}") from error
+        raise MappingError(
+            f"no index, alias or data stream is named {index!r}", hint=_present(client, index)
+        ) from error
     return usable_mappings(index, found.body)
 
 
@@ -73,9 +75,7 @@ def recorded_fields(index: str, mappings: Mapping[str, Mapping[str, Any]]) -> di
             if field.fingerprint != recorded.setdefault(field.field, field).fingerprint:
                 raise MixedModelsError(f"{field.field!r} holds another model's vectors in {name!r} than elsewhere")
     if not recorded:
-        raise MappingError(
-            f"index {index!r} has no vectors yet; make them with: crosslens add {index} --model FOLDER ..."
-        )
+        raise MappingError(f"index {index!r} has no vectors yet", hint="add vectors to it first", verb="add")
     return recorded
 
 
@@ -102,7 +102,7 @@ def agree(
     if not targets:
         raise MappingError("name at least one source field to make vectors from")
     if len(set(names)) != len(names):
-        raise MappingError(f"two vector fields would share a name: {names}; tell them apart with NAME=FIELD")
+        raise MappingError(f"two vector fields would share a name: {names}", hint="name each, as in NAME=FIELD")
     check_sources(client, index, mappings, [source for target in targets for source in target.sources])
     fields: dict[str, VectorField] = {}
     for name, mapping in mappings.items():
@@ -191,7 +191,7 @@ def record_change(
             client.indices.put_mapping(index=index, properties=body["properties"], meta=body["_meta"])
         except ApiError as error:
             raise MappingError(f"index {index!r} refused the mapping of the vector fields: {error}") from error
-    raise MappingError(f"index {index!r}: other clients keep changing the mapping's _meta; try again")
+    raise MappingError(f"index {index!r}: other clients keep changing the mapping's _meta", hint="try again")
 
 
 def record_search_settings(client: Elasticsearch, index: str, settings: Mapping[str, Any] | None) -> None:

@@ -173,7 +173,7 @@ class Reader:
         answer = self._client.count(index=self._index, query=query, expand_wildcards="open")
         if answer["_shards"]["failed"]:
             raise ConnectionFailedError(
-                f"{answer['_shards']['failed']} shards of {self._index} don't answer; try again"
+                f"{answer['_shards']['failed']} shards of {self._index} don't answer", hint="try again"
             )
         return int(answer["count"])
 

@@ -30,7 +30,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 @given(st.integers(2, 40), st.integers(1, 40), st.integers(2, 12), st.integers(0, 2**32 - 1))
-def test_the_moments_of_a_querys_cosine_are_those_of_all_its_cosines(n: int, m: int, dims: int, seed: int) -> None:
+def test_the_statistics_of_a_querys_cosine_are_those_of_all_its_cosines(n: int, m: int, dims: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     first, second = unit(rng.normal(size=(n, dims)) + 1), unit(rng.normal(size=(m, dims)))
     query = unit(rng.normal(size=(1, dims)))[0]
@@ -56,13 +56,13 @@ def test_the_noise_floor_is_what_the_best_of_many_normal_deviates_exceeds_at_the
 
 
 def test_queries_without_an_answer_set_the_noise_floor_by_what_they_reached() -> None:
-    moments = CorpusStatistics(1_000, np.zeros(2), np.eye(2), null=tuple(float(z) for z in range(1, 101)))
-    assert moments.noise_floor(0.05) == 96.0
-    assert moments.noise_floor(0.5) == 51.0
+    statistics = CorpusStatistics(1_000, np.zeros(2), np.eye(2), null=tuple(float(z) for z in range(1, 101)))
+    assert statistics.noise_floor(0.05) == 96.0
+    assert statistics.noise_floor(0.5) == 51.0
 
 
 @pytest.mark.node
-def test_moments_are_gathered_while_writing_and_standardise_uses_them(
+def test_statistics_are_gathered_while_writing_and_standardise_uses_them(
     server: Server, encoder: Encoder, pictures: Path
 ) -> None:
     index = server.new_index(MAPPINGS, shop(50))

@@ -270,7 +270,7 @@ def test_an_index_that_blocks_writes_is_an_error_and_nothing_is_lost(server: Ser
     add_vectors(server.client, index, encoder, [TITLE], Options())
     server.client.index(index=index, id="new", document={"title": "hat", "photo": "1.png"}, refresh=True)
     server.client.indices.put_settings(index=index, settings={"index.blocks.write": True})
-    with pytest.raises(BlockedError, match=rf"{index}.* blocked .*run the same command again"):
+    with pytest.raises(BlockedError, match=rf"{index}.* blocked .*the same call again"):
         add_vectors(server.client, index, encoder, [TITLE], Options())
     server.client.indices.put_settings(index=index, settings={"index.blocks.write": False})
     assert add_vectors(server.client, index, encoder, [TITLE], Options()).written == {"title_vector": 1}
