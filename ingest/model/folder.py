@@ -156,7 +156,7 @@ def _graph(path: Path, kind: str, variant: str | None) -> Path:
     present = sorted(p.name for p in path.rglob(f"{kind}*.onnx"))
     raise ModelError(
         f"{path} has no onnx/{name}",
-        hint=f"choose the variant of one that it has: {', '.join(present)}" if present else "",
+        hint=f"it has {', '.join(present)}: choose one of them by its variant" if present else "",
     )
 
 
