@@ -24,7 +24,7 @@ class CopyState:
     blocked: bool = False
 
     def as_meta(self) -> dict[str, Any]:
-        """What is recorded."""
+        """What is recorded, in the words of earlier releases, whose copies are continued."""
         switching = {} if self.alias is None else {"turning": self.alias}
         return {"of": self.of, **switching, **({"blocked": True} if self.blocked else {})}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from elasticsearch import Elasticsearch
@@ -58,7 +59,7 @@ def copy_index(
         tidy(run.client, state.of, into)
         return CopyReport(state.of, vector_fields(mapping), into=into, alias=alias, switched=True)
     used = Encoders.of(encoders)
-    run = Run(run.client, old, run.options, run.events).making(_fields(run, old, mapping, encoders, targets), used)
+    run = replace(run, index=old).making(_fields(run, old, mapping, encoders, targets), used)
     if not targets:
         used.check(run.fields, old)
     if alias is not None:

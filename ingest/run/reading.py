@@ -39,7 +39,7 @@ class Document:
 
     @property
     def key(self) -> tuple[str, str, str | None]:
-        """What tells it from every other document."""
+        """What distinguishes it from every other document."""
         return self.index, self.id, self.routing
 
 

@@ -115,7 +115,7 @@ def strip(
 
     writer = Writer(run.client, done)
 
-    def round() -> bool:
+    def strip_found() -> bool:
         reader.refresh()
         if not reader.count(_holding(fields)):
             return False
@@ -127,7 +127,7 @@ def strip(
         return True
 
     try:
-        end = repeat(round, _ROUNDS)
+        end = repeat(strip_found, _ROUNDS)
     except KeyboardInterrupt:
         report.interrupted = True
         return

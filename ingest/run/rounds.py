@@ -19,16 +19,16 @@ class End(Enum):
 
 
 def repeat(
-    round: Callable[[], bool], most: int, *, short_s: float = 0.0, clock: Callable[[], float] = time.monotonic
+    once: Callable[[], bool], most: int, *, short_s: float = 0.0, clock: Callable[[], float] = time.monotonic
 ) -> End:
-    """Calls ``round`` until it says that it found nothing to do, or took less than ``short_s`` seconds.
+    """Calls ``once`` until it says that it found nothing to do, or took less than ``short_s`` seconds.
 
     Each round takes up what came in during the one before, so rounds get shorter unless others write faster than they
     are followed: after ``most`` rounds the end is `End.CHANGING`, and what that means is the caller's to say.
     """
     for _ in range(most):
         started = clock()
-        if not round():
+        if not once():
             return End.QUIET
         if clock() - started < short_s:
             return End.SHORT

@@ -76,6 +76,7 @@ def send(
 ) -> list[Outcome]:
     """Sends writes with their lines, and waits for every one's outcome; no ingest pipeline of the index is run.
 
+    Whether or not ``client`` is patient: a server can turn away a part of a bulk request, and only that is sent again.
     A busy server (429, 503) and lost connections are tried again: a guard makes a repeated write harmless, since one
     that had gone through answers 409. Raises `BlockedError` when an index refuses writes, `ConnectionFailedError` when
     the server stays away or busy.
