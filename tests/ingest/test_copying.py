@@ -237,7 +237,7 @@ def test_what_can_not_be_copied_says_why(
     # A machine that knows no model yet.
     monkeypatch.setenv("CROSSLENS_DATA", str(tmp_path))
     index, other = server.new_index(MAPPINGS, shop(2)), server.new_index(MAPPINGS, shop(2))
-    with pytest.raises(MigrationError, match=f"'{other}' exists already and is isn.t an unfinished copy of '{index}'"):
+    with pytest.raises(MigrationError, match=f"'{other}' exists already and isn't an unfinished copy of '{index}'"):
         copy(server, index, other, encoder, pictures)
     with pytest.raises(MigrationError, match=f"'{other}' is an index, so it can't become an alias"):
         copy(server, index, new_name(), encoder, pictures, alias=other)
