@@ -43,12 +43,13 @@ if TYPE_CHECKING:
     from crosslens.ingest.model.encoder import Encoder
     from crosslens.ingest.model.export import ExportReport, export
     from crosslens.ingest.run.calibrate import calibrate, try_null_queries
-    from crosslens.ingest.run.copying import CopyReport, copy_index
+    from crosslens.ingest.run.copying import copy_index
     from crosslens.ingest.run.migrate import Migration, drop_old, migrate, rollback
     from crosslens.ingest.run.remove import Removal, remove_field
-    from crosslens.ingest.run.report import Failure, Report
+    from crosslens.ingest.run.report import CopyReport, Failure, Report
+    from crosslens.ingest.run.run import Options
     from crosslens.ingest.run.status import Status, survey
-    from crosslens.ingest.run.write import Options, add_vectors, reindex
+    from crosslens.ingest.run.write import add_vectors, reindex
     from crosslens.ingest.sources.access import ImageAccess
     from crosslens.node import Node
     from crosslens.queries.evaluate.evaluation import Evaluation, evaluate, read_judged, tune
@@ -83,7 +84,6 @@ _HOMES = {
     ),
     "crosslens.index": (
         "Index",
-        "IndexSearchOptions",
         "IndexStatus",
     ),
     "crosslens.ingest.contract.encoders": (
@@ -109,10 +109,7 @@ _HOMES = {
         "calibrate",
         "try_null_queries",
     ),
-    "crosslens.ingest.run.copying": (
-        "CopyReport",
-        "copy_index",
-    ),
+    "crosslens.ingest.run.copying": ("copy_index",),
     "crosslens.ingest.run.migrate": (
         "Migration",
         "drop_old",
@@ -123,19 +120,13 @@ _HOMES = {
         "Removal",
         "remove_field",
     ),
-    "crosslens.ingest.run.report": (
-        "Failure",
-        "Report",
-    ),
+    "crosslens.ingest.run.report": ("CopyReport", "Failure", "Report"),
+    "crosslens.ingest.run.run": ("Options",),
     "crosslens.ingest.run.status": (
         "Status",
         "survey",
     ),
-    "crosslens.ingest.run.write": (
-        "Options",
-        "add_vectors",
-        "reindex",
-    ),
+    "crosslens.ingest.run.write": ("add_vectors", "reindex"),
     "crosslens.ingest.sources.access": ("ImageAccess",),
     "crosslens.node": ("Node",),
     "crosslens.queries.evaluate.evaluation": (

@@ -22,13 +22,14 @@ from crosslens.ingest.model.cluster import ClusterEncoder
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.known import remember
 from crosslens.ingest.run.calibrate import DEFAULT_SAMPLE, calibrate, try_null_queries
-from crosslens.ingest.run.copying import CopyReport, copy_index
+from crosslens.ingest.run.copying import copy_index
 from crosslens.ingest.run.migrate import Migration, drop_old, migrate, rollback
 from crosslens.ingest.run.reading import Share
 from crosslens.ingest.run.remove import Removal, remove_field
-from crosslens.ingest.run.report import Failure, Report
+from crosslens.ingest.run.report import CopyReport, Failure, Report
+from crosslens.ingest.run.run import Options
 from crosslens.ingest.run.status import Status, survey
-from crosslens.ingest.run.write import Options, add_vectors, reindex
+from crosslens.ingest.run.write import add_vectors, reindex
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.evaluate.evaluation import Evaluation, evaluate, read_judged, tune
 from crosslens.queries.evaluate.judgements import Judged

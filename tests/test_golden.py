@@ -19,7 +19,7 @@ import pytest
 
 from crosslens.errors import CrosslensError
 from crosslens.ingest.contract.record import META_VERSION, VectorField, meta_update, read_record
-from crosslens.ingest.contract.statistics import Moments
+from crosslens.ingest.contract.statistics import CorpusStatistics
 from crosslens.ingest.model.folder import open_model
 from crosslens.ingest.model.known import DEMO_MODEL
 from tests.golden import FOLDER, PICTURES, Line, documents, evidence, fusion, lines, models, pixels
@@ -195,7 +195,7 @@ def test_a_document_is_as_documented() -> None:
 def test_corpus_statistics_are_packed_as_documented() -> None:
     _, _, recorded = documented()
     rows = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
-    stored = Moments.of(rows * [[1.0], [2.0], [5.0]]).as_source()
+    stored = CorpusStatistics.of(rows * [[1.0], [2.0], [5.0]]).as_source()
     assert recorded.keys() == {"index", "uuid", "path", "fingerprint", *stored}
     for each in (recorded, stored):
         mean, covariance = (np.frombuffer(base64.b64decode(each[key]), "<f4") for key in ("mean", "covariance"))

@@ -62,7 +62,8 @@ def load_checkpoint(
     if family not in FAMILIES:
         raise ExportError(
             f"{image_tower or checkpoint} is a {family!r} model; crosslens exports {', '.join(FAMILIES)}, "
-            "and multilingual text towers with --image-tower"
+            "and multilingual text towers beside the image tower that they go with",
+            parameter="image_tower",
         )
     if not list(image_folder.glob("*.safetensors")):
         raise ExportError(f"{image_tower or checkpoint} has no safetensors weights; pickled ones are not loaded")
@@ -77,7 +78,9 @@ def load_checkpoint(
     vision: nn.Module = _SquarePatches(model) if family == "siglip2" else _ImageTower(model)
     if (folder / "modules.json").exists():
         if image_tower is None:
-            raise ExportError(f"{checkpoint} is a text tower alone; name the image model it goes with: --image-tower")
+            raise ExportError(
+                f"{checkpoint} is a text tower alone", hint="name the image model it goes with", parameter="image_tower"
+            )
         transformer, text = _sentence_tower(folder)
         tokenizer = AutoTokenizer.from_pretrained(transformer)
         masked = True
@@ -87,7 +90,9 @@ def load_checkpoint(
         )
     elif image_tower is not None:
         raise ExportError(
-            f"{checkpoint} has both towers; --image-tower goes with a text tower in modules.json's layout"
+            f"{checkpoint} has both towers, and an image tower goes with a text tower in modules.json's layout only",
+            hint="leave the image tower out",
+            parameter="image_tower",
         )
     else:
         text, masked = _TextTower(model, family in _MASKED), family in _MASKED

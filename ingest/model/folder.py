@@ -47,7 +47,7 @@ class ModelFolder:
 
 
 def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -> ModelFolder:
-    """Reads a folder made by ``crosslens export`` or, in the same layout, by transformers.js or Optimum tools.
+    """Reads a folder made by crosslens or, in the same layout, by transformers.js or Optimum tools.
 
     ``variant`` picks ``text_model_VARIANT.onnx`` and its twin (transformers.js's quantized, fp16, ...). Where the
     folder has a manifest, every file's sha256 is checked unless ``verify`` is False.
@@ -56,7 +56,7 @@ def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -
     """
     path = Path(path).expanduser()
     if not path.is_dir():
-        raise ModelError(f"{path} is not a model folder; make one with: crosslens export CHECKPOINT {path}")
+        raise ModelError(f"{path} is not a model folder", hint="export a checkpoint to make one", verb="export")
     config = read_json(path / CONFIG)
     text_model, vision_model = (_graph(path, kind, variant) for kind in ("text_model", "vision_model"))
     tokenizer = path / TOKENIZER
@@ -148,21 +148,24 @@ def _graph(path: Path, kind: str, variant: str | None) -> Path:
     combined = [p for p in (path / "onnx" / "model.onnx", path / "model.onnx") if p.exists()]
     if combined:
         raise ModelError(
-            f"{combined[0]} holds both encoders in one graph, which computes both for every query; "
-            f"crosslens needs them apart: make the folder with crosslens export"
+            f"{combined[0]} holds both encoders in one graph, which computes both for every query",
+            hint="export the checkpoint, which keeps them apart",
+            verb="export",
         )
     present = sorted(p.name for p in path.rglob(f"{kind}*.onnx"))
-    hint = f"; it has {', '.join(present)} (choose with variant)" if present else ""
-    raise ModelError(f"{path} has no onnx/{name}{hint}")
+    raise ModelError(
+        f"{path} has no onnx/{name}",
+        hint=f"it has {', '.join(present)}: choose one of them by its variant" if present else "",
+    )
 
 
 def _verify(path: Path, hashes: dict[str, str]) -> None:
     for name, expected in hashes.items():
         file = path / name
         if not file.exists():
-            raise ModelError(f"{file} is missing: the model folder is incomplete; copy or export it again")
+            raise ModelError(f"{file} is missing: the model folder is incomplete", hint="copy or export it again")
         if sha256(file) != expected:
             raise ModelError(
-                f"{file} has been changed since its export (its sha256 differs from {MANIFEST}); "
-                "copy or export the folder again"
+                f"{file} has been changed since its export (its sha256 differs from {MANIFEST})",
+                hint="copy or export the folder again",
             )

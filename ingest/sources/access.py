@@ -105,15 +105,13 @@ class ImageReader:
 
     def _read_fsspec(self, reference: str, scheme: str) -> bytes:
         if scheme not in self._access.schemes:
-            raise ImageError(
-                f"{_shorten(reference)}: {scheme}:// is not read unless allowed, with --allow-scheme {scheme}"
-            )
+            raise ImageError(f"{_shorten(reference)}: {scheme}:// is not read unless allowed", parameter="allow_scheme")
         if "::" in reference:
             raise ImageError(f"{_shorten(reference)}: chained URLs are not read")
         try:
             import fsspec
         except ImportError as error:
-            raise ImageError(f"{_shorten(reference)}: needs fsspec: pip install 'crosslens[fsspec]'") from error
+            raise ImageError(f"{_shorten(reference)}: needs fsspec", hint="install crosslens[fsspec]") from error
         try:
             filesystem, path = fsspec.core.url_to_fs(reference)
             size = filesystem.size(path)

@@ -22,8 +22,7 @@ from crosslens.commands.options import (
 )
 from crosslens.commands.running import run
 from crosslens.commands.workers import Job, run_shares
-from crosslens.ingest.run.copying import CopyReport
-from crosslens.ingest.run.report import Failure, Listener, Report
+from crosslens.ingest.run.report import CopyReport, Failure, Listener, Report
 
 
 @click.command()

@@ -17,7 +17,7 @@ from crosslens.ingest.contract.encoders import Encoders
 from crosslens.ingest.contract.fields import Mappings, choose, no_such_index, usable_mappings
 from crosslens.ingest.contract.mapping import text_fields
 from crosslens.ingest.contract.record import VectorField, own_paths, read_record
-from crosslens.ingest.contract.statistics import MOMENTS_INDEX, Moments, moments_query, read_moments
+from crosslens.ingest.contract.statistics import STATISTICS_INDEX, CorpusStatistics, read_statistics, statistics_query
 from crosslens.queries.search.analysis import Analysis
 from crosslens.queries.search.answers import ask, refused
 from crosslens.queries.search.readings import copies
@@ -50,7 +50,7 @@ class Seen:
     version: tuple[int, ...]
     at: float
     settings: dict[str, Any] = field(default_factory=dict)
-    moments: dict[str, Moments] | None = None
+    moments: dict[str, CorpusStatistics] | None = None
     analysis: Analysis = field(default_factory=Analysis)
     copies: dict[str, set[str]] = field(default_factory=dict)
     parted: dict[Text, list[str]] = field(default_factory=dict)
@@ -101,8 +101,8 @@ class IndexReader:
         if seen.moments is not None:
             return seen
         fields = list(seen.fields.values())
-        (answer,) = yield from ask([(MOMENTS_INDEX, moments_query(seen.indices, fields))])
-        moments = read_moments([] if "error" in answer else answer["hits"]["hits"], fields)
+        (answer,) = yield from ask([(STATISTICS_INDEX, statistics_query(seen.indices, fields))])
+        moments = read_statistics([] if "error" in answer else answer["hits"]["hits"], fields)
         missing = sorted(seen.fields.keys() - moments.keys())
         if missing:
             raise NotCalibratedError(

@@ -23,7 +23,7 @@ from crosslens.errors import (
     NotCalibratedError,
     QueryError,
 )
-from crosslens.ingest.contract.statistics import MOMENTS_INDEX
+from crosslens.ingest.contract.statistics import STATISTICS_INDEX
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.transform import Float32Array
@@ -292,7 +292,7 @@ def test_statistics_that_were_never_gathered_are_asked_for_again(
     kind: Kind, server: Server, encoder: Encoder, pictures: Path
 ) -> None:
     name = new_index(server, encoder, pictures, 12)
-    server.client.delete(index=MOMENTS_INDEX, id=f"{name}/title_vector", refresh=True)
+    server.client.delete(index=STATISTICS_INDEX, id=f"{name}/title_vector", refresh=True)
     searcher = kind.searcher(name, encoder)
     with pytest.raises(NotCalibratedError, match=f"the vectors of title_vector in '{name}' have not been measured"):
         searcher.search("hat", normalizer="standardise")
