@@ -1,0 +1,151 @@
+"""An index with its client, its model and its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from elasticsearch import Elasticsearch
+
+from crosslens.client import Connection, connect
+from crosslens.errors import ModelError, QueryError
+from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
+from crosslens.ingest.contract.selection import Selection
+from crosslens.ingest.model.cluster import ClusterEncoder
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.known import remember
+from crosslens.ingest.run.reading import Share
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.sources.access import ImageAccess
+from crosslens.queries.fusion.scores import DEFAULT_WINDOW
+from crosslens.queries.search.options import IndexSearchOptions
+from crosslens.queries.search.searcher import HybridSearcher
+
+Model = str | Path | VectorEncoder
+Progress = Callable[[int, int], None]
+
+
+def nothing(*_: object) -> None:
+    """Take note of nothing."""
+
+
+class OpenedIndex:
+    """What all that is done to an index has in common: the client, the model, and access to images."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        client: Elasticsearch | None = None,
+        url: str | None = None,
+        api_key: str | None = None,
+        user: str | None = None,
+        password: str | None = None,
+        ca_certs: Path | str | None = None,
+        cloud_id: str | None = None,
+        model: Model | None = None,
+        image_root: Path | str | None = None,
+        images: ImageAccess | None = None,
+        in_cluster: bool = False,
+        batch_size: int = 32,
+        threads: int = 0,
+        workers: int = 0,
+    ):
+        """``client`` is used as it is, instead of a new one to ``url`` (and then never closed).
+
+        ``model`` is a model folder, or an encoder; left out, each vector field's own model is looked for: in the
+        cluster's plugin, and among the folders used before on this machine. With ``in_cluster`` the server plugin makes
+        all vectors, and ``model`` is a name that it knows. ``image_root`` is the folder that image paths start in and
+        must not leave; ``images`` says everything about access to images, instead of it. ``batch_size`` inputs are
+        encoded at a time, on ``threads`` threads (0: all cores); ``workers`` threads fetch and open images (0: as many
+        as suit).
+
+        Raises `ConnectionFailedError` when no cluster answers.
+        """
+        if images is not None and image_root is not None:
+            raise QueryError("give image_root or images, which has a root of its own, not both")
+        self.name = name
+        self._own_client = client is None
+        self._client = client or connect(Connection.from_environment(url, api_key, user, password, ca_certs, cloud_id))
+        self._model, self._in_cluster = model, in_cluster
+        self._images = images or ImageAccess(root=image_root)
+        self._batch_size, self._threads, self._workers = batch_size, threads, workers
+        self._made: VectorEncoder | None = None
+        self._searchers: dict[tuple[Any, ...], HybridSearcher] = {}
+
+    @property
+    def client(self) -> Elasticsearch:
+        """The Elasticsearch client, for everything else."""
+        return self._client
+
+    def close(self) -> None:
+        """Close the client, unless it was given."""
+        if self._own_client:
+            self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Index({self.name!r})"
+
+    def searcher(
+        self,
+        *,
+        vector_fields: Sequence[str] | None = None,
+        text_fields: Sequence[str] | None = None,
+        window: int = DEFAULT_WINDOW,
+    ) -> HybridSearcher:
+        """Return the searcher behind `search`, which is kept and reused."""
+        options = IndexSearchOptions(vector_fields=vector_fields, text_fields=text_fields, window=window)
+        return self._searcher(options.of_searcher)
+
+    def _searcher(self, made_with: dict[str, Any]) -> HybridSearcher:
+        key = tuple(made_with.values())
+        if key not in self._searchers:
+            self._searchers[key] = HybridSearcher(self._client, self.name, self._named(), **made_with)
+        return self._searchers[key]
+
+    def _options(self, selection: Selection, dry_run: bool, share: Share | None = None) -> Options:
+        return Options(selection, self._images, self._workers, share or Share(), dry_run)
+
+    def _encoder(self) -> VectorEncoder:
+        """The model that new vectors are made by. Raises `ModelError` where none was named, and the index has none."""
+        named = self._named()
+        if named is not None:
+            return named
+        if self._in_cluster:
+            self._made = ClusterEncoder(self._client, None, batch_size=self._batch_size)
+            return self._made
+        raise ModelError("no model is named to make new vectors with", hint="name its folder", parameter="model")
+
+    def _encoders(self) -> Encoders:
+        """The model that was named, and for others those of the cluster or of this machine."""
+        named = self._named()
+        return Encoders(
+            [named] if named else [],
+            batch_size=self._batch_size,
+            threads=self._threads,
+            cluster=self._client if self._in_cluster else None,
+        )
+
+    def _named(self) -> VectorEncoder | None:
+        if self._made is None and self._model is not None:
+            self._made = self._open(self._model)
+        return self._made
+
+    def _open(self, model: Model) -> VectorEncoder:
+        if not isinstance(model, str | Path):
+            return model
+        if self._in_cluster:
+            return ClusterEncoder(self._client, str(model), batch_size=self._batch_size)
+        encoder = Encoder(Path(model), batch_size=self._batch_size, threads=self._threads)
+        remember(encoder.folder.path, encoder.fingerprint)
+        return encoder
