@@ -50,7 +50,7 @@ def patiently(request: Callable[[], _T], *, refused: Callable[[], None] = lambda
 def patient(client: Elasticsearch) -> Elasticsearch:
     """The same client, whose every request is made `patiently`; for requests that may be made twice.
 
-    An answer that was cut off in its headers can pass for an empty one, and is asked for again, too.
+    An answer that was cut off in its headers can pass for an empty one; it is asked for again as well.
     """
     if hasattr(client, "crosslens_impatient"):
         return client

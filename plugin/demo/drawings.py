@@ -114,7 +114,7 @@ def build_model(tokenizer: Tokenizer) -> CLIPModel:
 
 
 class Captions:
-    """Draws captions for concepts, and tells which concepts each drawn caption is true of."""
+    """Draw captions for concepts, with the concepts that each caption is true of."""
 
     def __init__(self, concepts: list[vendors.Concept], tokenizer: Tokenizer, rng: np.random.Generator):
         self._tokenizer, self._rng = tokenizer, rng

@@ -47,7 +47,7 @@ def run(client: Elasticsearch, html: Path) -> None:
     _step(console, 1, f"an ordinary index: {len(items)} items with a name, keywords, a category and a picture's path")
     create_index(client, items)
     wordless = sum(1 for item in items if item["name"].startswith("Item "))
-    console.print(f"Of {wordless} items nobody wrote more than a stock number; only their pictures tell what they are.")
+    console.print(f"{wordless} items have no name but a stock number; only their pictures show what they are.")
 
     _step(console, 2, "keyword search, as the index has it")
     first = QUERIES[0]

@@ -36,7 +36,7 @@ def build_plugin(
 ) -> Path:
     """The plugin's zip for Elasticsearch ``version`` in the folder ``out``, for this machine or another ``platform``.
 
-    Needs Maven and, for what isn't cached, the Maven registry; ``tests`` runs the plugin's own tests, too. Raises
+    Needs Maven and, for what isn't cached, the Maven registry; ``tests`` also runs the plugin's own tests. Raises
     `NodeError` for no Maven, no Java that is new enough, or a build that fails (with the end of what it said).
     """
     maven = shutil.which("mvn")

@@ -220,7 +220,7 @@ class Node:
         raise NodeError(f"Elasticsearch did not answer within {_START_TIMEOUT_S} s; its log: {self.log}")
 
     def _why(self) -> str:
-        """The lines that tell why the server exited: those of its log with errors, else the end of its console."""
+        """The lines that say why the server exited: those of its log with errors, else the end of its console."""
         lines: list[str] = []
         for path, start in ((self.log, self._log_start), (self.folder / "logs" / "console.log", 0)):
             if path.exists():

@@ -91,7 +91,7 @@ def lines(path: Path) -> Iterator[tuple[int, Line]]:
                 parsed = _parsed(json.loads(line))
             except ValueError as error:
                 raise QueryError(
-                    f"{path}:{number} is no clicks or thumbs: {error}; write "
+                    f"{path}:{number} is neither clicks nor thumbs: {error}; write "
                     '{"text": ..., "shown": ["DOC", ...], "clicked": ["DOC", ...]} or '
                     '{"text": ..., "up": ["DOC", ...], "down": ["DOC", ...]}'
                 ) from error
@@ -131,12 +131,12 @@ def _parsed(entry: Any) -> Line:
 def _string(entry: Mapping[str, Any], name: str) -> str | None:
     value = entry.get(name)
     if value is not None and not isinstance(value, str):
-        raise ValueError(f'"{name}" is no string')
+        raise ValueError(f'"{name}" is not a string')
     return (value or "").strip() or None
 
 
 def _ids(entry: Mapping[str, Any], name: str) -> tuple[str, ...]:
     values = entry.get(name, [])
     if not isinstance(values, list) or not all(type(value) in (str, int) for value in values):
-        raise ValueError(f'"{name}" is no list of document ids')
+        raise ValueError(f'"{name}" is not a list of document ids')
     return tuple(map(str, values))

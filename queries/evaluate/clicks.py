@@ -69,7 +69,7 @@ class ClickReport:
         curve = f"Rank {last} is looked at {self.examination[last]:.2f} times as often as the rank looked at most"
         if not self.estimated:
             return f"{curve}: assumed as 1 / rank, as too few documents were clicked at several ranks."
-        clicked = "as clicks on documents shown at several ranks tell"
+        clicked = "as clicks on documents shown at several ranks show"
         if len(self.estimated) == len(self.examination):
             return f"{curve}, {clicked}."
         return f"{curve}: {clicked} for {_spans(self.estimated)}, assumed as 1 / rank for the others."
@@ -96,7 +96,7 @@ def read_clicks(path: Path) -> tuple[list[Judged], ClickReport]:
     ``"offset"`` is how many results come before it. ``"query"`` names the query; without it equal texts and images are
     one query. An image's path starts at the file's folder.
 
-    Grades reach from 10 to 100, so that the whole numbers that `as_qrels` makes of them still tell them apart. 100 is
+    Grades reach from 10 to 100, so that the whole numbers that `as_qrels` makes of them still distinguish them. 100 is
     the best document of a query by clicks; below 10 a document counts as irrelevant, as does one without a click. A
     query needs 3 clicks or a thumb up. A document with thumbs is graded by them alone: 100 times the share that is up,
     if that's more than half.
@@ -138,17 +138,17 @@ def read_clicks(path: Path) -> tuple[list[Judged], ClickReport]:
 
 
 def examine(impressions: Impressions, ranks: Ints) -> tuple[Floats, NDArray[np.bool_]]:
-    """theta of each of ``ranks`` (ascending), above 0, the largest 1; and where the log tells more than the prior.
+    """theta of each of ``ranks`` (ascending), above 0, the largest 1; and where the log outweighs the prior.
 
     Clicks are taken as Poisson with mean shown * theta * gamma and a gamma of each query and document of its own, so
-    that only documents shown at several ranks tell anything: what a ranker put high for being good doesn't
+    that only documents shown at several ranks are evidence: what a ranker put high for being good doesn't
     (Hausman, Hall, Griliches 1984, doi 10.2307/1911191; consistent for any distribution with that mean: Wooldridge
     1999, doi 10.1016/S0304-4076(98)00033-5). Such changes of rank are the interventions of Agarwal et al. 2019, arXiv
     1812.05161. theta and gamma are found in turns, as in the expectation-maximisation of Wang et al. 2018, doi
     10.1145/3159652.3159732, which with few lists a query is biased.
 
     A made-up document shown once at every rank, with 20 clicks spread as 1 / rank, stands for what is assumed of a log
-    that can't tell (1 / rank: Joachims, Swaminathan, Schnabel 2017, doi 10.1145/3018661.3018699). A log whose lists
+    that can't show it (1 / rank: Joachims, Swaminathan, Schnabel 2017, doi 10.1145/3018661.3018699). A log whose lists
     never change leaves just that.
     """
     if not len(ranks):
@@ -204,7 +204,7 @@ def _relevant(clicks: Mapping[str, float], query: Query) -> dict[str, float]:
 def _impressions(path: Path, log: Log) -> tuple[Impressions, list[tuple[str, str]]]:
     """How often clicked documents were shown, by place in the order of their names; and the pairs, by number.
 
-    Others tell nothing of examination, and their grade is 0.
+    Others are no evidence of examination, and their grade is 0.
     """
     shown: Counter[Place] = Counter()
     # A log that is still written to is read as far as the first time.

@@ -40,7 +40,7 @@ def read_jsonl(path: Path) -> list[Judged]:
                 raise ValueError("neither a text nor an image")
             graded = {str(doc): float(grade) for doc, grade in grades.items() if float(grade) > 0}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise QueryError(f"{path}:{number} is no judged query ({type(error).__name__}: {error})") from error
+            raise QueryError(f"{path}:{number} is not a judged query ({type(error).__name__}: {error})") from error
         judged.append(Judged(str(entry.get("id", number)), text, image, graded))
     return _checked(judged, path)
 
@@ -54,7 +54,7 @@ def read_trec(qrels: Path, topics: Path) -> list[Judged]:
     for number, line in enumerate(topics.read_text(encoding="utf-8").splitlines(), 1):
         id, tab, text = line.partition("\t")
         if line.strip() and not (tab and text.strip()):
-            raise QueryError(f"{topics}:{number} is no topic; write the query's id, a tab, and its text")
+            raise QueryError(f"{topics}:{number} is not a topic; write the query's id, a tab, and its text")
         if line.strip():
             texts[id.strip()] = text.strip()
     grades: dict[str, dict[str, float]] = {}
@@ -67,7 +67,7 @@ def read_trec(qrels: Path, topics: Path) -> list[Judged]:
             if float(grade) > 0:
                 grades.setdefault(query, {})[document] = float(grade)
         except ValueError as error:
-            raise QueryError(f"{qrels}:{number} is no judgement; write: query 0 document grade") from error
+            raise QueryError(f"{qrels}:{number} is not a judgement; write: query 0 document grade") from error
     missing = sorted(grades.keys() - texts.keys())
     if missing:
         raise QueryError(f"{topics} lacks the topics {', '.join(missing[:5])} that {qrels} judges")

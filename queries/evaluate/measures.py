@@ -51,7 +51,7 @@ def collect(
     standardise: bool = False,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> list[Collected]:
-    """Searches for every judged query once; ``standardise`` also notes what that normalizer needs.
+    """Search for every judged query once; ``standardise`` also collects what that normalizer needs.
 
     Raises `QueryError` as `HybridSearcher.search` does.
     """

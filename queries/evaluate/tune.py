@@ -74,7 +74,7 @@ class Tuned:
 
 
 def choices(legs: Sequence[str], normalizers: Sequence[Normalizer]) -> Iterator[Choice]:
-    """Every combination of weights on a grid, single legs among them; of a single leg the normalizer is no matter."""
+    """Every combination of weights on a grid, single legs among them (for which the normalizer is irrelevant)."""
     steps = _STEPS.get(len(legs), 3)
     for parts in itertools.product(range(steps + 1), repeat=len(legs)):
         if sum(parts) != steps:

@@ -3,7 +3,7 @@
 Two signs are looked for in a sample of the index's own vectors. A leg is flat where its best documents don't stand out
 of its own noise: the cosines of a query and the window's first documents equal those of the last. And a leg is at odds
 with the words where the texts of documents don't find the same documents' pictures better than chance does. What a leg
-is worth for the users' queries, only judged queries tell (`crosslens.queries.evaluate.measures`).
+is worth for the users' queries, only judged queries show (`crosslens.queries.evaluate.measures`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from crosslens.queries.fusion.evidence import TAIL_RANK, by_tail
 from crosslens.retrying import patient
 
 SAMPLE = 200
-# With fewer documents chance can't be told from a weak but useful leg.
+# With fewer documents chance can't be distinguished from a weak but useful leg.
 LEAST = 50
 # One-sided, 5 %: so rarely does chance alone find the right pictures this often.
 _Z = 1.645
@@ -44,7 +44,7 @@ class Warned:
 
 
 def looks_useless(client: Elasticsearch, index: str, *, sample: int = SAMPLE) -> list[Warned]:
-    """What looks useless of the index's vector fields, by ``sample`` documents of it; too small ones tell nothing.
+    """The index's vector fields that look useless, judged by a ``sample`` of documents; of small ones nothing is said.
 
     Raises `MappingError` when there is no such index, or it has no vectors.
     """
@@ -74,8 +74,8 @@ def looks_useless(client: Elasticsearch, index: str, *, sample: int = SAMPLE) ->
                     f"the texts of {len(texts)} documents ({words.field}) don't find their own pictures: these come at "
                     f"place {place:.0f} in the middle, by chance at {(len(texts) + 1) / 2:.0f}",
                     f"see whether {pictures.sources[0]} names the right pictures and {', '.join(words.sources)} says "
-                    "what they show; try another model (crosslens migrate); leave the leg out with --weights "
-                    f"{pictures.field}=0; judged queries tell for certain: crosslens evaluate {index} FILE",
+                    "what they show; migrate to another model; or leave the leg out by giving "
+                    f"{pictures.field} the weight 0. To be certain, evaluate with judged queries",
                 )
     return list(warned.values())
 
@@ -87,7 +87,7 @@ def is_flat(queries: Floats, vectors: Floats, *, same: bool = False) -> bool:
     or more. ``same`` leaves each vector's cosine with itself out.
     """
     cosines = queries @ vectors.T
-    # Rounding of float32 is no difference.
+    # Rounding in float32 is not a difference.
     cosines = np.round(cosines, 6)
     best = []
     for i, row in enumerate(cosines):

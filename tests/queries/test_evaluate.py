@@ -67,7 +67,7 @@ def test_judged_queries_are_read_line_by_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{", ":1 is no judged query"),
+        ("{", ":1 is not a judged query"),
         ('{"text": "a"}', "KeyError: 'relevant'"),
         ('{"relevant": ["1"]}', "neither a text nor an image"),
         ('{"text": "a", "relevant": {"1": "x"}}', "could not convert"),
@@ -91,7 +91,7 @@ def test_trec_files_are_read(tmp_path: Path) -> None:
     with pytest.raises(QueryError, match="lacks the topics 2"):
         read_trec(tmp_path / "qrels", tmp_path / "topics")
     (tmp_path / "qrels").write_text("1 0 a\n")
-    with pytest.raises(QueryError, match="is no judgement"):
+    with pytest.raises(QueryError, match="is not a judgement"):
         read_trec(tmp_path / "qrels", tmp_path / "topics")
 
 
