@@ -354,4 +354,4 @@ def test_a_leg_that_is_at_odds_with_the_words_is_told_of(server: Server, shop: S
     (warned,) = looks_useless(server.client, name)
     assert warned.field == "photo_vector"
     assert "don't find their own pictures" in warned.why
-    assert f"crosslens evaluate {name}" in warned.advice
+    assert "evaluate with judged queries" in warned.advice
