@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from crosslens.errors import ModelError
 from crosslens.ingest.model.folder import TOKENIZER, ModelFolder, open_model
+from crosslens.ingest.model.tokens import TextTokenizer
 from crosslens.ingest.model.transform import Float32Array, parse_transform
 from crosslens.ingest.sources.images import ImageSource, open_image
 
@@ -53,7 +53,7 @@ class Encoder:
         self.batch_size = batch_size
         self.transform = parse_transform(self.folder.preprocessor)
         self._threads = threads
-        self._tokenizer = self._load_tokenizer()
+        self._tokenizer = TextTokenizer(self.folder.path / TOKENIZER, self.folder.text.length)
         self._sessions: dict[Path, ort.InferenceSession] = {}
         self._loading = threading.Lock()
 
@@ -72,18 +72,18 @@ class Encoder:
         """The length of every vector."""
         if self.folder.dims is not None:
             return self.folder.dims
-        return int(self._run_texts([self._tokenizer.encode("a").ids]).shape[1])
+        return int(self._run_texts(self._tokenizer.ids(["a"])).shape[1])
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text takes, cut to the model's limit; what a run costs grows with it."""
-        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch(list(texts))]
+        return [len(ids) for ids in self._tokenizer.ids(texts)]
 
     def encode_texts(self, texts: Sequence[str]) -> Float32Array:
         """float32 [len(texts), dims], unit length, in the order given. Longer texts than the model reads are cut.
 
         Texts run in batches of like length, and a causal encoder's batch only as long as its longest text.
         """
-        encodings = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        encodings = self._tokenizer.ids(texts)
         out = np.empty((len(texts), self.dims), dtype=np.float32)
         order = sorted(range(len(encodings)), key=lambda i: len(encodings[i]))
         for start in range(0, len(order), self.batch_size):
@@ -134,17 +134,6 @@ class Encoder:
             raise ModelError(f"{self.folder.text_model} asks for inputs that crosslens doesn't know: {unknown}")
         output = _output(session, _TEXT_OUTPUTS, self.folder.text_model).name
         return _unit(session.run([output], {name: known[name] for name in wanted})[0])
-
-    def _load_tokenizer(self) -> Tokenizer:
-        path = self.folder.path / TOKENIZER
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:
-            raise ModelError(f"{path} can't be read as a tokenizer ({error})") from error
-        # Padding is done by batch, and always to int64 rows; the file's own settings would pad every text.
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(self.folder.text.length)
-        return tokenizer
 
     def _session(self, path: Path) -> ort.InferenceSession:
         session = self._sessions.get(path)

@@ -83,6 +83,17 @@ def test_texts_of_all_scripts_have_the_same_vectors(plugged: Plugged, families: 
     assert not wrong, wrong[:3]
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_tokenizers_own_words_and_half_an_emoji_are_text(plugged: Plugged, families: Path, family: str) -> None:
+    install_models([families / family], plugged.folder)
+    expected = Encoder(families / family)
+    for word in ("<|endoftext|>", "</s>", "[SEP]", "[PAD]", "<eos>", "<0x41>", "\ud83d", "\ude42", "\ufffe\uffff"):
+        texts = [f"a cat {word} and a dog", f"a cat {word} and shoes", f"{word}a cat", f"a cat{word}"]
+        made = plugged.http.ok("POST", "_crosslens/encode", {"model": family, "texts": texts})["vectors"]
+        assert (np.array(made) * expected.encode_texts(texts)).sum(axis=1).min() >= 0.9999, word
+        assert np.abs(np.array(made[0]) - np.array(made[1])).max() > 1e-4, f"{word} ends the text"
+
+
 @pytest.mark.parametrize("family", ["clip", "siglip", "siglip2", "chinese_clip", "align"])
 def test_pictures_have_the_same_vectors(plugged: Plugged, families: Path, family: str) -> None:
     install_models([families / family], plugged.folder)
