@@ -118,7 +118,11 @@ def align(folder: Path) -> Path:
         "num_hidden_layers": 10,
         "depthwise_padding": [],
     }
-    model = AlignModel(AlignConfig(projection_dim=48, text_config=text, vision_config=vision))
+    model = AlignModel(AlignConfig(projection_dim=64, text_config=text, vision_config=vision))
+    for parameter in model.vision_model.parameters():
+        if parameter.ndim == 4:
+            # As they are initialised, ten layers of convolution leave nothing of a picture.
+            torch.nn.init.kaiming_normal_(parameter)
     processor = {
         "image_processor_type": "EfficientNetImageProcessor",
         **_HALF,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import string
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,19 @@ from crosslens.errors import ModelError
 # Two noncharacters, which no text contains.
 _RESERVED = "\ufffe\uffff"
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class TextTokenizer:
-    """A folder's tokenizer.json, cutting texts to ``length`` tokens; its ids equal the server plugin's."""
+    """A folder's tokenizer.json, cutting texts to as many tokens as the model reads; its ids equal the server plugin's.
 
-    def __init__(self, path: Path, length: int):
+    ``canonical`` takes punctuation out and makes all lower case first.
+    """
+
+    def __init__(self, path: Path, length: int, *, canonical: bool = False):
         """Raises `ModelError` when the file isn't a tokenizer."""
+        self._canonical = canonical
         try:
             settings = json.loads(path.read_text(encoding="utf-8"))
             self._tokenizer = Tokenizer.from_str(json.dumps(_as_text(settings), ensure_ascii=False))
@@ -34,11 +40,14 @@ class TextTokenizer:
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's token ids, with the special tokens that the tokenizer adds."""
-        return [each.ids for each in self._tokenizer.encode_batch([well_formed(text) for text in texts])]
+        read = [well_formed(text) for text in texts]
+        if self._canonical:
+            read = [" ".join(text.split()).translate(_NO_PUNCTUATION).lower() for text in read]
+        return [each.ids for each in self._tokenizer.encode_batch(read)]
 
 
 def well_formed(text: str) -> str:
-    """Return ``text`` with U+FFFD for half a surrogate pair, which is no character; Elasticsearch stores such halves."""
+    """Return ``text`` with U+FFFD for each half of a surrogate pair, which Elasticsearch stores but is no character."""
     if not _SURROGATE.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -17,7 +17,8 @@ from crosslens.demo.build import DATA  # noqa: E402
 from crosslens.errors import ExportError  # noqa: E402
 from crosslens.ingest.model import export as module  # noqa: E402
 from crosslens.ingest.model.encoder import Encoder  # noqa: E402
-from crosslens.ingest.model.export import export, golden_pictures  # noqa: E402
+from crosslens.ingest.model.export import export  # noqa: E402
+from crosslens.ingest.model.proof import _batches, golden_pictures  # noqa: E402
 from tests import checkpoints  # noqa: E402
 
 pytestmark = pytest.mark.export
@@ -119,13 +120,13 @@ def test_a_text_tower_alone_asks_for_its_image_tower(tmp_path: Path) -> None:
     text = checkpoints.multilingual(tmp_path / "text")
     shutil.copy(checkpoints.clip(tmp_path / "c") / "config.json", text / "config.json")
     shutil.copy(tmp_path / "c/model.safetensors", text / "model.safetensors")
-    with pytest.raises(ExportError, match="--image-tower"):
+    with pytest.raises(ExportError, match="is a text tower alone; name the image model"):
         export(str(text), tmp_path / "out")
 
 
 @pytest.mark.parametrize(("count", "size", "batches"), [(12, 1, 12), (12, 16, 1), (8, 16, 1), (17, 16, 2), (16, 16, 1)])
 def test_golden_batches_are_full_and_leave_nothing_out(count: int, size: int, batches: int) -> None:
-    made = module._batches(list(range(count)), size)
+    made = _batches(list(range(count)), size)
     assert [len(batch) for batch in made] == [size] * batches
     assert {item for batch in made for item in batch} == set(range(count))
 

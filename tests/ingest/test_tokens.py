@@ -53,7 +53,9 @@ def opened(tokenizer: Tokenizer, path: Path) -> TextTokenizer:
 
 
 @pytest.mark.parametrize("make", [clip_like, bert_like])
-def test_words_of_the_tokenizers_own_are_encoded_as_the_library_encodes_them_as_text(make: object, tmp_path: Path) -> None:
+def test_words_of_the_tokenizers_own_are_encoded_as_the_library_encodes_them_as_text(
+    make: object, tmp_path: Path
+) -> None:
     tokenizer = make()  # type: ignore[operator]
     mine = opened(tokenizer, tmp_path / "tokenizer.json")
     tokenizer.encode_special_tokens = True
@@ -73,7 +75,18 @@ def test_no_word_of_a_text_is_a_control_token(make: object, tmp_path: Path) -> N
 @pytest.mark.parametrize("make", [clip_like, bert_like, unigram])
 def test_other_texts_have_the_ids_that_they_always_had(make: object, tmp_path: Path) -> None:
     tokenizer = make()  # type: ignore[operator]
-    texts = ["", "a cat", "sneakers and a cat", "naïve café", "東京", "🙂", "x < y > z | [1]", "a" * 300, "\n\t", "\x00"]
+    texts = [
+        "",
+        "a cat",
+        "sneakers and a cat",
+        "naïve café",
+        "東京",
+        "🙂",
+        "x < y > z | [1]",
+        "a" * 300,
+        "\n\t",
+        "\x00",
+    ]
     mine = opened(tokenizer, tmp_path / "tokenizer.json").ids(texts)
     tokenizer.enable_truncation(200)
     assert mine == [tokenizer.encode(text).ids for text in texts]
