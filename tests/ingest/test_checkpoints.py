@@ -185,7 +185,11 @@ INCOMPLETE: list[tuple[str, Damage, str]] = [
     ("siglip2", ODD_PATCHES, r"15 positions, which are no square"),
     ("clip", SMALL_VOCABULARY, r"tokenizer has 669 words, the text encoder knows 300"),
     ("siglip", settings("config.json", vision_config__image_size=[32, 48]), r"can't be loaded|32 x 32, the image"),
-    ("siglip2", settings("config.json", vision_config__num_patches=15), r"another shape .* vision_model\.embeddings\.position"),
+    (
+        "siglip2",
+        settings("config.json", vision_config__num_patches=15),
+        r"another shape .* vision_model\.embeddings\.position",
+    ),
     ("clip", zeroed("text_model.encoder.layers"), r"have one vector|length zero"),
     ("clip", zeroed("vision_model.embeddings.patch_embedding"), r"golden pictures 0 and 1 have one vector"),
     ("clip", zeroed("visual_projection"), r"length zero"),
