@@ -138,8 +138,8 @@ def text_settings(config: dict[str, Any], tokenizer_config: dict[str, Any], pad_
     default = {"clip": 77, "siglip": 64, "siglip2": 64}.get(str(config.get("model_type")), 77)
     length = min(lengths, default=default)
     fixed = str(config.get("model_type")) in _FIXED_LENGTH_FAMILIES
-    fallback = text.get("pad_token_id", config.get("pad_token_id"))
-    side = str(tokenizer_config.get("padding_side") or "right")
+    fallback = text["pad_token_id"] if text.get("pad_token_id") is not None else config.get("pad_token_id")
+    side = "left" if tokenizer_config.get("padding_side") == "left" else "right"
     return TextSettings(length, int(pad_id if pad_id is not None else fallback or 0), fixed, side)
 
 
