@@ -30,8 +30,10 @@ unit: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.bench
 
+# The command reference from the commands' own help, and the site in build/site.
 docs: $(VENV)/.dev
 	$(BIN)/python -m tests.reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
 
 # The demo's pictures and model are in the repository; these two make them again (Node.js and, for training, hours).
 data: $(VENV)/.dev

@@ -1,12 +1,13 @@
 """CLIP cross-modal hybrid search for the Elasticsearch index you already have.
 
-    from crosslens import Encoder
-    from crosslens import HybridSearcher
-    from crosslens import Target
-    from crosslens import add_vectors
-    from crosslens import connect
+    from crosslens import Index, TextField, ImageField
 
-The names below are the public interface; each is loaded when it is first used.
+    products = Index("products", url="http://localhost:9200", model="models/clip", image_root="/srv/pictures")
+    products.add(TextField("title", "description"), ImageField("photo"))
+    products.search("blue running shoes")
+
+`Index` does everything that the command line does. The functions and classes below it are the layer underneath. Each
+name is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crosslens.async_client import connect_async
+    from crosslens.async_index import AsyncIndex
     from crosslens.client import Connection, connect
     from crosslens.errors import (
         BlockedError,
@@ -28,25 +30,40 @@ if TYPE_CHECKING:
         MixedModelsError,
         ModelError,
         NodeError,
+        NotCalibratedError,
         QueryError,
     )
-    from crosslens.ingest.contract.encoders import Encoders
+    from crosslens.index import Index, IndexStatus
+    from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
+    from crosslens.ingest.contract.ingest_pipeline import put_pipeline
+    from crosslens.ingest.contract.record import VectorField
     from crosslens.ingest.contract.selection import Selection
-    from crosslens.ingest.contract.targets import Target, parse_target
+    from crosslens.ingest.contract.targets import ImageField, Target, TextField, parse_target
+    from crosslens.ingest.model.cluster import ClusterEncoder
     from crosslens.ingest.model.encoder import Encoder
-    from crosslens.ingest.run.calibrate import calibrate
-    from crosslens.ingest.run.copying import CopyReport, copy_index
+    from crosslens.ingest.model.export import ExportReport, export
+    from crosslens.ingest.run.calibrate import calibrate, try_null_queries
+    from crosslens.ingest.run.copying import copy_index
     from crosslens.ingest.run.migrate import Migration, drop_old, migrate, rollback
     from crosslens.ingest.run.remove import Removal, remove_field
-    from crosslens.ingest.run.report import Failure, Report
+    from crosslens.ingest.run.report import CopyReport, Failure, Report
+    from crosslens.ingest.run.run import Options
     from crosslens.ingest.run.status import Status, survey
-    from crosslens.ingest.run.write import Options, add_vectors, reindex
+    from crosslens.ingest.run.write import add_vectors, reindex
     from crosslens.ingest.sources.access import ImageAccess
     from crosslens.node import Node
-    from crosslens.queries.search.searcher import AsyncHybridSearcher, Hit, HybridSearcher, SearchResult
+    from crosslens.queries.evaluate.evaluation import Evaluation, evaluate, read_judged, tune
+    from crosslens.queries.evaluate.judgements import Judged
+    from crosslens.queries.evaluate.recall import RecallRow, measure_recall
+    from crosslens.queries.evaluate.tune import Tuned
+    from crosslens.queries.search.async_searcher import AsyncHybridSearcher
+    from crosslens.queries.search.options import IndexSearchOptions, SearchOptions
+    from crosslens.queries.search.searcher import HybridSearcher
+    from crosslens.queries.show.result import Hit, SearchResult
 
 _HOMES = {
     "crosslens.async_client": ("connect_async",),
+    "crosslens.async_index": ("AsyncIndex",),
     "crosslens.client": (
         "Connection",
         "connect",
@@ -62,50 +79,73 @@ _HOMES = {
         "MixedModelsError",
         "ModelError",
         "NodeError",
+        "NotCalibratedError",
         "QueryError",
     ),
-    "crosslens.ingest.contract.targets": (
-        "Target",
-        "parse_target",
+    "crosslens.index": (
+        "Index",
+        "IndexStatus",
     ),
-    "crosslens.ingest.run.copying": (
-        "CopyReport",
-        "copy_index",
+    "crosslens.ingest.contract.encoders": (
+        "Encoders",
+        "VectorEncoder",
+    ),
+    "crosslens.ingest.contract.ingest_pipeline": ("put_pipeline",),
+    "crosslens.ingest.contract.record": ("VectorField",),
+    "crosslens.ingest.contract.selection": ("Selection",),
+    "crosslens.ingest.contract.targets": (
+        "ImageField",
+        "Target",
+        "TextField",
+        "parse_target",
     ),
     "crosslens.ingest.model.cluster": ("ClusterEncoder",),
     "crosslens.ingest.model.encoder": ("Encoder",),
-    "crosslens.ingest.contract.encoders": ("Encoders",),
+    "crosslens.ingest.model.export": (
+        "ExportReport",
+        "export",
+    ),
+    "crosslens.ingest.run.calibrate": (
+        "calibrate",
+        "try_null_queries",
+    ),
+    "crosslens.ingest.run.copying": ("copy_index",),
     "crosslens.ingest.run.migrate": (
         "Migration",
         "drop_old",
         "migrate",
         "rollback",
     ),
-    "crosslens.ingest.run.calibrate": ("calibrate",),
     "crosslens.ingest.run.remove": (
         "Removal",
         "remove_field",
     ),
-    "crosslens.ingest.run.report": (
-        "Failure",
-        "Report",
-    ),
-    "crosslens.ingest.contract.selection": ("Selection",),
-    "crosslens.ingest.sources.access": ("ImageAccess",),
+    "crosslens.ingest.run.report": ("CopyReport", "Failure", "Report"),
+    "crosslens.ingest.run.run": ("Options",),
     "crosslens.ingest.run.status": (
         "Status",
         "survey",
     ),
-    "crosslens.ingest.run.write": (
-        "Options",
-        "add_vectors",
-        "reindex",
-    ),
+    "crosslens.ingest.run.write": ("add_vectors", "reindex"),
+    "crosslens.ingest.sources.access": ("ImageAccess",),
     "crosslens.node": ("Node",),
-    "crosslens.queries.search.searcher": (
-        "AsyncHybridSearcher",
+    "crosslens.queries.evaluate.evaluation": (
+        "Evaluation",
+        "evaluate",
+        "read_judged",
+        "tune",
+    ),
+    "crosslens.queries.evaluate.judgements": ("Judged",),
+    "crosslens.queries.evaluate.recall": (
+        "RecallRow",
+        "measure_recall",
+    ),
+    "crosslens.queries.evaluate.tune": ("Tuned",),
+    "crosslens.queries.search.async_searcher": ("AsyncHybridSearcher",),
+    "crosslens.queries.search.options": ("IndexSearchOptions", "SearchOptions"),
+    "crosslens.queries.search.searcher": ("HybridSearcher",),
+    "crosslens.queries.show.result": (
         "Hit",
-        "HybridSearcher",
         "SearchResult",
     ),
 }
@@ -113,6 +153,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AsyncHybridSearcher",
+    "AsyncIndex",
     "BlockedError",
     "ClusterEncoder",
     "Connection",
@@ -121,12 +162,19 @@ __all__ = [
     "CrosslensError",
     "Encoder",
     "Encoders",
+    "Evaluation",
     "ExportError",
+    "ExportReport",
     "Failure",
     "Hit",
     "HybridSearcher",
     "ImageAccess",
     "ImageError",
+    "ImageField",
+    "Index",
+    "IndexSearchOptions",
+    "IndexStatus",
+    "Judged",
     "MappingError",
     "Migration",
     "MigrationError",
@@ -134,26 +182,40 @@ __all__ = [
     "ModelError",
     "Node",
     "NodeError",
+    "NotCalibratedError",
     "Options",
     "QueryError",
+    "RecallRow",
     "Removal",
     "Report",
+    "SearchOptions",
     "SearchResult",
     "Selection",
     "Status",
     "Target",
+    "TextField",
+    "Tuned",
+    "VectorEncoder",
+    "VectorField",
     "add_vectors",
     "calibrate",
     "connect",
     "connect_async",
     "copy_index",
     "drop_old",
+    "evaluate",
+    "export",
+    "measure_recall",
     "migrate",
     "parse_target",
+    "put_pipeline",
+    "read_judged",
     "reindex",
     "remove_field",
     "rollback",
     "survey",
+    "try_null_queries",
+    "tune",
 ]
 
 
@@ -161,3 +223,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'crosslens' has no attribute {name!r}")
     return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -29,7 +29,7 @@ async def connect_async(connection: Connection | None = None) -> AsyncElasticsea
     """As `connect`, for asyncio; needs aiohttp (``pip install 'elasticsearch[async]'``). Close it after use."""
     # Whatever can go wrong has its message there.
     checked = await asyncio.to_thread(connect, connection)
-    options = client_options(connection or Connection())
+    options = client_options(connection or Connection.from_environment())
     if (await asyncio.to_thread(server_version, checked))[0] == 8:
         return AsyncElasticsearch(**options, node_class=Compatible8AsyncNode)
     return AsyncElasticsearch(**options)

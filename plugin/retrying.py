@@ -19,7 +19,7 @@ BUSY = frozenset({429, 502, 503, 504})
 _LOST = (TransportConnectionError, ConnectionTimeout, SerializationError, UnsupportedProductError)
 _ATTEMPTS = 8
 _LONGEST_PAUSE_S = 20.0
-GO_ON = "what was written stays: run the same command again to go on"
+GO_ON = "what was written stays, and the same call again goes on from there"
 
 
 class StillBusyError(Exception):
@@ -41,7 +41,7 @@ def patiently(request: Callable[[], _T], *, refused: Callable[[], None] = lambda
             refused()
             if pause is None:
                 raise ConnectionFailedError(
-                    f"Elasticsearch didn't do what was asked in {_ATTEMPTS} attempts ({error}); {GO_ON}"
+                    f"Elasticsearch didn't do what was asked in {_ATTEMPTS} attempts ({error})", hint=GO_ON
                 ) from error
             time.sleep(pause)
     raise AssertionError("the last pause is None")

@@ -1,4 +1,4 @@
-"""The README's reference is the commands' own help; ``make docs`` writes it, a test compares it."""
+"""The command reference is the commands' own help; ``make docs`` writes it, a test compares it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from crosslens.cli import cli
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "commands.md"
 _START, _END = "<!-- reference: made by `make docs` -->", "<!-- end of the reference -->"
 
 
@@ -25,16 +25,16 @@ def reference(group: click.Group = cli, path: tuple[str, ...] = ()) -> str:
         shown = CliRunner().invoke(
             cli, [*words, "--help"], prog_name="crosslens", terminal_width=100, max_content_width=100
         )
-        blocks.append(f"### `crosslens {' '.join(words)}`\n\n```\n{shown.output.rstrip()}\n```\n")
+        blocks.append(f"## `crosslens {' '.join(words)}`\n\n```\n{shown.output.rstrip()}\n```\n")
     return "\n".join(blocks)
 
 
-def with_reference(readme: str) -> str:
-    """``readme`` with the present reference between its two marks."""
-    before, rest = readme.split(_START)
+def with_reference(page: str) -> str:
+    """``page`` with the present reference between its two marks."""
+    before, rest = page.split(_START)
     _, after = rest.split(_END)
     return f"{before}{_START}\n\n{reference()}\n{_END}{after}"
 
 
 if __name__ == "__main__":
-    README.write_text(with_reference(README.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(with_reference(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

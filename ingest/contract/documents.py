@@ -21,6 +21,7 @@ from crosslens.ingest.sources.hashing import content_hash
 DocumentKey = tuple[str, str]
 """A document's index and id."""
 Standing = Literal["done", "missing", "stale", "failed", "skipped", "empty"]
+_HALVES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 def source_values(document: Mapping[str, Any], path: str) -> list[str]:
@@ -64,6 +65,9 @@ def source_text(document: Mapping[str, Any], sources: Sequence[str], template: s
         literal + (parts[name] if name is not None else "")
         for literal, name, _, _ in string.Formatter().parse(template)
     )
+    # Two halves of a character that a template puts side by side are that character, as they are in UTF-16.
+    if _HALVES.search(filled):
+        filled = filled.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
     return re.sub(r"\s+", " ", filled).strip() or None
 
 

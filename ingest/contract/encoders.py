@@ -89,7 +89,7 @@ class Encoders:
     def given(self) -> VectorEncoder:
         """The one encoder that was given, for new fields. Raises `ModelError` when it is none, or several."""
         if len(self._given) != 1:
-            raise ModelError("new vector fields need one model to be named")
+            raise ModelError("new vector fields need one model", hint="name it", parameter="model")
         return self._given[0]
 
     def check(self, fields: Iterable[VectorField], index: str) -> None:
@@ -100,8 +100,10 @@ class Encoders:
                 each = fields[0]
                 raise ModelError(
                     f"the vectors in {each.field!r} of index {index!r} are of {each.model} ({each.fingerprint}), "
-                    f"not of {given.name} ({given.fingerprint}); use the index's model, or change the index's with: "
-                    f"crosslens migrate {index} --model FOLDER"
+                    f"not of {given.name} ({given.fingerprint})",
+                    hint="use the index's model, or change the index to the other one",
+                    verb="migrate",
+                    parameter="model",
                 )
 
     def for_field(self, field: VectorField) -> VectorEncoder:

@@ -31,7 +31,7 @@ def read_mappings(client: Elasticsearch, index: str) -> Mappings:
     try:
         found = client.indices.get_mapping(index=index, expand_wildcards="open")
     except NotFoundError as error:
-        raise MappingError(f"no index, alias or data stream is named {index!r}; {_present(client, index)}") from error
+        raise no_such_index(index, client.indices.get_alias(index="*", expand_wildcards="open")) from error
     return usable_mappings(index, found.body)
 
 
@@ -53,13 +53,18 @@ def usable_mappings(index: str, found: Mapping[str, Any]) -> Mappings:
     return mappings
 
 
-def _present(client: Elasticsearch, wanted: str) -> str:
-    """What the cluster has instead of an index that isn't there: names like it, else the first ones."""
-    known = sorted(n for n in client.indices.get_alias(index="*", expand_wildcards="open") if not n.startswith("."))
+def no_such_index(index: str, present: Iterable[str]) -> MappingError:
+    """Return the error for a name that stands for no index, with what the cluster has: names like it, else the first.
+
+    ``present`` are the names of all its indices.
+    """
+    known = sorted(name for name in present if not name.startswith("."))
+    alike = difflib.get_close_matches(index, known)
     if not known:
-        return "the cluster has no index"
-    alike = difflib.get_close_matches(wanted, known)
-    return f"did you mean {' or '.join(alike)}?" if alike else f"the cluster has {', '.join(known[:20])}"
+        instead = "the cluster has no index"
+    else:
+        instead = f"did you mean {' or '.join(alike)}?" if alike else f"the cluster has {', '.join(known[:20])}"
+    return MappingError(f"no index, alias or data stream is named {index!r}", hint=instead)
 
 
 def recorded_fields(index: str, mappings: Mapping[str, Mapping[str, Any]]) -> dict[str, VectorField]:
@@ -73,9 +78,7 @@ def recorded_fields(index: str, mappings: Mapping[str, Mapping[str, Any]]) -> di
             if field.fingerprint != recorded.setdefault(field.field, field).fingerprint:
                 raise MixedModelsError(f"{field.field!r} holds another model's vectors in {name!r} than elsewhere")
     if not recorded:
-        raise MappingError(
-            f"index {index!r} has no vectors yet; make them with: crosslens add {index} --model FOLDER ..."
-        )
+        raise MappingError(f"index {index!r} has no vectors yet", hint="add vectors to it first", verb="add")
     return recorded
 
 
@@ -102,7 +105,7 @@ def agree(
     if not targets:
         raise MappingError("name at least one source field to make vectors from")
     if len(set(names)) != len(names):
-        raise MappingError(f"two vector fields would share a name: {names}; tell them apart with NAME=FIELD")
+        raise MappingError(f"two vector fields would share a name: {names}", hint="name each, as in NAME=FIELD")
     check_sources(client, index, mappings, [source for target in targets for source in target.sources])
     fields: dict[str, VectorField] = {}
     for name, mapping in mappings.items():
@@ -191,7 +194,7 @@ def record_change(
             client.indices.put_mapping(index=index, properties=body["properties"], meta=body["_meta"])
         except ApiError as error:
             raise MappingError(f"index {index!r} refused the mapping of the vector fields: {error}") from error
-    raise MappingError(f"index {index!r}: other clients keep changing the mapping's _meta; try again")
+    raise MappingError(f"index {index!r}: other clients keep changing the mapping's _meta", hint="try again")
 
 
 def record_search_settings(client: Elasticsearch, index: str, settings: Mapping[str, Any] | None) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from elasticsearch import Elasticsearch
 
-from crosslens.errors import MappingError
 from crosslens.ingest.contract.fields import read_mappings, recorded_fields
 from crosslens.ingest.contract.record import VectorField
 from crosslens.retrying import patient
@@ -53,8 +52,6 @@ def put_pipeline(
     client = patient(client)
     mappings = read_mappings(client, index)
     fields = recorded_fields(index, mappings)
-    if not fields:
-        raise MappingError(f"index {index!r} has no vector fields yet; make them with: crosslens add {index}")
     name = name or f"crosslens-{index}"
     body = {
         "description": f"vectors of {index}, encoded by the crosslens plugin",

@@ -133,12 +133,14 @@ def check_target(
         return _check_new(place, properties, wanted, empty, otherwise)
     if recorded.fingerprint != fingerprint:
         raise MappingError(
-            f"{place} holds vectors of {recorded.model} ({recorded.fingerprint}), not of {model} ({fingerprint}); "
-            f"vectors of two models can't be compared: use that model, {otherwise}, or change the model of the whole "
-            f"field with: crosslens migrate {index} --model FOLDER"
+            f"{place} holds vectors of {recorded.model} ({recorded.fingerprint}), not of {model} ({fingerprint}), "
+            "and vectors of two models can't be compared",
+            hint=f"use that model, {otherwise}, or change the model of the whole field",
+            verb="migrate",
+            parameter="model",
         )
     if recorded._making != wanted._making:
-        raise MappingError(f"{place} is made from {recorded.made_from}, not from {wanted.made_from}; {otherwise}")
+        raise MappingError(f"{place} is made from {recorded.made_from}, not from {wanted.made_from}", hint=otherwise)
     _check_mapped(place, properties, recorded, otherwise)
     return recorded
 
@@ -152,7 +154,7 @@ def _check_new(
     if existing is None:
         return wanted
     if wanted.path not in empty:
-        raise MappingError(f"{place} holds vectors that crosslens didn't make; {otherwise}")
+        raise MappingError(f"{place} holds vectors that crosslens didn't make", hint=otherwise)
     kept = (existing.get("index_options") or {}).get("type", wanted.index_type)
     return replace(wanted, index_type=kept)
 
@@ -168,10 +170,11 @@ def _check_mapped(
         existing = properties.get(wanted.vector_path, {})
     if existing.get("type") != "dense_vector":
         kind = existing.get("type", "object")
-        raise MappingError(f"{place} exists and is of type {kind}, not dense_vector; {otherwise}")
+        raise MappingError(f"{place} exists and is of type {kind}, not dense_vector", hint=otherwise)
     if existing.get("dims") != wanted.dims:
         raise MappingError(
-            f"{place} holds vectors of {existing.get('dims')} dims, but {wanted.model} makes {wanted.dims}; {otherwise}"
+            f"{place} holds vectors of {existing.get('dims')} dims, but {wanted.model} makes {wanted.dims}",
+            hint=otherwise,
         )
     return existing
 
@@ -183,7 +186,7 @@ def check_room(place: str, properties: Mapping[str, Any], path: str, otherwise: 
         parent = ".".join(parts[:i])
         kind = properties.get(parent, {}).get("type", "object")
         if kind != "object":
-            raise MappingError(f"{place} would lie inside {parent!r}, which is of type {kind}; {otherwise}")
+            raise MappingError(f"{place} would lie inside {parent!r}, which is of type {kind}", hint=otherwise)
     state = properties.get(STATE, {})
     if state.get("type", "object") != "object":
         raise MappingError(

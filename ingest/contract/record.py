@@ -4,7 +4,7 @@ Everything here is plain data in and plain data out; what a document says is in 
 
 The mapping's ``_meta.crosslens`` names each vector field's sources, modality and model. A field's name is a pointer:
 its entry's ``path`` says which mapped field holds the vectors at present, so that a change of model (see
-`crosslens.ingest.run.migrate`) fills a second field and then turns the pointer. Under ``next`` stand fields being
+`crosslens.ingest.run.migrate`) fills a second field and then switches the pointer. Under ``next`` stand fields being
 filled for that, under ``previous`` those that a rollback would return to.
 """
 
@@ -66,7 +66,7 @@ class VectorField:
 
 @dataclass(frozen=True)
 class Record:
-    """All that an index's ``_meta.crosslens`` holds, by field name; ``switched`` is when a pointer last turned.
+    """All that an index's ``_meta.crosslens`` holds, by field name; ``switched`` is when a pointer was last switched.
 
     ``search`` is how the index's owner chose to fuse: ``weights`` by leg and a ``normalizer``, as `crosslens tune`
     notes them.
@@ -96,8 +96,8 @@ def read_record(mapping: Mapping[str, Any]) -> Record:
     meta = (mapping.get("_meta") or {}).get(META) or {}
     if meta and meta.get("version") not in _READABLE_VERSIONS:
         raise MappingError(
-            f"the index's _meta.{META} is of version {meta.get('version')}, this crosslens reads {META_VERSION}; "
-            "upgrade crosslens"
+            f"the index's _meta.{META} is of version {meta.get('version')}, this crosslens reads {META_VERSION}",
+            hint="upgrade crosslens",
         )
 
     def entries(part: str) -> dict[str, VectorField]:

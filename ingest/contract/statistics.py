@@ -22,7 +22,8 @@ from crosslens.errors import ConnectionFailedError, MappingError
 from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.model.transform import Float32Array
 
-MOMENTS_INDEX = "crosslens-moments"
+# Named as earlier releases named it.
+STATISTICS_INDEX = "crosslens-moments"
 _MAPPINGS = {
     "dynamic": False,
     "properties": {"index": {"type": "keyword"}, "path": {"type": "keyword"}, "fingerprint": {"type": "keyword"}},
@@ -32,7 +33,7 @@ _LOG = logging.getLogger("crosslens")
 
 
 @dataclass(frozen=True)
-class Moments:
+class CorpusStatistics:
     """Of ``count`` unit vectors of d dims: ``mean`` float64 [d] and (population) ``covariance`` float64 [d, d].
 
     ``null`` are the largest standardised cosines that queries without an answer reached, if such were tried.
@@ -44,16 +45,16 @@ class Moments:
     null: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, vectors: Float32Array | Sequence[Sequence[float]]) -> Moments:
-        """The moments of vectors [n, d], each made unit first."""
+    def of(cls, vectors: Float32Array | Sequence[Sequence[float]]) -> CorpusStatistics:
+        """The statistics of vectors [n, d], each made unit first."""
         rows = np.asarray(vectors, dtype=np.float64)
         rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         mean = rows.mean(axis=0)
         centred = rows - mean
         return cls(len(rows), mean, centred.T @ centred / len(rows))
 
-    def merged(self, other: Moments) -> Moments:
-        """The moments of both together (Chan, Golub, LeVeque 1979, Updating Formulae, equation 1.5)."""
+    def merged(self, other: CorpusStatistics) -> CorpusStatistics:
+        """The statistics of both together (Chan, Golub, LeVeque 1979, Updating Formulae, equation 1.5)."""
         count = self.count + other.count
         apart = other.mean - self.mean
         mean = self.mean + apart * (other.count / count)
@@ -62,7 +63,7 @@ class Moments:
             + other.covariance * other.count
             + np.outer(apart, apart) * (self.count * other.count / count)
         ) / count
-        return Moments(count, mean, covariance, self.null + other.null)
+        return CorpusStatistics(count, mean, covariance, self.null + other.null)
 
     def noise_floor(self, false_alarm: float) -> float:
         """The standardised cosine that the best of all documents exceeds with probability ``false_alarm`` by chance.
@@ -90,7 +91,7 @@ class Moments:
         return {**stored, "null": list(self.null)}
 
     @classmethod
-    def from_source(cls, source: Mapping[str, Any]) -> Moments:
+    def from_source(cls, source: Mapping[str, Any]) -> CorpusStatistics:
         """What `as_source` stored."""
         mean = _unpacked(source["mean"])
         covariance = _unpacked(source["covariance"]).reshape(len(mean), len(mean))
@@ -105,8 +106,8 @@ def _unpacked(text: str) -> NDArray[np.float64]:
     return np.frombuffer(base64.b64decode(text), dtype="<f4").astype(np.float64)
 
 
-def moments_query(indices: Sequence[str], fields: Sequence[VectorField]) -> dict[str, Any]:
-    """A search of the hidden index for the moments of ``fields`` in ``indices``."""
+def statistics_query(indices: Sequence[str], fields: Sequence[VectorField]) -> dict[str, Any]:
+    """A search of the hidden index for the corpus statistics of ``fields`` in ``indices``."""
     return {
         "query": {
             "bool": {
@@ -121,15 +122,15 @@ def moments_query(indices: Sequence[str], fields: Sequence[VectorField]) -> dict
     }
 
 
-def read_moments(hits: Sequence[Mapping[str, Any]], fields: Sequence[VectorField]) -> dict[str, Moments]:
-    """By field, the moments that a search's hits hold, of all indices together."""
-    found: dict[str, Moments] = {}
+def read_statistics(hits: Sequence[Mapping[str, Any]], fields: Sequence[VectorField]) -> dict[str, CorpusStatistics]:
+    """By field, the corpus statistics that a search's hits hold, of all indices together."""
+    found: dict[str, CorpusStatistics] = {}
     for each in fields:
         for hit in hits:
             source = hit["_source"]
             if (source["path"], source["fingerprint"]) == (each.path, each.fingerprint):
-                moments = Moments.from_source(source)
-                found[each.field] = found[each.field].merged(moments) if each.field in found else moments
+                here = CorpusStatistics.from_source(source)
+                found[each.field] = found[each.field].merged(here) if each.field in found else here
     return found
 
 
@@ -143,51 +144,53 @@ def vectors_of(source: Mapping[str, Any], each: VectorField) -> list[list[float]
     return [entry["vector"] for entry in node if entry.get("vector")] if each.each else [node]
 
 
-def note_moments(
-    client: Elasticsearch, fields: Sequence[VectorField], gathered: Mapping[tuple[str, str], Moments]
+def add_statistics(
+    client: Elasticsearch, fields: Sequence[VectorField], gathered: Mapping[tuple[str, str], CorpusStatistics]
 ) -> None:
-    """Merges what a run gathered, by index and path, with what is noted.
+    """Merges what a run gathered, by index and path, with what is stored.
 
     Where that can't be done (no right to, a full disk), it is logged: the vectors are written all the same, and
     `calibrate` measures them later.
     """
     by_path = {each.path: each for each in fields}
     try:
-        for (index, path), moments in gathered.items():
-            store_moments(client, index, by_path[path], moments)
+        for (index, path), statistics in gathered.items():
+            store_statistics(client, index, by_path[path], statistics)
     except (ApiError, ConnectionFailedError) as error:
         _LOG.warning(
-            "the vectors are written, but not measured in %s (%s); see crosslens calibrate", MOMENTS_INDEX, error
+            "the vectors are written, but their corpus statistics are not in %s (%s); calibrate the index later",
+            STATISTICS_INDEX,
+            error,
         )
 
 
-def store_moments(
-    client: Elasticsearch, index: str, each: VectorField, moments: Moments, *, anew: bool = False
+def store_statistics(
+    client: Elasticsearch, index: str, each: VectorField, statistics: CorpusStatistics, *, anew: bool = False
 ) -> None:
-    """Notes moments of one index's field: merged with those that are noted, or in their place."""
-    if not client.indices.exists(index=MOMENTS_INDEX):
+    """Stores the corpus statistics of one index's field: merged with those that are there, or in their place."""
+    if not client.indices.exists(index=STATISTICS_INDEX):
         settings = {"hidden": True, "number_of_shards": 1, "auto_expand_replicas": "0-1"}
-        client.options(ignore_status=400).indices.create(index=MOMENTS_INDEX, mappings=_MAPPINGS, settings=settings)
+        client.options(ignore_status=400).indices.create(index=STATISTICS_INDEX, mappings=_MAPPINGS, settings=settings)
     id = f"{index}/{each.path}"
     # An index that was deleted and made anew has other vectors under its name.
     uuid = client.indices.get_settings(index=index, name="index.uuid", flat_settings=True)[index]["settings"][
         "index.uuid"
     ]
-    tells = {"index": index, "uuid": uuid, "path": each.path, "fingerprint": each.fingerprint}
+    identity = {"index": index, "uuid": uuid, "path": each.path, "fingerprint": each.fingerprint}
     for _ in range(_TRIES):
         guard: dict[str, Any] = {"op_type": "create"}
-        total = moments
+        total = statistics
         try:
-            found = client.get(index=MOMENTS_INDEX, id=id)
+            found = client.get(index=STATISTICS_INDEX, id=id)
             guard = {"if_seq_no": found["_seq_no"], "if_primary_term": found["_primary_term"]}
-            if not anew and tells.items() <= found["_source"].items():
-                total = Moments.from_source(found["_source"]).merged(moments)
+            if not anew and identity.items() <= found["_source"].items():
+                total = CorpusStatistics.from_source(found["_source"]).merged(statistics)
         except NotFoundError:
             pass
-        document = {**tells, **total.as_source()}
+        document = {**identity, **total.as_source()}
         try:
-            client.index(index=MOMENTS_INDEX, id=id, document=document, refresh=True, **guard)
+            client.index(index=STATISTICS_INDEX, id=id, document=document, refresh=True, **guard)
         except ConflictError:
             continue
         return
-    raise MappingError(f"the moments of {each.field!r} in {index!r} keep changing; try again")
+    raise MappingError(f"the corpus statistics of {each.field!r} in {index!r} keep changing", hint="try again")

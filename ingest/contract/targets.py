@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import Any
 
 from crosslens.errors import MappingError
 from crosslens.ingest.contract.record import Modality
@@ -14,12 +15,12 @@ INDEX_TYPES = ("int8_hnsw", "hnsw", "int4_hnsw", "bbq_hnsw", "flat", "int8_flat"
 DEFAULT_INDEX_TYPE = "int8_hnsw"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Target:
-    """A vector field that is wanted: which source fields it is made from, and how it is indexed.
+    """A vector field to make: which source fields it is made from, and how it is indexed.
 
-    ``template`` says how text sources are put together (see `parse_target`); with ``each`` every value of the one
-    source gets a vector of its own.
+    `TextField` and `ImageField` are its two kinds. ``template`` says how text sources are put together; with ``each``
+    every value of the one source gets a vector of its own.
     """
 
     field: str
@@ -29,9 +30,57 @@ class Target:
     template: str | None = None
     each: bool = False
 
+    # A field is what it says, however it was made.
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Target) and astuple(self) == astuple(other)
+
+    def __hash__(self) -> int:
+        return hash(astuple(self))
+
+
+class TextField(Target):
+    """A vector of the text in one or several fields of a document.
+
+    TextField("title", "description")           # the values, joined by full stops
+    TextField("{title} by {brand}")             # a template; a missing field leaves nothing
+    TextField("reviews[].text")                 # a vector for each review
+    TextField("title", name="title_clip")       # instead of title_vector
+    """
+
+    def __init__(
+        self,
+        *sources: str,
+        name: str | None = None,
+        template: str | None = None,
+        each: bool = False,
+        index_type: str = DEFAULT_INDEX_TYPE,
+    ):
+        """``name`` is the vector field's (by default the first source's, as in ``title_vector``); ``index_type`` is how
+        Elasticsearch indexes it. ``template`` and ``each`` say apart what braces and [] say in ``sources``.
+
+        Raises `MappingError` for sources that make no field.
+        """
+        if template is not None and sources:
+            raise MappingError(f"the template {template!r} names the sources; give it alone")
+        super().__init__(**_described(template or ",".join(sources), "text", name, index_type, each))
+
+
+class ImageField(Target):
+    """A vector of the picture that a field refers to, by path, URL or data URI.
+
+    ImageField("photo")
+    ImageField("photos[].url")                  # a vector for each photo
+    """
+
+    def __init__(
+        self, source: str, *, name: str | None = None, each: bool = False, index_type: str = DEFAULT_INDEX_TYPE
+    ):
+        """Arguments as in `TextField`. Raises `MappingError` for a source that makes no field."""
+        super().__init__(**_described(source, "image", name, index_type, each))
+
 
 def parse_target(spec: str, modality: Modality, index_type: str = DEFAULT_INDEX_TYPE) -> Target:
-    """The target that ``[NAME=]SOURCE`` describes, as the command line writes it.
+    """The field that ``[NAME=]SOURCE`` describes, as the command line writes it.
 
     SOURCE is ``title``; ``title,description`` (values joined by full stops); ``{title} by {brand}`` (a template, in
     which a missing field leaves nothing); or ``photos[].url``, whose every value gets a vector of its own. Without
@@ -40,21 +89,38 @@ def parse_target(spec: str, modality: Modality, index_type: str = DEFAULT_INDEX_
     Raises `MappingError` for anything else.
     """
     left, equals, right = spec.partition("=")
-    named = bool(equals) and "{" not in left
-    name, source = (left.strip(), right.strip()) if named else ("", spec.strip())
-    template, each = None, "[]" in source
+    if not equals or "{" in left:
+        return Target(**_described(spec, modality, None, index_type))
+    if not left.strip():
+        raise MappingError(f"{spec!r} names no field; write FIELD, FIELD,FIELD or NAME=FIELD")
+    return Target(**_described(right, modality, left.strip(), index_type))
+
+
+def _described(
+    source: str, modality: Modality, name: str | None, index_type: str, each: bool = False
+) -> dict[str, Any]:
+    spec = source if name is None else f"{name}={source}"
+    source = source.strip()
+    template, each = None, each or "[]" in source
     if "{" in source or "}" in source:
         template = source
         sources = _placeholders(template)
     else:
         sources = tuple(part.replace("[]", "").strip() for part in source.split(","))
-    if not all(sources) or not sources or (named and not name):
+    if not all(sources) or not sources or name == "":
         raise MappingError(f"{spec!r} names no field; write FIELD, FIELD,FIELD or NAME=FIELD")
     if each and (len(sources) > 1 or template):
         raise MappingError(f"{spec!r}: [] makes a vector of each value of one field; name one field and no template")
     if modality == "image" and (template or len(sources) > 1):
         raise MappingError(f"{spec!r}: an image vector is made from one field that refers to an image")
-    return Target(name or default_name(sources), modality, sources, index_type, template, each)
+    return {
+        "field": name or default_name(sources),
+        "modality": modality,
+        "sources": sources,
+        "index_type": index_type,
+        "template": template,
+        "each": each,
+    }
 
 
 def _placeholders(template: str) -> tuple[str, ...]:

@@ -71,7 +71,8 @@ def load_checkpoint(
         )
     if image_tower is not None and not alone:
         raise ExportError(
-            f"{checkpoint} has both towers; an image model goes with a text tower in modules.json's layout",
+            f"{checkpoint} has both towers, and an image tower goes with a text tower in modules.json's layout only",
+            hint="leave the image tower out",
             parameter="image_tower",
         )
     config, model = _load_model(image_folder, image_tower or checkpoint, alone, trust_remote_code)
@@ -131,7 +132,8 @@ def _load_model(folder: Path, named: str, images_only: bool, trust_remote_code: 
     if family not in FAMILIES:
         raise ExportError(
             f"{named} is a {family!r} model; crosslens exports {', '.join(FAMILIES)}, and multilingual text towers "
-            "together with the image model they go with"
+            "beside the image tower that they go with",
+            parameter="image_tower",
         )
     require_weights(folder)
     but = ("text_model.", "text_projection.") if images_only else ()

@@ -62,8 +62,8 @@ def cluster_models(client: Elasticsearch) -> list[ClusterModel] | None:
         having = {name for name, _ in places}
         model = places[0][1]
         directories = {each["directory"] for _, each in places}
-        told = (tuple(sorted(group)) for group in (having, names - having, directories))
-        models.append(ClusterModel(model["name"], fingerprint, model["dims"], *told))
+        groups = (tuple(sorted(group)) for group in (having, names - having, directories))
+        models.append(ClusterModel(model["name"], fingerprint, model["dims"], *groups))
     return models
 
 
@@ -89,19 +89,23 @@ class ClusterEncoder:
         models = cluster_models(client)
         if models is None:
             raise ModelError(
-                "the cluster has no crosslens plugin to encode with; install it (see: crosslens plugin --help), or "
-                "name a model folder of this machine"
+                "the cluster has no crosslens plugin to encode with",
+                hint="install it on every node, or name a model folder of this machine",
+                verb="plugin",
             )
         chosen = [each for each in models if model is None or each.is_called(model)]
         if len(chosen) != 1:
             there = ", ".join(f"{each.name} ({each.fingerprint})" for each in models) or "none"
             wanted = "several models" if model is None and models else f"no model {model!r}" if model else "no model"
-            raise ModelError(f"the cluster has {wanted}; name one of those that it has: {there}")
+            raise ModelError(
+                f"the cluster has {wanted}", hint=f"name one of those that it has: {there}", parameter="model"
+            )
         self._model = chosen[0]
         if self._model.lacking:
             raise ModelError(
                 f"the model {self._model.name} is on the nodes {', '.join(self._model.nodes)} and missing on "
-                f"{', '.join(self._model.lacking)}; copy its folder to config/crosslens of every node"
+                f"{', '.join(self._model.lacking)}",
+                hint="copy its folder to config/crosslens of every node",
             )
 
     @property

@@ -73,16 +73,17 @@ class Encoder:
     @cached_property
     def dims(self) -> int:
         """The length of every vector."""
-        if self.folder.dims is not None:
-            return self.folder.dims
+        said = self.folder.dims or self.folder.text_ports.dims or self.folder.vision_ports.dims
+        if said is not None:
+            return said
         return int(self._run_texts(self._tokenizer.ids(["a"])).shape[1])
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text takes, cut to the model's limit; what a run costs grows with it."""
         return [len(ids) for ids in self._tokenizer.ids(texts)]
 
-    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids that the text encoder reads of each text."""
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each text, cut to the model's limit. Half a surrogate pair is U+FFFD."""
         return self._tokenizer.ids(texts)
 
     def encode_texts(self, texts: Sequence[str]) -> Float32Array:

@@ -75,7 +75,7 @@ def export(
         raise ExportError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     out = Path(out).expanduser()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ExportError(f"{out} exists already; give a new folder, or remove it")
+        raise ExportError(f"{out} exists already", hint="give a new folder, or remove it")
     progress(f"loading {checkpoint}")
     loaded = load_checkpoint(
         checkpoint, image_tower=image_tower, revision=revision, trust_remote_code=trust_remote_code

@@ -41,7 +41,7 @@ class TextSettings:
 @dataclass(frozen=True)
 class ModelFolder:
     """A folder with both encoders. ``fingerprint`` changes whenever something that shapes the vectors does; ``dims`` is
-    None where neither a manifest nor the graphs say."""
+    None where no manifest says."""
 
     path: Path
     name: str
@@ -57,7 +57,7 @@ class ModelFolder:
 
 
 def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -> ModelFolder:
-    """Read a folder made by ``crosslens export`` or, in layouts that `find_layout` knows, by other tools.
+    """Read a folder made by crosslens or, in layouts that `find_layout` knows, by other tools.
 
     ``variant`` picks ``text_model_VARIANT.onnx`` and its twin (transformers.js's quantized, fp16, ...). Where the
     folder has a manifest, every file's sha256 is checked unless ``verify`` is False.
@@ -66,7 +66,7 @@ def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -
     """
     path = Path(path).expanduser()
     if not path.is_dir():
-        raise ModelError(f"{path} is not a model folder; make one with: crosslens export CHECKPOINT {path}")
+        raise ModelError(f"{path} is not a model folder", hint="export a checkpoint to make one", verb="export")
     config = read_json(path / CONFIG)
     layout = find_layout(path, variant)
     manifest = read_json(path / MANIFEST) if (path / MANIFEST).exists() else {}
@@ -94,7 +94,7 @@ def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -
         tokenizer=layout.tokenizer,
         text=_fitted(settings, text),
         transform=transform,
-        dims=manifest.get("dims") or text.dims or vision.dims,
+        dims=manifest.get("dims"),
     )
 
 
@@ -135,12 +135,11 @@ def text_settings(config: dict[str, Any], tokenizer_config: dict[str, Any], pad_
     limits = [text.get("max_position_embeddings"), tokenizer_config.get("model_max_length"), of_open_clip]
     # transformers writes 1e30 where a tokenizer has no limit.
     lengths = [int(n) for n in limits if isinstance(n, int | float) and 0 < n < 100_000]
-    default = {"clip": 77, "siglip": 64, "siglip2": 64}.get(str(config.get("model_type")), 77)
-    length = min(lengths, default=default)
     fixed = str(config.get("model_type")) in _FIXED_LENGTH_FAMILIES
-    fallback = text["pad_token_id"] if text.get("pad_token_id") is not None else config.get("pad_token_id")
+    length = min(lengths, default=64 if fixed else 77)
+    known = (pad_id, text.get("pad_token_id"), config.get("pad_token_id"))
     side = "left" if tokenizer_config.get("padding_side") == "left" else "right"
-    return TextSettings(length, int(pad_id if pad_id is not None else fallback or 0), fixed, side)
+    return TextSettings(length, int(next((id for id in known if id is not None), 0)), fixed, side)
 
 
 def _text_settings(layout: Layout, config: dict[str, Any], manifest: dict[str, Any]) -> TextSettings:
@@ -180,9 +179,9 @@ def _verify(path: Path, hashes: dict[str, str]) -> None:
     for name, expected in hashes.items():
         file = path / name
         if not file.exists():
-            raise ModelError(f"{file} is missing: the model folder is incomplete; copy or export it again")
+            raise ModelError(f"{file} is missing: the model folder is incomplete", hint="copy or export it again")
         if sha256(file) != expected:
             raise ModelError(
-                f"{file} has been changed since its export (its sha256 differs from {MANIFEST}); "
-                "copy or export the folder again"
+                f"{file} has been changed since its export (its sha256 differs from {MANIFEST})",
+                hint="copy or export the folder again",
             )

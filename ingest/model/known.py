@@ -37,8 +37,9 @@ def find(fingerprint: str, name: str) -> Path:
         if folder.is_dir() and open_model(folder, verify=False).fingerprint == fingerprint:
             return folder
     raise ModelError(
-        f"the index's vectors are of {name} ({fingerprint}), and no folder with that model is known on this machine; "
-        "name it with --model FOLDER"
+        f"the index's vectors are of {name} ({fingerprint}), and no folder with that model is known on this machine",
+        hint="name the folder",
+        parameter="model",
     )
 
 
@@ -52,4 +53,6 @@ def _read(path: Path) -> dict[str, str]:
     try:
         return {str(k): str(v) for k, v in json.loads(path.read_text(encoding="utf-8")).items()}
     except (ValueError, AttributeError) as error:
-        raise ModelError(f"{path} is damaged ({error}); delete it and name models with --model") from error
+        raise ModelError(
+            f"{path} is damaged ({error})", hint="delete it, and name the models' folders", parameter="model"
+        ) from error

@@ -99,12 +99,15 @@ def _graphs(path: Path, variant: str | None) -> tuple[Path, Path]:
         raise ModelError(
             f"{combined[0]} holds both encoders in one graph, which computes both for every query; "
             "crosslens needs them apart",
-            hint="export the checkpoint to a new folder",
+            hint="export the checkpoint, which keeps the encoders apart",
+            verb="export",
         )
     kind, there = ("vision_model", visions) if wanted in texts else ("text_model", texts)
     name = f"{kind}_{variant}.onnx" if variant else f"{kind}.onnx"
     if not there:
-        raise ModelError(f"{path} has no onnx/{name}", hint="export the checkpoint to a new folder")
+        raise ModelError(
+            f"{path} has no onnx/{name}", hint="export the checkpoint, which keeps the encoders apart", verb="export"
+        )
     raise ModelError(
         f"{path} has no onnx/{name}; it has {', '.join(sorted(file.name for file in there.values()))}",
         hint="keep one of each kind in the folder, or say which variant is meant",

@@ -59,13 +59,17 @@ def text_ports(graph: Graph, config: dict[str, Any]) -> TextPorts:
     others = tuple(port for name, port in graph.inputs.items() if name in _MASKS)
     ids = [port for name, port in graph.inputs.items() if name not in _MASKS]
     if len(ids) != 1 or ids[0].kind not in _WHOLE or len(ids[0].shape) != 2:
-        raise ModelError(f"{graph.path} asks for inputs that crosslens doesn't know: {_described(graph)}", hint=_AGAIN)
+        raise ModelError(
+            f"{graph.path} asks for inputs that crosslens doesn't know: {_described(graph)}", hint=_AGAIN, verb="export"
+        )
     for port in others:
         if port.kind not in TYPES or len(port.shape) != 2:
-            raise ModelError(f"{graph.path} asks for {port.name} in a form that crosslens doesn't know", hint=_AGAIN)
+            raise ModelError(
+                f"{graph.path} asks for {port.name} in a form that crosslens doesn't know", hint=_AGAIN, verb="export"
+            )
     output = _output(graph, _TEXT_OUTPUTS)
     if output.name == "pooler_output" and config.get("model_type") in _PROJECTED:
-        raise ModelError(f"{graph.path} gives no text_embeds: it lacks its projection", hint=_AGAIN)
+        raise ModelError(f"{graph.path} gives no text_embeds: it lacks its projection", hint=_AGAIN, verb="export")
     return TextPorts(graph.path, ids[0], others, output.name, _dims(output))
 
 
@@ -76,13 +80,16 @@ def vision_ports(graph: Graph, size: tuple[int, int]) -> VisionPorts:
     """
     inputs = [port for port in graph.inputs.values() if port.kind in _FLOAT and len(port.shape) == 4]
     if len(inputs) != 1 or len(graph.inputs) != 1 or inputs[0].shape[1] not in (None, 3):
-        raise ModelError(f"{graph.path} asks for inputs that crosslens doesn't know: {_described(graph)}", hint=_AGAIN)
+        raise ModelError(
+            f"{graph.path} asks for inputs that crosslens doesn't know: {_described(graph)}", hint=_AGAIN, verb="export"
+        )
     for reads, made in zip(inputs[0].shape[2:], size, strict=True):
         if reads not in (None, made):
             raise ModelError(
                 f"{graph.path} reads pictures of {inputs[0].shape[2]} x {inputs[0].shape[3]} pixels, and the folder's "
                 f"preprocessing makes them {size[0]} x {size[1]}",
                 hint=_AGAIN,
+                verb="export",
             )
     output = _output(graph, _IMAGE_OUTPUTS)
     return VisionPorts(graph.path, inputs[0], output.name, _dims(output))
@@ -98,7 +105,9 @@ def _output(graph: Graph, names: tuple[str, ...]) -> Port:
             raise ModelError(f"{graph.path} gives {sorted(graph.outputs)}, none of which is {' or '.join(names)}")
         (found,) = graph.outputs.values()
     if found.kind not in _FLOAT or len(found.shape) not in (0, 2):
-        raise ModelError(f"{graph.path} gives {_described_port(found)}, not one vector for each input", hint=_AGAIN)
+        raise ModelError(
+            f"{graph.path} gives {_described_port(found)}, not one vector for each input", hint=_AGAIN, verb="export"
+        )
     return found
 
 

@@ -123,7 +123,7 @@ def prove(loaded: Checkpoint, encoder: Encoder, precision: str) -> Proof:
 
 
 def _require_different_texts(encoder: Encoder) -> None:
-    ids, vectors = encoder.token_ids(_TELLING_TEXTS), encoder.encode_texts(_TELLING_TEXTS)
+    ids, vectors = encoder.tokens(_TELLING_TEXTS), encoder.encode_texts(_TELLING_TEXTS)
     for a, b in combinations(range(len(_TELLING_TEXTS)), 2):
         if _alike(vectors[a], vectors[b]):
             said = f"the texts {_TELLING_TEXTS[a]!r} and {_TELLING_TEXTS[b]!r} have one vector"

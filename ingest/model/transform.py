@@ -99,7 +99,7 @@ def parse_transform(config: dict[str, object]) -> ImageTransform:
 def _parse(config: dict[str, object]) -> ImageTransform:
     kind = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "CLIPImageProcessor")
     if "Siglip2" in kind:
-        raise ModelError(f"{kind} gives patches of varying number; export the checkpoint with crosslens export")
+        raise ModelError(f"{kind} gives patches of varying number", hint="export the checkpoint", verb="export")
     efficient = "EfficientNet" in kind or "Align" in kind
     size = _parse_size(config.get("size"), shortest="CLIP" in kind)
     crops = bool(config.get("do_center_crop", False))

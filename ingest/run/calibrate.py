@@ -9,12 +9,13 @@ from elasticsearch import Elasticsearch, NotFoundError
 
 from crosslens.errors import MappingError
 from crosslens.ingest.contract.encoders import Encoders
-from crosslens.ingest.contract.fields import choose, read_mappings
+from crosslens.ingest.contract.fields import choose
 from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.contract.selection import done_query
-from crosslens.ingest.contract.statistics import MOMENTS_INDEX, Moments, store_moments, vectors_of
-from crosslens.ingest.run.reading import Reader, prefetched
-from crosslens.retrying import patient
+from crosslens.ingest.contract.statistics import STATISTICS_INDEX, CorpusStatistics, store_statistics, vectors_of
+from crosslens.ingest.run.prefetch import prefetched
+from crosslens.ingest.run.reading import Reader
+from crosslens.ingest.run.run import Run
 
 DEFAULT_SAMPLE = 50_000
 
@@ -27,21 +28,21 @@ def calibrate(
     sample: int = DEFAULT_SAMPLE,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> dict[str, int]:
-    """Gathers the moments of the vectors that ``index`` has now, from about ``sample`` documents of each index.
+    """Gathers the corpus statistics of the vectors that ``index`` has now, from about ``sample`` documents an index.
 
     Replaces what was gathered before. Returns how many vectors were read, by field. Raises `MappingError` when the
     index has no such fields, or no vector in one.
     """
-    client = patient(client)
-    mappings = read_mappings(client, index)
+    run = Run.begin(client, index)
+    mappings = run.mappings()
     chosen = choose(index, mappings, fields)
     counts: dict[str, int] = {}
     for name in mappings:
         for each in chosen.values():
-            moments = _gather(client, name, each, sample, progress)
-            if moments is not None:
-                store_moments(client, name, each, moments, anew=True)
-                counts[each.field] = counts.get(each.field, 0) + moments.count
+            statistics = _gather(run, name, each, sample, progress)
+            if statistics is not None:
+                store_statistics(run.client, name, each, statistics, anew=True)
+                counts[each.field] = counts.get(each.field, 0) + statistics.count
     empty = sorted(chosen.keys() - counts.keys())
     if empty:
         raise MappingError(f"index {index!r} has no vectors in {', '.join(empty)} yet")
@@ -51,48 +52,56 @@ def calibrate(
 def try_null_queries(
     client: Elasticsearch, index: str, texts: Sequence[str], encoders: Encoders, *, fields: Sequence[str] | None = None
 ) -> dict[str, int]:
-    """Notes how near documents come to queries that have no answer in ``index``, for `Moments.noise_floor`.
+    """Stores how near documents come to queries without an answer in ``index``, for `CorpusStatistics.noise_floor`.
 
     Call `calibrate` first, which forgets earlier ones. Returns the number of queries by field. Raises `MappingError`
     where the vectors have not been measured.
     """
-    client = patient(client)
-    mappings = read_mappings(client, index)
-    chosen = choose(index, mappings, fields)
+    run = Run.begin(client, index)
+    mappings = run.mappings()
+    run = run.making(choose(index, mappings, fields).values(), encoders)
     asked: dict[str, int] = {}
     for name in mappings:
-        for each in chosen.values():
-            try:
-                source = client.get(index=MOMENTS_INDEX, id=f"{name}/{each.path}")["_source"]
-            except NotFoundError as error:
-                raise MappingError(f"{each.field!r} in {name!r} has not been measured; calibrate first") from error
-            moments = Moments.from_source(source)
-            reached = []
-            for query in encoders.for_field(each).encode_texts(list(texts)):
-                knn = {"field": each.vector_path, "query_vector": query.tolist(), "k": 1, "num_candidates": 200}
-                hits = client.search(index=name, knn=knn, size=1, source=False)["hits"]["hits"]
-                mean, deviation = moments.of_cosine(query.tolist())
-                if hits and deviation > 0:
-                    reached.append((2 * hits[0]["_score"] - 1 - mean) / deviation)
-            store_moments(client, name, each, replace(moments, null=tuple(reached)), anew=True)
-            asked[each.field] = asked.get(each.field, 0) + len(reached)
+        for each in run.fields:
+            tried = _tried(run, name, each, texts)
+            store_statistics(run.client, name, each, tried, anew=True)
+            asked[each.field] = asked.get(each.field, 0) + len(tried.null)
     return asked
 
 
+def _tried(run: Run, index: str, each: VectorField, texts: Sequence[str]) -> CorpusStatistics:
+    """The statistics of one index's field, with what ``texts`` reach there."""
+    try:
+        source = run.client.get(index=STATISTICS_INDEX, id=f"{index}/{each.path}")["_source"]
+    except NotFoundError as error:
+        raise MappingError(
+            f"{each.field!r} in {index!r} has not been measured", hint="measure it first", verb="calibrate"
+        ) from error
+    statistics = CorpusStatistics.from_source(source)
+    reached = []
+    for query in run.encoders.for_field(each).encode_texts(list(texts)):
+        knn = {"field": each.vector_path, "query_vector": query.tolist(), "k": 1, "num_candidates": 200}
+        hits = run.client.search(index=index, knn=knn, size=1, source=False)["hits"]["hits"]
+        mean, deviation = statistics.of_cosine(query.tolist())
+        if hits and deviation > 0:
+            reached.append((2 * hits[0]["_score"] - 1 - mean) / deviation)
+    return replace(statistics, null=tuple(reached))
+
+
 def _gather(
-    client: Elasticsearch, index: str, each: VectorField, sample: int, progress: Callable[[int, int], None]
-) -> Moments | None:
-    reader = Reader(client, index, [each.path], vectors=True)
+    run: Run, index: str, each: VectorField, sample: int, progress: Callable[[int, int], None]
+) -> CorpusStatistics | None:
+    reader = Reader(run.client, index, [each.path], vectors=True)
     query = done_query(each)
     total = min(sample, reader.count(query))
-    moments, read = None, 0
+    statistics, read = None, 0
     for page in prefetched(reader.pages(query)):
         vectors = [vector for document in page for vector in vectors_of(document.source, each)]
         if vectors:
-            here = Moments.of(vectors)
-            moments = here if moments is None else moments.merged(here)
+            here = CorpusStatistics.of(vectors)
+            statistics = here if statistics is None else statistics.merged(here)
         read += len(page)
         progress(min(read, total), total)
         if read >= sample:
             break
-    return moments
+    return statistics

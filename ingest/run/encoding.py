@@ -17,9 +17,10 @@ from crosslens.ingest.contract import documents
 from crosslens.ingest.contract.documents import State
 from crosslens.ingest.contract.encoders import Encoders
 from crosslens.ingest.contract.record import STATE, VectorField
-from crosslens.ingest.contract.statistics import Moments
+from crosslens.ingest.contract.statistics import CorpusStatistics
 from crosslens.ingest.model.transform import Float32Array
 from crosslens.ingest.run.reading import Document
+from crosslens.ingest.run.tasks import Task
 from crosslens.ingest.sources.access import ImageReader, is_remote
 from crosslens.ingest.sources.hashing import content_hash
 
@@ -29,14 +30,6 @@ _B = TypeVar("_B")
 _TEXT_BATCHES = 8
 _MOST_WORKERS = 16
 _PEEKED = 16
-
-
-@dataclass(frozen=True)
-class Task:
-    """A field that a document is to be encoded for; with ``check``, only if its image's content has changed."""
-
-    field: VectorField
-    check: bool = False
 
 
 @dataclass
@@ -75,7 +68,7 @@ class Pipeline:
         self._fresh_s = fresh_s
         self._workers = workers
         # Of all vectors made so far, by index and the field's path.
-        self.moments: dict[tuple[str, str], Moments] = {}
+        self.statistics: dict[tuple[str, str], CorpusStatistics] = {}
         batch = max(encoder.batch_size for encoder in self._encoders.values())
         # Prepared images are large: as many as one run of the encoder takes.
         self._chunk = batch if any(each.modality == "image" for each in fields) else _TEXT_BATCHES * batch
@@ -197,9 +190,9 @@ class Pipeline:
 
     def _gather(self, each: VectorField, indices: Sequence[str], vectors: Float32Array) -> None:
         for index in dict.fromkeys(indices):
-            here = Moments.of(vectors[[i for i, name in enumerate(indices) if name == index]])
-            before = self.moments.get((index, each.path))
-            self.moments[index, each.path] = here if before is None else before.merged(here)
+            here = CorpusStatistics.of(vectors[[i for i, name in enumerate(indices) if name == index]])
+            before = self.statistics.get((index, each.path))
+            self.statistics[index, each.path] = here if before is None else before.merged(here)
 
     def _vectors(self, each: VectorField, rows: Sequence[tuple[Prepared, int]]) -> Float32Array:
         encoder = self._encoders[each.path]

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from crosslens.ingest.contract.record import VectorField
-from crosslens.ingest.run.encoding import Pipeline, Task
+from crosslens.ingest.run.encoding import Pipeline
 from crosslens.ingest.run.reading import Document
+from crosslens.ingest.run.tasks import Task
 
 # Bytes of a vector of d dims by index type: the float32 vector always stays beside its quantised form, and a graph
 # keeps some 4 * 16 bytes of links (Elasticsearch's guide, "Tune approximate kNN search").

@@ -1,8 +1,8 @@
 """Changing the model of an index's vector fields while searches go on.
 
 A second field is filled with the new model's vectors beside the one that serves. When every document that has the old
-vector has the new one too, the pointer in the mapping's ``_meta`` turns, in one request for each index, and searchers
-follow as soon as they read the mapping again. The old vectors stay, for a rollback, until they are dropped.
+vector has the new one too, the pointer in the mapping's ``_meta`` switches, in one request for each index, and
+searchers follow as soon as they read the mapping again. The old vectors stay, for a rollback, until they are dropped.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from elasticsearch import Elasticsearch
 
 from crosslens.errors import MigrationError
 from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
-from crosslens.ingest.contract.fields import choose, read_mappings, record_change, with_path
+from crosslens.ingest.contract.fields import choose, record_change, with_path
 from crosslens.ingest.contract.mapping import check_room, flat_properties
 from crosslens.ingest.contract.record import STATE, Record, VectorField, read_record
 from crosslens.ingest.contract.selection import Selection, done_query
+from crosslens.ingest.run.filling import fill
 from crosslens.ingest.run.reading import Reader
 from crosslens.ingest.run.remove import Removal, strip
 from crosslens.ingest.run.report import Failure, Listener, Report
-from crosslens.ingest.run.write import Options, fill
-from crosslens.retrying import patient
+from crosslens.ingest.run.run import Events, Options, Run
 
 # Searchers read the mapping every half minute; twice that and no search uses the old field any more.
 GRACE_S = 60.0
@@ -57,15 +57,15 @@ def migrate(
     failed: Callable[[Failure], None] = lambda _: None,
 ) -> Migration:
     """Fills second fields with ``encoder``'s vectors for the vector fields of ``index`` (``fields``: only those), then
-    turns their pointers. Stopped at any point, the same call goes on.
+    switches their pointers. Stopped at any point, the same call goes on.
 
     Where a document that has the old vector can't get the new one, the pointer stays as it is, unless
     ``despite_failures``.
 
     Raises `MigrationError` when an earlier change isn't finished or its old vectors aren't dropped yet.
     """
-    options, client = options or Options(), patient(client)
-    mappings = read_mappings(client, index)
+    run = Run.begin(client, index, options, Events(progress, failed))
+    mappings = run.mappings()
     chosen = choose(index, mappings, fields)
     old = {name: each for name, each in chosen.items() if each.fingerprint != encoder.fingerprint}
     new = {
@@ -80,19 +80,17 @@ def migrate(
         properties = flat_properties(mapping)
         for each in new.values():
             check_room(f"the field {each.path!r} of index {name!r}", properties, each.path, "rename it")
-    if not options.dry_run:
-        for name in mappings:
-            record_change(client, name, lambda record: replace(record, next={**record.next, **new}), list(new.values()))
-    selection = replace(options.selection, missing=True, stale=True)
-    todo = replace(options, selection=selection)
-    if options.dry_run:
-        reader = Reader(client, index, [])
+    reader = Reader(run.client, index, [])
+    if run.options.dry_run:
         report.lacking = {name: reader.count(done_query(each)) for name, each in old.items()}
         return report
-    report.filled = fill(client, index, list(new.values()), Encoders([encoder]), todo, progress=progress, failed=failed)
+    run = run.making(new.values(), Encoders([encoder]))
+    for name in mappings:
+        record_change(run.client, name, lambda record: replace(record, next={**record.next, **new}), run.fields)
+    behind = replace(run.options, selection=replace(run.options.selection, missing=True, stale=True))
+    report.filled = fill(replace(run, options=behind))
     if report.filled.interrupted:
         return report
-    reader = Reader(client, index, [])
     for name, each in new.items():
         lacking = reader.count({"bool": {"filter": [done_query(old[name])], "must_not": [done_query(each)]}})
         if lacking:
@@ -101,13 +99,11 @@ def migrate(
         return report
     now = _now()
     for name in mappings:
-        record_change(client, name, lambda record: _switched(record, old, new, now))
+        record_change(run.client, name, lambda record: _switched(record, old, new, now))
     report.switched = True
     # What came in between the last look and the switch.
-    late = fill(
-        client, index, list(new.values()), Encoders([encoder]), replace(todo, selection=Selection()), failed=failed
-    )
-    report.filled.merge(late)
+    late = replace(run, options=replace(run.options, selection=Selection()), events=Events(failed=failed))
+    report.filled.merge(fill(late))
     return report
 
 
@@ -116,18 +112,25 @@ def _check_free(index: str, record: Record, new: dict[str, VectorField]) -> None
         under_way, previous = record.next.get(name), record.previous.get(name)
         if under_way is not None and under_way.fingerprint != each.fingerprint:
             raise MigrationError(
-                f"{name!r} of index {index!r} is being changed to {under_way.model} ({under_way.fingerprint}); "
-                f"go on with that model, or give it up: crosslens migrate {index} --rollback"
+                f"{name!r} of index {index!r} is being changed to {under_way.model} ({under_way.fingerprint})",
+                hint="go on with that model, or give the change up by a rollback",
+                verb="migrate",
+                parameter="rollback",
             )
         if previous is not None and previous.fingerprint == each.fingerprint:
             raise MigrationError(
-                f"{name!r} of index {index!r} still has that model's vectors; "
-                f"go back to them with: crosslens migrate {index} --rollback"
+                f"{name!r} of index {index!r} still has that model's vectors",
+                hint="go back to them by a rollback",
+                verb="migrate",
+                parameter="rollback",
             )
         if previous is not None:
             raise MigrationError(
                 f"{name!r} of index {index!r} still has the vectors of {previous.model} ({previous.fingerprint}) "
-                f"besides those in use; free them first: crosslens migrate {index} --drop-old"
+                "besides those in use",
+                hint="drop the old ones first",
+                verb="migrate",
+                parameter="drop_old",
             )
 
 
@@ -146,25 +149,24 @@ def _switched(record: Record, old: dict[str, VectorField], new: dict[str, Vector
 
 
 def rollback(client: Elasticsearch, index: str, *, fields: Sequence[str] | None = None) -> dict[str, VectorField]:
-    """Turns the pointers back to the previous model's vectors, or gives up a change that isn't finished.
+    """Switches the pointers back to the previous model's vectors, or gives up a change that isn't finished.
 
     Returns the fields that serve now, by name. Twice gives the newer model again. Documents that came in since may lack
     the previous model's vector: `crosslens.ingest.run.write.reindex` fills them.
 
     Raises `MigrationError` when there is nothing to go back to.
     """
-    client = patient(client)
-    mappings = read_mappings(client, index)
+    run = Run.begin(client, index)
     serving: dict[str, VectorField] = {}
-    for name, mapping in mappings.items():
+    for name, mapping in run.mappings().items():
         record = read_record(mapping)
         chosen = [each for each in (*record.next, *record.previous) if fields is None or each in fields]
         if not chosen:
             continue
-        # The goal is fixed here, so that applying it twice doesn't turn the pointer twice.
+        # The goal is fixed here, so that applying it twice doesn't switch the pointer twice.
         goal = {each: record.previous[each] for each in chosen if each not in record.next and each in record.fields}
         given_up = [each for each in chosen if each in record.next]
-        changed = record_change(client, name, partial(_back, goal=goal, given_up=given_up, now=_now()))
+        changed = record_change(run.client, name, partial(_back, goal=goal, given_up=given_up, now=_now()))
         serving |= {each: changed.fields[each] for each in (*goal, *given_up) if each in changed.fields}
     if not serving:
         raise MigrationError(f"index {index!r} has no previous model's vectors to go back to, and no change under way")
@@ -199,23 +201,24 @@ def drop_old(
 
     Raises `MigrationError` when there are none.
     """
-    removals, client = [], patient(client)
-    for name, mapping in read_mappings(client, index).items():
+    run = Run.begin(client, index)
+    removals = []
+    for name, mapping in run.mappings().items():
         record = read_record(mapping)
         for key, each in record.previous.items():
             if fields is not None and key not in fields:
                 continue
-            report = Removal(name, each.path, found=Reader(client, name, []).count(_model_state(each)))
+            report = Removal(name, each.path, found=Reader(run.client, name, []).count(_model_state(each)))
             removals.append(report)
             if dry_run:
                 continue
             left = _seconds_left(record.switched, grace_s)
             if left > 0:
                 waiting(left)
-            strip(client, name, [each], report, progress)
+            strip(run, name, [each], report, progress)
             if report.interrupted:
                 return removals
-            record_change(client, name, partial(_dropped, name=key))
+            record_change(run.client, name, partial(_dropped, name=key))
     if not removals:
         raise MigrationError(f"index {index!r} has no old vectors to drop")
     return removals

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 import random
-import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch, NotFoundError
@@ -18,9 +16,7 @@ from crosslens.client import server_version
 from crosslens.errors import ConnectionFailedError
 from crosslens.ingest.contract import selection
 from crosslens.ingest.run.sending import Guard, Write
-from crosslens.retrying import patient
 
-_A = TypeVar("_A")
 # A page must be encoded before its point in time runs out; 200 documents take ViT-B/32 some 15 s on two cores.
 PAGE = 200
 _KEEP_ALIVE = "30m"
@@ -43,7 +39,7 @@ class Document:
 
     @property
     def key(self) -> tuple[str, str, str | None]:
-        """What tells it from every other document."""
+        """What distinguishes it from every other document."""
         return self.index, self.id, self.routing
 
 
@@ -62,7 +58,8 @@ class Share:
 class Reader:
     """Reads documents of ``index`` with the fields ``wanted`` of their source, or all (None) but those ``left_out``.
 
-    All of a document includes its vectors; ``wanted`` ones only with ``vectors``, in `pages` alone.
+    All of a document includes its vectors; ``wanted`` ones only with ``vectors``, in `pages` alone. ``client`` is
+    expected to be patient (`crosslens.retrying`).
     """
 
     def __init__(
@@ -75,7 +72,7 @@ class Reader:
         left_out: Sequence[str] = (),
         vectors: bool = False,
     ):
-        self._client, self._index, self._share = patient(client), index, share or Share()
+        self._client, self._index, self._share = client, index, share or Share()
         self._with_vectors = False
         newer = (wanted is None or vectors) and server_version(client) >= VECTORS_LEFT_OUT_SINCE
         if wanted is not None:
@@ -176,7 +173,7 @@ class Reader:
         answer = self._client.count(index=self._index, query=query, expand_wildcards="open")
         if answer["_shards"]["failed"]:
             raise ConnectionFailedError(
-                f"{answer['_shards']['failed']} shards of {self._index} don't answer; try again"
+                f"{answer['_shards']['failed']} shards of {self._index} don't answer", hint="try again"
             )
         return int(answer["count"])
 
@@ -232,44 +229,3 @@ def _document(hit: Mapping[str, Any]) -> Document:
         hit.get("_source") or {},
         hit.get("_version", 0),
     )
-
-
-def prefetched(items: Iterator[_A], size: int = 2) -> Iterator[_A]:
-    """The same items, ``size`` of them fetched by a thread while earlier ones are used."""
-    ready: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=size)
-    stop = threading.Event()
-
-    def offer(entry: tuple[str, Any]) -> bool:
-        while not stop.is_set():
-            with contextlib.suppress(queue.Full):
-                ready.put(entry, timeout=0.1)
-                return True
-        return False
-
-    def fetch() -> None:
-        try:
-            for item in items:
-                if not offer(("item", item)):
-                    return
-            offer(("end", None))
-        except BaseException as error:  # noqa: BLE001 - raised again on the thread that uses the items
-            offer(("error", error))
-        finally:
-            # A generator that holds a point in time closes it here, on the thread that ran it.
-            close = getattr(items, "close", None)
-            if close is not None:
-                close()
-
-    thread = threading.Thread(target=fetch, name="crosslens-reader", daemon=True)
-    thread.start()
-    try:
-        while True:
-            kind, value = ready.get()
-            if kind == "end":
-                return
-            if kind == "error":
-                raise value
-            yield value
-    finally:
-        stop.set()
-        thread.join()

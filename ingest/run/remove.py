@@ -9,12 +9,15 @@ from elasticsearch import Elasticsearch
 
 from crosslens.errors import MappingError
 from crosslens.ingest.contract.documents import without
-from crosslens.ingest.contract.fields import read_mappings, record_change
+from crosslens.ingest.contract.fields import record_change
 from crosslens.ingest.contract.record import STATE, Record, VectorField, read_record
 from crosslens.ingest.contract.selection import any_of
-from crosslens.ingest.run.reading import Reader, prefetched
+from crosslens.ingest.run.prefetch import prefetched
+from crosslens.ingest.run.reading import Reader
+from crosslens.ingest.run.rounds import End, repeat
+from crosslens.ingest.run.run import Run
 from crosslens.ingest.run.sending import Outcome, Write, Writer
-from crosslens.retrying import patient
+from crosslens.retrying import GO_ON
 
 _ROUNDS = 20
 
@@ -46,8 +49,8 @@ def remove_field(
 
     Raises `MappingError` when no index records such a field.
     """
-    client = patient(client)
-    mappings = read_mappings(client, index)
+    run = Run.begin(client, index)
+    mappings = run.mappings()
     records = {each: read_record(mapping) for each, mapping in mappings.items()}
     known = sorted({f.field for record in records.values() for f in record.all_fields})
     if name not in known:
@@ -55,15 +58,15 @@ def remove_field(
     report = Removal(index, name)
     for each, record in records.items():
         fields = [field for field in record.all_fields if field.field == name]
-        report.found += Reader(client, each, []).count(_holding(fields)) if fields else 0
+        report.found += Reader(run.client, each, []).count(_holding(fields)) if fields else 0
         if dry_run or not fields:
             continue
         # No search uses the field from here on; but until the last document is done, the record says what is left.
-        record_change(client, each, lambda record: _retired(record, name))
-        strip(client, each, fields, report, progress)
+        record_change(run.client, each, lambda record: _retired(record, name))
+        strip(run, each, fields, report, progress)
         if report.interrupted:
             break
-        record_change(client, each, lambda record: replace(record, previous=_less(record.previous, name)))
+        record_change(run.client, each, lambda record: replace(record, previous=_less(record.previous, name)))
     return report
 
 
@@ -93,34 +96,42 @@ def _holding(fields: Sequence[VectorField]) -> dict[str, object]:
 
 
 def strip(
-    client: Elasticsearch,
+    run: Run,
     index: str,
     fields: Sequence[VectorField],
     report: Removal,
     progress: Callable[[Removal], None] = lambda _: None,
 ) -> None:
-    """Writes every document of one index that holds any of ``fields`` without them, until none does."""
-    reader = Reader(client, index, None)
+    """Writes every document of one index that holds any of ``fields`` without them, until none does.
+
+    Raises `MappingError` when others keep writing such documents.
+    """
+    reader = Reader(run.client, index, None)
     paths = [path for each in fields for path in (each.path, f"{STATE}.{each.path}")]
 
     def done(outcomes: list[Outcome]) -> None:
         report.documents += sum(1 for outcome in outcomes if outcome.status < 300)
         progress(report)
 
-    writer = Writer(client, done)
+    writer = Writer(run.client, done)
+
+    def strip_found() -> bool:
+        reader.refresh()
+        if not reader.count(_holding(fields)):
+            return False
+        for page in prefetched(reader.pages(_holding(fields))):
+            writer.put(
+                [Write("index", d.index, d.id, d.routing, without(d.source, paths), guard=d.guard) for d in page]
+            )
+        writer.flush()
+        return True
+
     try:
-        for _ in range(_ROUNDS):
-            reader.refresh()
-            if not reader.count(_holding(fields)):
-                return
-            for page in prefetched(reader.pages(_holding(fields))):
-                writer.put(
-                    [Write("index", d.index, d.id, d.routing, without(d.source, paths), guard=d.guard) for d in page]
-                )
-            writer.flush()
+        end = repeat(strip_found, _ROUNDS)
     except KeyboardInterrupt:
         report.interrupted = True
         return
     finally:
         writer.close()
-    raise MappingError(f"documents of index {index!r} kept changing through {_ROUNDS} rounds; run again")
+    if end is End.CHANGING:
+        raise MappingError(f"documents of index {index!r} kept changing through {_ROUNDS} rounds", hint=GO_ON)

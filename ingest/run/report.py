@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
+from crosslens.ingest.contract.documents import state_of
 from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.run.estimate import Estimate
 
@@ -66,6 +67,13 @@ class Report:
         if len(self.failures) < _KEPT:
             self.failures.append(failure)
 
+    def count_states(self, body: Mapping[str, Any]) -> None:
+        """Counts what a document that was written says of the fields; failures are counted apart."""
+        for each in self.fields.values():
+            state = state_of(body, each.path)
+            if state is not None and not state.get("error"):
+                self.count(self.skipped if state.get("skipped") else self.written, each.field)
+
     def merge(self, other: Report) -> None:
         """Adds what another worker did to the same index."""
         for name in ("todo", "documents", "caught_up"):
@@ -78,6 +86,19 @@ class Report:
         self.failed_earlier = other.failed_earlier or self.failed_earlier
         self.seconds = max(self.seconds, other.seconds)
         self.interrupted = self.interrupted or other.interrupted
+
+
+@dataclass
+class CopyReport(Report):
+    """What a copy did: documents ``copied`` (again, when they changed), ``deleted`` since, and both indices' counts."""
+
+    into: str = ""
+    copied: int = 0
+    deleted: int = 0
+    count_before: int = 0
+    count_after: int = 0
+    alias: str | None = None
+    switched: bool = False
 
 
 class FailureLog:

@@ -14,7 +14,7 @@ from elastic_transport import ConnectionError as TransportConnectionError
 from elasticsearch import Elasticsearch
 
 from crosslens.errors import BlockedError
-from crosslens.ingest.run.throttle import Pace
+from crosslens.ingest.run.throttle import Throttle
 from crosslens.retrying import BUSY, GO_ON, StillBusyError, impatient, patiently
 
 
@@ -71,14 +71,17 @@ class Outcome:
     reason: str = ""
 
 
-def send(client: Elasticsearch, writes: Sequence[tuple[Write, bytes]], pace: Pace | None = None) -> list[Outcome]:
+def send(
+    client: Elasticsearch, writes: Sequence[tuple[Write, bytes]], throttle: Throttle | None = None
+) -> list[Outcome]:
     """Sends writes with their lines, and waits for every one's outcome; no ingest pipeline of the index is run.
 
+    Whether or not ``client`` is patient: a server can turn away a part of a bulk request, and only that is sent again.
     A busy server (429, 503) and lost connections are tried again: a guard makes a repeated write harmless, since one
     that had gone through answers 409. Raises `BlockedError` when an index refuses writes, `ConnectionFailedError` when
     the server stays away or busy.
     """
-    pace, client = pace or Pace(), impatient(client)
+    throttle, client = throttle or Throttle(), impatient(client)
     outcomes: list[Outcome] = []
     pending = list(writes)
 
@@ -91,7 +94,7 @@ def send(client: Elasticsearch, writes: Sequence[tuple[Write, bytes]], pace: Pac
         if not answer:
             raise TransportConnectionError("the answer was cut short")
         items = answer["items"]
-        rest = pace.answered(sum(map(len, payload)), time.monotonic() - started)
+        rest = throttle.answered(sum(map(len, payload)), time.monotonic() - started)
         busy, why = [], ""
         for entry, item in zip(pending, items, strict=True):
             result = next(iter(item.values()))
@@ -100,7 +103,7 @@ def send(client: Elasticsearch, writes: Sequence[tuple[Write, bytes]], pace: Pac
                 busy.append(entry)
                 why = _reason(error)
             elif error.get("type") == "cluster_block_exception":
-                raise BlockedError(f"{_reason(error)} - lift the block, then go on: {GO_ON}")
+                raise BlockedError(_reason(error), hint=f"lift the block, then go on; {GO_ON}")
             else:
                 outcomes.append(Outcome(entry[0], result["status"], _reason(error)))
         pending = busy
@@ -108,7 +111,7 @@ def send(client: Elasticsearch, writes: Sequence[tuple[Write, bytes]], pace: Pac
             raise StillBusyError(why)
         time.sleep(rest)
 
-    patiently(attempt, refused=pace.refused)
+    patiently(attempt, refused=throttle.refused)
     return outcomes
 
 
@@ -128,7 +131,7 @@ class Writer:
 
     def __init__(self, client: Elasticsearch, done: Callable[[list[Outcome]], None]):
         self._client, self._done = client, done
-        self._pace = Pace()
+        self._throttle = Throttle()
         self._queue: queue.Queue[list[Write] | None] = queue.Queue(maxsize=4)
         self._idle = threading.Condition()
         self._waiting = 0
@@ -176,7 +179,7 @@ class Writer:
                     lines = write.lines()
                     gathered.append((write, lines))
                     size += len(lines)
-                    if size >= self._pace.limit:
+                    if size >= self._throttle.limit:
                         self._send(gathered)
                         gathered, size = [], 0
                 # A server that keeps up gets what there is at once; only one that is behind gets larger requests.
@@ -189,7 +192,7 @@ class Writer:
                     self._idle.notify_all()
 
     def _send(self, writes: list[tuple[Write, bytes]]) -> None:
-        self._done(send(self._client, writes, self._pace))
+        self._done(send(self._client, writes, self._throttle))
         with self._idle:
             self._waiting -= len(writes)
             self._idle.notify_all()

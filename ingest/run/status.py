@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from elasticsearch import ApiError, Elasticsearch
 
 from crosslens.ingest.contract.documents import standing
-from crosslens.ingest.contract.fields import read_mappings, recorded_fields, searchable_sources
+from crosslens.ingest.contract.fields import recorded_fields, searchable_sources
 from crosslens.ingest.contract.record import VectorField, read_record
 from crosslens.ingest.contract.selection import (
     done_query,
@@ -18,9 +18,9 @@ from crosslens.ingest.contract.selection import (
     other_model_query,
     skipped_query,
 )
-from crosslens.ingest.run.reading import Reader, prefetched
-from crosslens.ingest.run.write import wanted_paths
-from crosslens.retrying import patient
+from crosslens.ingest.run.prefetch import prefetched
+from crosslens.ingest.run.reading import Reader
+from crosslens.ingest.run.run import Run
 
 
 @dataclass
@@ -59,10 +59,11 @@ def survey(
 
     Raises `MappingError` when there is no such index, or it has no vectors.
     """
-    client = patient(client)
-    mappings = read_mappings(client, index)
+    run = Run.begin(client, index)
+    mappings = run.mappings()
     recorded = recorded_fields(index, mappings)
-    reader = Reader(client, index, wanted_paths(list(recorded.values())))
+    run = replace(run, fields=tuple(recorded.values()))
+    reader = run.reader()
     reader.refresh()
     status = Status(index, reader.count({"match_all": {}}))
     status.fields = {name: FieldStatus(each) for name, each in recorded.items()}
@@ -72,7 +73,7 @@ def survey(
             each.next = record.next[name].model if name in record.next else each.next
             each.previous = record.previous[name].model if name in record.previous else each.previous
     if quick:
-        _count(reader, client, index, status)
+        _count(run, reader, status)
         return status
     for page in prefetched(reader.pages({"match_all": {}})):
         for document in page:
@@ -82,14 +83,14 @@ def survey(
                     setattr(each, stands, getattr(each, stands) + 1)
         status.scanned += len(page)
         progress(status)
-    sizes = disk_sizes(client, index)
+    sizes = disk_sizes(run.client, index)
     for each in status.fields.values():
         each.bytes = None if sizes is None else sizes.get(each.field.vector_path, 0)
     return status
 
 
-def _count(reader: Reader, client: Elasticsearch, index: str, status: Status) -> None:
-    searchable = searchable_sources(client, index, [each.field for each in status.fields.values()])
+def _count(run: Run, reader: Reader, status: Status) -> None:
+    searchable = searchable_sources(run.client, run.index, run.fields)
     for each in status.fields.values():
         each.done = reader.count(done_query(each.field))
         each.missing = reader.count(missing_query(each.field, searchable))

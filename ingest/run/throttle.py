@@ -13,11 +13,11 @@ _LONGEST_PAUSE_S = 5.0
 
 
 @dataclass
-class Pace:
+class Throttle:
     """Additive increase, multiplicative decrease (as TCP's, Chiu and Jain 1989), on bytes a request.
 
-    A rising time per byte is a queue in front of the server's workers: the pace then also rests between requests, as
-    long as the last one took, so that the queue drains and other clients of the cluster get their turn.
+    A rising time per byte is a queue in front of the server's workers: the throttle then also rests between requests,
+    as long as the last one took, so that the queue drains and other clients of the cluster get their turn.
     """
 
     limit: int = _START

@@ -105,15 +105,13 @@ class ImageReader:
 
     def _read_fsspec(self, reference: str, scheme: str) -> bytes:
         if scheme not in self._access.schemes:
-            raise ImageError(
-                f"{_shorten(reference)}: {scheme}:// is not read unless allowed, with --allow-scheme {scheme}"
-            )
+            raise ImageError(f"{_shorten(reference)}: {scheme}:// is not read unless allowed", parameter="allow_scheme")
         if "::" in reference:
             raise ImageError(f"{_shorten(reference)}: chained URLs are not read")
         try:
             import fsspec
         except ImportError as error:
-            raise ImageError(f"{_shorten(reference)}: needs fsspec: pip install 'crosslens[fsspec]'") from error
+            raise ImageError(f"{_shorten(reference)}: needs fsspec", hint="install crosslens[fsspec]") from error
         try:
             filesystem, path = fsspec.core.url_to_fs(reference)
             size = filesystem.size(path)
@@ -155,8 +153,11 @@ def _read_data_uri(uri: str) -> bytes:
         raise ImageError(f"{_shorten(uri)}: more than the {MAX_BYTES >> 20} MB allowed")
     if not head.lower().endswith(";base64"):
         return unquote_to_bytes(body)
+    text = "".join(unquote(body).split())
+    # Many writers leave the padding out.
+    padding = "" if text.endswith("=") else "=" * (-len(text) % 4)
     try:
-        return base64.b64decode("".join(unquote(body).split()), validate=True)
+        return base64.b64decode(text + padding, validate=True)
     except (binascii.Error, ValueError) as error:
         raise ImageError(f"{_shorten(uri)}: not valid base64 ({error})") from error
 

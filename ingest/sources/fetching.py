@@ -231,7 +231,9 @@ class Fetcher:
             response.release_conn()
             return response.status, body, {k.lower(): v for k, v in response.headers.items()}
         except _ForbiddenError as error:
-            raise ImageError(f"{_shown(url)}: {error}; allow it with --allow-private-urls") from error
+            raise ImageError(
+                f"{_shown(url)}: {error}, and others are not read unless allowed", parameter="allow_private_urls"
+            ) from error
         except (HTTPError, OSError, ValueError, HTTPException) as error:
             if attempt.cut:
                 raise ImageError(f"{_shown(url)}: took more than {self._max_seconds:.0f} s") from error

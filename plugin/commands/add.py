@@ -18,8 +18,6 @@ from crosslens.commands.options import (
 )
 from crosslens.commands.running import run
 from crosslens.commands.workers import Job
-from crosslens.ingest.contract.selection import Selection
-from crosslens.ingest.run.write import Options
 
 
 @click.command()
@@ -58,11 +56,6 @@ def add(
         raise click.UsageError("name the fields to encode: --text FIELD[,FIELD...], --image FIELD, or both")
     if model is None and not encoding.in_cluster:
         raise click.UsageError("name the model that makes the vectors: --model FOLDER (see crosslens export)")
-    options = Options(
-        selection=Selection(failed=retry_failed),
-        images=encoding.images,
-        workers=encoding.workers,
-        dry_run=dry_run,
-    )
-    job = Job(connection(**where), index, model, encoding, options, tuple(targets), only_targets=True)
+    how = {"retry_failed": retry_failed, "dry_run": dry_run}
+    job = Job(connection(**where), index, model, encoding, "add", tuple(targets), how)
     run(job.run, failures=encoding.failures, as_json=as_json, dry_run=dry_run)

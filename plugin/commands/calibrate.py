@@ -8,11 +8,8 @@ from typing import Any
 import click
 
 from crosslens.client import connect
-from crosslens.commands.options import FILE, FOLDER, connection, connection_options, note, out, print_json
-from crosslens.ingest.contract.encoders import Encoders
-from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.run.calibrate import DEFAULT_SAMPLE, try_null_queries
-from crosslens.ingest.run.calibrate import calibrate as measure
+from crosslens.commands.options import FILE, FOLDER, connection, connection_options, note, opened, out, print_json
+from crosslens.ingest.run.calibrate import DEFAULT_SAMPLE
 from crosslens.progress import counting_bar
 
 
@@ -45,19 +42,16 @@ def calibrate(
 
     They are gathered by add and reindex, too; this is for vectors that were filled otherwise, or changed much since.
     """
-    client = connect(connection(**where))
-    with counting_bar(note, "measuring") as advance:
-        counts = measure(client, index, fields=fields or None, sample=sample, progress=advance)
-    tried: dict[str, int] = {}
+    texts: list[str] = []
     if null_queries is not None:
         texts = [line.strip() for line in null_queries.read_text(encoding="utf-8").splitlines() if line.strip()]
         if not texts:
             raise click.BadParameter(f"{null_queries} holds no text", param_hint="--null-queries")
-        tried = try_null_queries(
-            client, index, texts, Encoders([Encoder(model)] if model else []), fields=fields or None
-        )
+    measured = opened(index, connect(connection(**where)), model)
+    with counting_bar(note, "measuring") as advance:
+        counts = measured.calibrate(fields=fields or None, sample=sample, null_queries=texts, progress=advance)
     if as_json:
-        print_json({name: {"vectors": count, "null_queries": tried.get(name, 0)} for name, count in counts.items()})
+        print_json({name: {"vectors": count, "null_queries": len(texts)} for name, count in counts.items()})
         return
     for name, count in counts.items():
-        out.print(f"{name}: measured {count} vectors, {tried.get(name, 0)} queries without answer", highlight=False)
+        out.print(f"{name}: measured {count} vectors, {len(texts)} queries without answer", highlight=False)

@@ -20,36 +20,21 @@ from crosslens.commands.options import (
     connection_options,
     decorated,
     note,
+    opened,
     out,
     parse_weights,
     print_json,
 )
-from crosslens.errors import QueryError
-from crosslens.ingest.contract.fields import record_search_settings
-from crosslens.ingest.model.encoder import Encoder
+from crosslens.index import Index
 from crosslens.progress import counting_bar
 from crosslens.queries.evaluate import plots
-from crosslens.queries.evaluate.clicks import read_clicks
-from crosslens.queries.evaluate.judgements import Judged, read_jsonl, read_trec
-from crosslens.queries.evaluate.measures import (
-    MEASURES,
-    Collected,
-    Measured,
-    as_json,
-    best_single,
-    collect,
-    measure,
-    paired_p,
-    ranked,
-)
-from crosslens.queries.evaluate.measures import (
-    evaluate as measure_all,
-)
+from crosslens.queries.evaluate.evaluation import read_judged
+from crosslens.queries.evaluate.evaluation import tune as choose
+from crosslens.queries.evaluate.judgements import Judged
+from crosslens.queries.evaluate.measures import MEASURES, Measured, as_json
 from crosslens.queries.evaluate.tune import Tuned
-from crosslens.queries.evaluate.tune import tune as choose
 from crosslens.queries.fusion.normalizers import DEFAULT_NORMALIZER, NORMALIZERS, Normalizer
 from crosslens.queries.fusion.scores import DEFAULT_WINDOW
-from crosslens.queries.search.searcher import HybridSearcher
 
 
 @dataclass(frozen=True)
@@ -135,30 +120,39 @@ def evaluate(
 
     JUDGED has a JSON object a line, {"text": ..., "image": ..., "relevant": ["DOC", ...] or {"DOC": GRADE}}.
     """
-    chosen = parse_weights(weights)
-    searcher = _searcher(asked, where)
-    settings = searcher.settings
-    used: Normalizer = normalizer or settings.get("normalizer") or DEFAULT_NORMALIZER
-    collected = _collect(searcher, _read(asked), standardise=used == "standardise")
-    # Weights are tuned for one normalizer, and mean nothing to another.
-    tuned = settings.get("weights") if used == settings.get("normalizer") else None
-    rows = measure_all(collected, chosen or tuned or {}, used)
-    single, fused = best_single(rows), rows[-1]
-    p = paired_p(fused.values[MEASURES[0]], single.values[MEASURES[0]])
-    other: Normalizer = "theoretical-min-max" if used == DEFAULT_NORMALIZER else DEFAULT_NORMALIZER
-    compared = measure(f"untuned: {other}", ranked(collected, {}, other), [each.judged for each in collected])
-    p_compared = paired_p(fused.values[MEASURES[0]], compared.values[MEASURES[0]])
+    index, judged = _opened(asked, where), _read(asked)
+    with counting_bar(note, "searching") as advance:
+        found = index.evaluate(
+            judged,
+            weights=parse_weights(weights) or None,
+            normalizer=normalizer,
+            vector_fields=asked.fields or None,
+            window=asked.window,
+            progress=advance,
+        )
+    rows, fused = found.rows, found.fused
     if plot is not None:
         plots.plot_measures(rows, plot)
     if plot_scores is not None:
-        plots.plot_scores(collected, plot_scores)
+        plots.plot_scores(found.collected, plot_scores)
     _wrote(plot, plot_scores)
     if asked.as_json:
-        found = {"queries": len(collected), "normalizer": used, "rows": as_json(rows), "best_leg": single.name, "p": p}
-        print_json({**found, "compared": {**as_json([compared])[0], "normalizer": other, "p": p_compared}})
+        print_json(
+            {
+                "queries": len(judged),
+                "normalizer": found.normalizer,
+                "rows": as_json(rows),
+                "best_leg": found.best_leg.name,
+                "p": found.p,
+                "compared": {**as_json([found.compared])[0], "normalizer": found.other, "p": found.p_compared},
+            }
+        )
         return
-    _table(f"{asked.index}: {len(collected)} judged queries, {used}", [*rows, compared])
-    for name, row, chance in ((f"{single.name} alone", single, p), (compared.name, compared, p_compared)):
+    _table(f"{asked.index}: {len(judged)} judged queries, {found.normalizer}", [*rows, found.compared])
+    for name, row, chance in (
+        (f"{found.best_leg.name} alone", found.best_leg, found.p),
+        (found.compared.name, found.compared, found.p_compared),
+    ):
         better = fused.mean(MEASURES[0]) - row.mean(MEASURES[0])
         out.print(f"fused against {name}: {better:+.3f} {MEASURES[0]}, p = {chance:.3f}", highlight=False)
 
@@ -184,42 +178,32 @@ def tune(
 
     What they are worth is measured by cross-validation, on queries that the choice was made without.
     """
-    client = connect(connection(**where))
+    index = _opened(asked, where)
     if forget and asked.judged is None:
         if not dry_run:
-            record_search_settings(client, asked.index, None)
+            index.forget()
         out.print(
             f"{'nothing was' if dry_run else 'all is'} forgotten; searches of {asked.index} are then the default's"
         )
         return
-    searcher = _searcher(asked, where)
     queries = _read(asked)
     if forget and not dry_run:
-        record_search_settings(client, asked.index, None)
-    normalizers: list[Normalizer] = [DEFAULT_NORMALIZER, "theoretical-min-max", "min-max", "rank", "standardise"]
-    try:
-        collected = _collect(searcher, queries, standardise=True)
-    except QueryError as error:
-        if "crosslens calibrate" not in str(error):
-            raise
-        note.print(f"standardise is left out: {error}", highlight=False)
-        normalizers.remove("standardise")
-        collected = _collect(searcher, queries, standardise=False)
-    with counting_bar(note, "choosing") as advance:
-        tuned = choose(collected, normalizers, progress=advance)
+        index.forget()
+    searcher = index.searcher(vector_fields=asked.fields or None, window=asked.window)
+    with counting_bar(note, "searching") as searching, counting_bar(note, "choosing") as choosing:
+        tuned, collected = choose(searcher, queries, searching=searching, choosing=choosing)
     if plot is not None:
         plots.plot_weights(collected, tuned.choice, plot)
     _wrote(plot)
-    settings = {"weights": dict(tuned.choice.weights), "normalizer": tuned.choice.normalizer}
     if not dry_run:
-        record_search_settings(client, asked.index, settings)
+        index.use(tuned)
     if asked.as_json:
         rows = as_json([tuned.expected, tuned.single, tuned.untuned, tuned.former])
         found = {"best_leg": tuned.single_leg, "p": tuned.p, "worthwhile": tuned.worthwhile}
         told = {"p_untuned": tuned.p_untuned, "better_than_untuned": tuned.better_than_untuned}
-        print_json({**settings, "rows": rows, **found, **told})
+        print_json({**tuned.settings, "rows": rows, **found, **told})
         return
-    _show(asked.index, tuned, len(collected), dry_run)
+    _show(asked.index, tuned, len(queries), dry_run)
 
 
 def _show(index: str, tuned: Tuned, count: int, dry_run: bool) -> None:
@@ -251,9 +235,8 @@ def _show(index: str, tuned: Tuned, count: int, dry_run: bool) -> None:
     out.print("nothing was noted" if dry_run else f"noted in {index}; searches use it within half a minute")
 
 
-def _searcher(asked: _Asked, where: dict[str, Any]) -> HybridSearcher:
-    client, encoder = connect(connection(**where)), Encoder(asked.model) if asked.model else None
-    return HybridSearcher(client, asked.index, encoder, fields=asked.fields or None, window=asked.window)
+def _opened(asked: _Asked, where: dict[str, Any]) -> Index:
+    return opened(asked.index, connect(connection(**where)), asked.model)
 
 
 def _wrote(*paths: Path | None) -> None:
@@ -263,23 +246,12 @@ def _wrote(*paths: Path | None) -> None:
 
 
 def _read(asked: _Asked) -> list[Judged]:
-    if asked.clicks and asked.topics is not None:
-        raise click.UsageError("--clicks and --topics are of different files; give one of them")
     if asked.judged is None:
         raise click.UsageError("Missing argument 'JUDGED'.")
-    for path in (asked.judged, asked.topics):
-        if path is not None and not path.is_file():
-            raise click.BadParameter(f"{path} doesn't exist", param_hint="JUDGED or --topics")
-    if asked.clicks:
-        judged, report = read_clicks(asked.judged)
+    judged, report = read_judged(asked.judged, topics=asked.topics, clicks=asked.clicks)
+    if report is not None:
         note.print(str(report), highlight=False)
-        return judged
-    return read_jsonl(asked.judged) if asked.topics is None else read_trec(asked.judged, asked.topics)
-
-
-def _collect(searcher: HybridSearcher, queries: Sequence[Judged], *, standardise: bool) -> list[Collected]:
-    with counting_bar(note, "searching") as advance:
-        return collect(searcher, queries, standardise=standardise, progress=advance)
+    return judged
 
 
 def _table(title: str, rows: Sequence[Measured]) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from elasticsearch import Elasticsearch
 
 from crosslens.client import connect
 from crosslens.commands.options import (
@@ -18,17 +17,15 @@ from crosslens.commands.options import (
     connection_options,
     encoding_options,
     note,
+    opened,
     out,
     print_json,
 )
 from crosslens.commands.running import GO_ON, finish, show
+from crosslens.index import Index
 from crosslens.ingest.contract.targets import INDEX_TYPES
-from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.model.known import remember
-from crosslens.ingest.run.migrate import Migration, drop_old, rollback
-from crosslens.ingest.run.migrate import migrate as change_model
+from crosslens.ingest.run.migrate import Migration
 from crosslens.ingest.run.report import FailureLog
-from crosslens.ingest.run.write import Options
 from crosslens.progress import counting_bar, encoding_bar
 
 
@@ -71,29 +68,24 @@ def migrate(
         raise click.UsageError("give one of --model FOLDER, --rollback or --drop-old")
     if back and dry_run:
         raise click.UsageError("--rollback changes the record alone; there is nothing to try out")
-    client = connect(connection(**where))
+    changed = opened(index, connect(connection(**where)), encoding=encoding)
     chosen = fields or None
     if back:
-        _roll_back(client, index, chosen, as_json)
+        _roll_back(changed, chosen, as_json)
     elif drop_old:
-        _drop(client, index, chosen, dry_run, as_json)
+        _drop(changed, chosen, dry_run, as_json)
     else:
         assert model is not None
-        encoder = Encoder(model, batch_size=encoding.batch_size, threads=encoding.threads)
-        remember(model, encoder.fingerprint)
-        options = Options(images=encoding.images, workers=encoding.workers, dry_run=dry_run)
         retry = ["crosslens", "migrate", index, "--model", str(model)]
         with FailureLog(encoding.failures, retry) as log, encoding_bar(note) as progress:
-            report = change_model(
-                client,
-                index,
-                encoder,
-                options,
+            report = changed.migrate(
+                model,
                 fields=chosen,
                 index_type=index_type,
                 despite_failures=despite_failures,
+                dry_run=dry_run,
                 progress=progress,
-                failed=log.write,
+                on_failure=log.write,
             )
         _show(report, dry_run, as_json)
 
@@ -120,25 +112,23 @@ def _show(report: Migration, dry_run: bool, as_json: bool) -> None:
             raise click.exceptions.Exit(1)
 
 
-def _roll_back(client: Elasticsearch, index: str, fields: tuple[str, ...] | None, as_json: bool) -> None:
-    serving = rollback(client, index, fields=fields)
+def _roll_back(index: Index, fields: tuple[str, ...] | None, as_json: bool) -> None:
+    serving = index.rollback(fields=fields)
     if as_json:
         print_json({name: asdict(each) for name, each in serving.items()})
         return
     for name, each in serving.items():
         out.print(f"{name} serves the vectors of {each.model} ({each.fingerprint}) now", highlight=False)
-    out.print(f"documents that came in since: crosslens reindex {index} --missing --stale", highlight=False)
+    out.print(f"documents that came in since: crosslens reindex {index.name} --missing --stale", highlight=False)
 
 
-def _drop(client: Elasticsearch, index: str, fields: tuple[str, ...] | None, dry_run: bool, as_json: bool) -> None:
+def _drop(index: Index, fields: tuple[str, ...] | None, dry_run: bool, as_json: bool) -> None:
     def wait(seconds: float) -> None:
         note.print(f"waiting {seconds:.0f} s for running searchers to follow the switch", highlight=False)
         time.sleep(seconds)
 
     with counting_bar(note, "dropping") as advance:
-        removals = drop_old(
-            client,
-            index,
+        removals = index.drop_old(
             fields=fields,
             dry_run=dry_run,
             progress=lambda r: advance(r.documents, r.found),

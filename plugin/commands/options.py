@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
+from elasticsearch import Elasticsearch
 from rich.console import Console
 
 from crosslens.client import Connection
 from crosslens.errors import MappingError
+from crosslens.index import Index
 from crosslens.ingest.contract.record import Modality
 from crosslens.ingest.contract.targets import DEFAULT_INDEX_TYPE, INDEX_TYPES, Target, parse_target
 from crosslens.ingest.sources.access import ImageAccess
@@ -28,27 +30,16 @@ note = Console(stderr=True)
 
 
 def connection_options(command: Command) -> Command:
-    """--url, --api-key, --user, --password, --ca-certs, --cloud-id, and the variables Elasticsearch's tools read."""
+    """--url, --api-key, --user, --password, --ca-certs and --cloud-id; what they leave open the environment says."""
     options = [
         click.option(
-            "--url",
-            envvar=["ELASTICSEARCH_URL", "ES_URL", "ELASTICSEARCH_HOSTS"],
-            help="Address of the cluster. Default: the running embedded node, else http://localhost:9200.",
+            "--url", help="Address of the cluster. Default: the running embedded node, else http://localhost:9200."
         ),
-        click.option("--api-key", envvar=["ELASTICSEARCH_API_KEY", "ELASTIC_API_KEY", "ES_API_KEY"], help="API key."),
-        click.option("--user", envvar=["ELASTICSEARCH_USERNAME", "ELASTIC_USERNAME", "ES_USERNAME"], help="User name."),
-        click.option(
-            "--password",
-            envvar=["ELASTICSEARCH_PASSWORD", "ELASTIC_PASSWORD", "ES_PASSWORD"],
-            help="Password; better given by a variable than on the command line.",
-        ),
-        click.option(
-            "--ca-certs",
-            type=FILE,
-            envvar=["ELASTICSEARCH_CA_CERTS", "ELASTICSEARCH_SSL_CERTIFICATEAUTHORITIES", "ES_CA_CERT"],
-            help="Certificate authority of the cluster, PEM.",
-        ),
-        click.option("--cloud-id", envvar=["ELASTICSEARCH_CLOUD_ID", "ELASTIC_CLOUD_ID"], help="Elastic Cloud ID."),
+        click.option("--api-key", help="API key."),
+        click.option("--user", help="User name."),
+        click.option("--password", help="Password; better given by a variable than on the command line."),
+        click.option("--ca-certs", type=FILE, help="Certificate authority of the cluster, PEM."),
+        click.option("--cloud-id", help="Elastic Cloud ID."),
     ]
     return decorated(command, options)
 
@@ -61,15 +52,8 @@ def connection(
     ca_certs: Path | None,
     cloud_id: str | None,
 ) -> Connection:
-    """The connection that `connection_options` describe. A password without a user, left in a variable, is ignored."""
-    return Connection(
-        url=url,
-        api_key=api_key,
-        user=user,
-        password=password if user else None,
-        ca_certs=ca_certs,
-        cloud_id=cloud_id,
-    )
+    """The connection that `connection_options` and the environment describe."""
+    return Connection.from_environment(url, api_key, user, password, ca_certs, cloud_id)
 
 
 def target_options(command: Command) -> Command:
@@ -122,6 +106,21 @@ class Encoding:
     workers: int
     failures: Path
     in_cluster: bool = False
+
+
+def opened(index: str, client: Elasticsearch, model: Path | None = None, encoding: Encoding | None = None) -> Index:
+    """The index as the options describe it."""
+    how = encoding or Encoding(ImageAccess(), 32, 0, 0, Path())
+    return Index(
+        index,
+        client=client,
+        model=model,
+        images=how.images,
+        in_cluster=how.in_cluster,
+        batch_size=how.batch_size,
+        threads=how.threads,
+        workers=how.workers,
+    )
 
 
 def encoding_options(command: Command) -> Command:

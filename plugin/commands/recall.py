@@ -9,11 +9,11 @@ import click
 from rich.table import Table
 
 from crosslens.client import connect
-from crosslens.commands.options import connection, connection_options, note, out, print_json
+from crosslens.commands.options import connection, connection_options, note, opened, out, print_json
 from crosslens.commands.running import size
 from crosslens.ingest.contract.targets import INDEX_TYPES
 from crosslens.progress import counting_bar
-from crosslens.queries.evaluate.recall import DEFAULT_OVERSAMPLES, advice, measure_recall
+from crosslens.queries.evaluate.recall import advice
 
 
 @click.command()
@@ -46,15 +46,12 @@ def recall(
     Text to image, image to image and so on are measured apart, as the index is, with oversampling, and with other index
     types where asked for; each with its cost in time and on disk.
     """
-    client = connect(connection(**where))
+    searched = opened(index, connect(connection(**where)))
     with counting_bar(note, "reading vectors") as advance:
-        rows = measure_recall(
-            client,
-            index,
+        rows = searched.recall(
             fields=fields or None,
             queries=queries,
             k=k,
-            oversamples=DEFAULT_OVERSAMPLES,
             index_types=types,
             progress=advance,
         )

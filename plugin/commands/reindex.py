@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from crosslens.client import connect
 from crosslens.commands.options import (
     FOLDER,
     Encoding,
@@ -23,11 +22,7 @@ from crosslens.commands.options import (
 )
 from crosslens.commands.running import run
 from crosslens.commands.workers import Job, run_shares
-from crosslens.ingest.contract.selection import Selection
-from crosslens.ingest.run.copying import CopyReport, copy_index
-from crosslens.ingest.run.reading import Share
-from crosslens.ingest.run.report import Failure, Listener, Report
-from crosslens.ingest.run.write import Options
+from crosslens.ingest.run.report import CopyReport, Failure, Listener, Report
 
 
 @click.command()
@@ -92,64 +87,26 @@ def reindex(
         raise click.UsageError("--alias goes with --into NEW")
     if into and (slices > 1 or part or query or fields):
         raise click.UsageError("--into copies the whole index; leave --slices, --slice, --query and --field out")
-    selection = Selection(
-        missing=missing or not (stale or failed or every),
-        stale=stale,
-        contents=stale,
-        failed=failed,
-        every=every,
-        query=_query(query),
-    )
-    options = Options(
-        selection=selection,
-        images=encoding.images,
-        workers=encoding.workers,
-        share=_share(part, slices),
-        dry_run=dry_run,
-    )
     targets = tuple(parse_targets(texts, images, index_type))
     if targets and model is None and not encoding.in_cluster:
         raise click.UsageError("new vector fields need --model")
-    chosen = fields or None
-    job = Job(
-        connection(**where),
-        index,
-        model,
-        encoding,
-        options,
-        targets,
-        fields=chosen,
-    )
-    work: Callable[[Listener, Callable[[Failure], None]], Report] = job.run
+    where_and_what = connection(**where), index, model, encoding
     if into:
-        work = _copying(job, into, alias, not no_block)
-    elif slices > 1 and not dry_run:
+        selected = {"contents": stale, "failed": failed, "every": every}
+        copying = {"alias": alias, "block": not no_block, "dry_run": dry_run}
+        job = Job(*where_and_what, "copy", (into, *targets), {**selected, **copying})
+    else:
+        selected = {"missing": missing, "stale": stale, "failed": failed, "every": every}
+        narrowed = {"query": _query(query), "fields": fields or None, "share": _share(part, slices)}
+        job = Job(*where_and_what, "reindex", targets, {**selected, **narrowed, "dry_run": dry_run})
+    if slices > 1 and not dry_run:
 
-        def work(progress: Listener, failed: Callable[[Failure], None]) -> Report:
-            return run_shares(job, slices, progress, failed)
+        def work(progress: Listener, on_failure: Callable[[Failure], None]) -> Report:
+            return run_shares(job, slices, progress, on_failure)
 
+    else:
+        work = job.run
     run(work, failures=encoding.failures, as_json=as_json, dry_run=dry_run, after=_show_copy)
-
-
-def _copying(
-    job: Job, into: str, alias: str | None, block: bool
-) -> Callable[[Listener, Callable[[Failure], None]], Report]:
-    def work(progress: Listener, failed: Callable[[Failure], None]) -> Report:
-        client = connect(job.connection)
-        return copy_index(
-            client,
-            job.index,
-            into,
-            job.encoder(client) or job.encoders(client),
-            job.targets,
-            job.options,
-            alias=alias,
-            block=block,
-            progress=progress,
-            failed=failed,
-        )
-
-    return work
 
 
 def _show_copy(report: Report) -> None:
@@ -174,9 +131,9 @@ def _query(value: str | None) -> dict[str, Any] | None:
     return query
 
 
-def _share(value: str | None, slices: int) -> Share:
+def _share(value: str | None, slices: int) -> tuple[int, int]:
     if value is None:
-        return Share()
+        return 1, 1
     found = re.fullmatch(r"(\d+)/(\d+)", value)
     if not found or not 1 <= int(found[1]) <= int(found[2]):
         raise click.BadParameter("must be I/N with I from 1 to N, as in 2/4", param_hint="--slice")
@@ -184,4 +141,4 @@ def _share(value: str | None, slices: int) -> Share:
         raise click.UsageError(
             "--slices starts all workers here, --slice is one of several elsewhere; give one of them"
         )
-    return Share(int(found[1]), int(found[2]))
+    return int(found[1]), int(found[2])

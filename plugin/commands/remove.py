@@ -8,9 +8,8 @@ from typing import Any
 import click
 
 from crosslens.client import connect
-from crosslens.commands.options import connection, connection_options, note, out, print_json
+from crosslens.commands.options import connection, connection_options, note, opened, out, print_json
 from crosslens.commands.running import GO_ON
-from crosslens.ingest.run.remove import remove_field
 from crosslens.progress import counting_bar
 
 
@@ -26,12 +25,12 @@ def remove(index: str, field: str, yes: bool, dry_run: bool, as_json: bool, **wh
 
     Your own fields stay. The mapping keeps an empty field, since Elasticsearch can't take one out.
     """
-    client = connect(connection(**where))
+    changed = opened(index, connect(connection(**where)))
     if not (yes or dry_run):
-        found = remove_field(client, index, field, dry_run=True)
+        found = changed.remove(field, dry_run=True)
         click.confirm(f"take {field} out of {found.found} documents of {index}?", abort=True, err=True)
     with counting_bar(note, "removing") as advance:
-        report = remove_field(client, index, field, dry_run=dry_run, progress=lambda r: advance(r.documents, r.found))
+        report = changed.remove(field, dry_run=dry_run, progress=lambda r: advance(r.documents, r.found))
     if as_json:
         print_json(asdict(report))
     elif dry_run:

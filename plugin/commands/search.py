@@ -21,12 +21,11 @@ from crosslens.commands.options import (
     parse_weights,
     print_json,
 )
-from crosslens.ingest.model.encoder import Encoder
+from crosslens.index import Index
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.fusion.fuse import MEANS, Mean
 from crosslens.queries.fusion.normalizers import NORMALIZERS, Normalizer
 from crosslens.queries.fusion.scores import DEFAULT_WINDOW
-from crosslens.queries.search.searcher import HybridSearcher
 
 
 @click.command()
@@ -109,11 +108,12 @@ def search(
     if filters is not None and not isinstance(filters, dict | list):
         raise click.BadParameter("must be a JSON object or a list of them", param_hint="--filter")
     chosen = parse_weights(weights)
-    client = connect(connection(**where))
-    encoder = Encoder(model) if model else None
-    searcher = HybridSearcher(client, index, encoder, fields=fields or None, window=window)
-    result = searcher.search(
+    images_from = ImageAccess(root=image_root, allow_private_urls=allow_private_urls, schemes=schemes)
+    searched = Index(index, client=connect(connection(**where)), model=model, images=images_from)
+    result = searched.search(
         text,
+        vector_fields=fields or None,
+        window=window,
         image=list(images),
         less_text=list(less),
         less_image=list(less_images),
@@ -133,9 +133,9 @@ def search(
     if html is not None:
         from crosslens.queries.show.page import write_page
 
-        reader = ImageAccess(root=image_root, allow_private_urls=allow_private_urls, schemes=schemes).reader()
+        fields_shown = searched.searcher(vector_fields=fields or None, window=window).fields.values()
         query = images[0] if images else None
-        write_page(html, [(title, result)], searcher.fields.values(), reader, query=query)
+        write_page(html, [(title, result)], fields_shown, images_from.reader(), query=query)
         note.print(f"wrote {html}", highlight=False, soft_wrap=True)
     if as_json:
         print_json(result.as_dict())

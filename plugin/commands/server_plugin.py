@@ -12,9 +12,8 @@ import click
 from rich.table import Table
 
 from crosslens.client import connect
-from crosslens.commands.options import FILE, FOLDER, connection, connection_options, note, out, print_json
+from crosslens.commands.options import FILE, FOLDER, connection, connection_options, note, opened, out, print_json
 from crosslens.errors import NodeError
-from crosslens.ingest.contract.ingest_pipeline import put_pipeline
 from crosslens.ingest.model.cluster import cluster_models
 from crosslens.local import default_folder
 from crosslens.node import DEFAULT_VERSION
@@ -158,8 +157,8 @@ def list_(as_json: bool, **where: Any) -> None:
 @connection_options
 def pipeline(index: str, name: str | None, refuse: bool, default: bool, dry_run: bool, **where: Any) -> None:
     """Puts an ingest pipeline that encodes what is written to INDEX, as `crosslens add` recorded its fields."""
-    client = connect(connection(**where))
-    name, body = put_pipeline(client, index, name, record_errors=not refuse, default=default, dry_run=dry_run)
+    written = opened(index, connect(connection(**where)))
+    name, body = written.pipeline(name, record_errors=not refuse, default=default, dry_run=dry_run)
     if dry_run:
         print_json(body)
         return

@@ -9,11 +9,10 @@ import click
 from rich.table import Table
 
 from crosslens.client import connect
-from crosslens.commands.options import connection, connection_options, note, out, print_json
+from crosslens.commands.options import connection, connection_options, note, opened, out, print_json
 from crosslens.commands.running import size
-from crosslens.ingest.run.status import Status, survey
+from crosslens.ingest.run.status import Status
 from crosslens.progress import counting_bar
-from crosslens.queries.evaluate.usefulness import looks_useless
 
 
 @click.command()
@@ -27,15 +26,14 @@ def status(index: str, quick: bool, as_json: bool, **where: Any) -> None:
     Reads every document's source fields, not the images; whether an image changed under its name, reindex --stale
     finds out. A sample of the vectors tells whether a field looks useless for searching.
     """
-    client = connect(connection(**where))
+    looked_at = opened(index, connect(connection(**where)))
     with counting_bar(note, "reading") as advance:
-        found = survey(client, index, quick=quick, progress=lambda s: advance(s.scanned, s.documents))
-    warned = [] if quick else looks_useless(client, index)
+        found = looked_at.status(quick=quick, progress=advance)
     if as_json:
-        print_json({**asdict(found), "warnings": [asdict(each) for each in warned]})
+        print_json(asdict(found))
         return
     show(found, quick)
-    for each in warned:
+    for each in found.warnings:
         out.print(f"{each.field} looks useless here: {each.why}. {each.advice}", style="yellow", highlight=False)
 
 

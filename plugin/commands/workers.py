@@ -10,19 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from elasticsearch import Elasticsearch
-
 from crosslens.client import Connection, connect
-from crosslens.commands.options import Encoding
+from crosslens.commands.options import Encoding, opened
 from crosslens.errors import CrosslensError
-from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
-from crosslens.ingest.contract.targets import Target
-from crosslens.ingest.model.cluster import ClusterEncoder
-from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.model.known import remember
-from crosslens.ingest.run.reading import Share
 from crosslens.ingest.run.report import Failure, Listener, Report
-from crosslens.ingest.run.write import Options, add_vectors, reindex
 
 # A share of a document every so often is enough for a bar.
 _POLL_S = 0.2
@@ -30,61 +21,21 @@ _POLL_S = 0.2
 
 @dataclass(frozen=True)
 class Job:
-    """What to do to an index in place, in words that another process understands.
-
-    ``only_targets`` leaves the fields that the index has already alone. Where the cluster
-    encodes, ``model`` is a name that it knows (None: the only one, or the index's).
-    """
+    """A method of `crosslens.Index` and what it is called with, in words that another process understands."""
 
     connection: Connection
     index: str
     model: Path | None
     encoding: Encoding
-    options: Options
-    targets: tuple[Target, ...] = ()
-    only_targets: bool = False
-    fields: tuple[str, ...] | None = None
+    method: str
+    arguments: tuple[Any, ...] = ()
+    how: dict[str, Any] = field(default_factory=dict)
 
-    def encoder(self, client: Elasticsearch) -> VectorEncoder | None:
-        """The encoder that was named, None for none. Raises `ModelError` as `Encoder` and `ClusterEncoder` do."""
-        if self.encoding.in_cluster:
-            if self.model is None and not self.targets:
-                return None
-            return ClusterEncoder(client, str(self.model) if self.model else None, batch_size=self.encoding.batch_size)
-        if self.model is None:
-            return None
-        encoder = Encoder(self.model, batch_size=self.encoding.batch_size, threads=self.encoding.threads)
-        remember(encoder.folder.path, encoder.fingerprint)
-        return encoder
-
-    def encoders(self, client: Elasticsearch) -> Encoders:
-        """The encoder that was named, and for other models those of the cluster or of this machine."""
-        named = self.encoder(client)
-        return Encoders(
-            [named] if named else [],
-            batch_size=self.encoding.batch_size,
-            threads=self.encoding.threads,
-            cluster=client if self.encoding.in_cluster else None,
-        )
-
-    def run(self, progress: Listener, failed: Callable[[Failure], None]) -> Report:
-        """Does it, here. Raises what `add_vectors` and `reindex` raise."""
-        client = connect(self.connection)
-        encoders = self.encoders(client)
-        if self.only_targets:
-            return add_vectors(
-                client, self.index, encoders.given(), self.targets, self.options, progress=progress, failed=failed
-            )
-        return reindex(
-            client,
-            self.index,
-            encoders,
-            self.options,
-            targets=self.targets,
-            fields=self.fields,
-            progress=progress,
-            failed=failed,
-        )
+    def run(self, progress: Listener, on_failure: Callable[[Failure], None]) -> Report:
+        """Call it, here. Raises what it raises."""
+        method = getattr(opened(self.index, connect(self.connection), self.model, self.encoding), self.method)
+        report: Report = method(*self.arguments, **self.how, progress=progress, on_failure=on_failure)
+        return report
 
 
 @dataclass
@@ -115,8 +66,8 @@ def run_shares(job: Job, workers: int, progress: Listener, failed: Callable[[Fai
     encoding = replace(job.encoding, threads=job.encoding.threads or max(1, (os.cpu_count() or 1) // workers))
     started = []
     for part in range(1, workers + 1):
-        options = replace(job.options, share=Share(part, workers))
-        process = context.Process(target=_work, args=(replace(job, options=options, encoding=encoding), part, said))
+        how = {**job.how, "share": (part, workers)}
+        process = context.Process(target=_work, args=(replace(job, how=how, encoding=encoding), part, said))
         process.start()
         started.append(process)
     shares, left, errors = _Shares(), set(range(1, workers + 1)), list[str]()

@@ -23,11 +23,13 @@ from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.known import DEMO_MODEL, remember
 from crosslens.ingest.run.report import Report
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.progress import encoding_bar
-from crosslens.queries.search.searcher import Hit, HybridSearcher, SearchResult
+from crosslens.queries.search.searcher import HybridSearcher
 from crosslens.queries.show.page import write_page
+from crosslens.queries.show.result import Hit, SearchResult
 from crosslens.queries.show.table import result_table, side_by_side, title_of, why
 
 INDEX = "crosslens-demo"

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -17,38 +16,32 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
 from crosslens.errors import NodeError
-from crosslens.local import NodeStatus, config_option, default_folder, find_process, recorded
+from crosslens.local import NodeStatus, default_folder, find_process, recorded
 from crosslens.node.home import assemble
 from crosslens.node.installing import home_with_plugins
 from crosslens.node.jvm import find_java
+from crosslens.node.launching import (
+    LOG4J,
+    TRANSPORT_PORT,
+    check_memory,
+    claim,
+    claim_from,
+    command,
+    heap_bytes,
+    is_free,
+    launch_arguments,
+)
 
 DEFAULT_VERSION = "9.5.3"
 DEFAULT_PORT = 9200
-_TRANSPORT_PORT = 9300
 _START_TIMEOUT_S = 180
 _STOP_TIMEOUT_S = 60
 _PORT_TIMEOUT_S = 3
-_LOG4J = """\
-status = error
-appender.file.type = RollingFile
-appender.file.name = file
-appender.file.fileName = ${sys:es.logs.base_path}/node.log
-appender.file.filePattern = ${sys:es.logs.base_path}/node-%i.log.gz
-appender.file.layout.type = PatternLayout
-appender.file.layout.pattern = [%d{ISO8601}][%-5p][%-25c{1.}] %marker%m%n
-appender.file.policies.type = Policies
-appender.file.policies.size.type = SizeBasedTriggeringPolicy
-appender.file.policies.size.size = 16MB
-appender.file.strategy.type = DefaultRolloverStrategy
-appender.file.strategy.max = 3
-rootLogger.level = info
-rootLogger.appenderRef.file.ref = file
-"""
 
 
 class Node:
@@ -84,7 +77,7 @@ class Node:
         """The address of the running node. Raises `NodeError` when it isn't running."""
         status = self.running()
         if status is None:
-            raise NodeError(f"no node is running in {self.folder}; start it with: crosslens node start")
+            raise NodeError(f"no node is running in {self.folder}", hint="start it")
         return status.url
 
     @property
@@ -122,17 +115,19 @@ class Node:
                 last = recorded(self.folder)
                 where = f" at {last.url}" if last else ""
                 raise NodeError(
-                    f"a node already runs in {self.folder}{where} (process {running}); "
-                    "stop it with: crosslens node stop, or give another --folder"
+                    f"a node already runs in {self.folder}{where} (process {running})",
+                    hint="stop it, or give another folder",
+                    parameter="folder",
                 )
             version = self._choose_version()
-            heap = _bytes(self._heap)
-            _check_memory(heap)
-            port = self._choose_port()
+            heap = heap_bytes(self._heap)
+            check_memory(heap)
             java = find_java(version, self._java)
             assembled = assemble(version, java)
             home = home_with_plugins(assembled, self.folder, version)
-            return self._launch(home, assembled, java.java, version, port)
+            with contextlib.ExitStack() as claims:
+                ports = self._choose_port(claims), claim_from(TRANSPORT_PORT, claims)
+                return self._launch(home, assembled, java.java, version, ports)
 
     def stop(self) -> bool:
         """Stops the node and returns True, or False when none was running. Data and settings stay."""
@@ -164,16 +159,16 @@ class Node:
             self.stop()
             self._started_here = False
 
-    def _launch(self, home: Path, assembled: Path, java: Path, version: str, port: int) -> NodeStatus:
+    def _launch(self, home: Path, assembled: Path, java: Path, version: str, ports: tuple[int, int]) -> NodeStatus:
         config, logs, tmp = self.folder / "config", self.folder / "logs", self.folder / "tmp"
         shutil.rmtree(tmp, ignore_errors=True)
         for folder in (config, logs, tmp, self.folder / "data"):
             folder.mkdir(exist_ok=True)
-        (config / "log4j2.properties").write_text(_LOG4J)
+        (config / "log4j2.properties").write_text(LOG4J)
         settings = config / "elasticsearch.yml"
         if not settings.exists():
             settings.write_text("# Your own settings for the crosslens node; addresses and folders are set at start.\n")
-        arguments = _launch_arguments(java, home, assembled, self.folder, port, self._settings)
+        arguments = launch_arguments(java, home, assembled, self.folder, *ports, self._settings)
         # The log goes on from earlier starts, whose errors are not this one's.
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         # The server stops when its standard input closes, so it inherits the writing end of its own pipe.
@@ -182,7 +177,7 @@ class Node:
             os.write(writer, arguments)
             with (logs / "console.log").open("wb") as console:
                 process = subprocess.Popen(
-                    _command(java, home, assembled, self.folder, version, self._heap),
+                    command(java, home, assembled, self.folder, version, self._heap),
                     stdin=reader,
                     stdout=console,
                     stderr=subprocess.STDOUT,
@@ -194,7 +189,7 @@ class Node:
         finally:
             os.close(reader)
             os.close(writer)
-        status = NodeStatus(True, f"http://127.0.0.1:{port}", version, process.pid, str(self.folder))
+        status = NodeStatus(True, f"http://127.0.0.1:{ports[0]}", version, process.pid, str(self.folder))
         temporary = self.folder / "node.json.new"
         temporary.write_text(json.dumps(status.as_dict(), indent=2))
         temporary.replace(self.folder / "node.json")
@@ -214,9 +209,12 @@ class Node:
                     f"Elasticsearch {status.version} exited with {process.returncode} while starting:\n{self._why()}"
                 )
             try:
-                with urllib.request.urlopen(f"{status.url}/_cluster/health?wait_for_status=yellow&timeout=5s") as reply:
-                    if not json.load(reply)["timed_out"]:
-                        return
+                health = _answer(f"{status.url}/_cluster/health?wait_for_status=yellow&timeout=5s")
+                # Another server may have taken the port meanwhile: then this one is about to exit.
+                local = _answer(f"{status.url}/_nodes/_local/process?filter_path=nodes.*.process.id")["nodes"].values()
+                if not health["timed_out"] and [each["process"]["id"] for each in local] == [process.pid]:
+                    return
+                time.sleep(0.2)
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.2)
         raise NodeError(f"Elasticsearch did not answer within {_START_TIMEOUT_S} s; its log: {self.log}")
@@ -238,22 +236,26 @@ class Node:
         if _numbers(version) < _numbers(last.version):
             raise NodeError(
                 f"the data in {self.folder} belongs to Elasticsearch {last.version} and can't be opened by the "
-                f"older {version}; leave --version out, or give another --folder"
+                f"older {version}",
+                hint="leave the version out, or give another folder",
+                parameter="folder",
             )
         return version
 
-    def _choose_port(self) -> int:
+    def _choose_port(self, claims: contextlib.ExitStack) -> int:
         if self._port is not None:
-            if not _is_free(self._port):
-                raise NodeError(f"port {self._port} is taken by another program; give another --port, or none")
+            if not claim(self._port, claims):
+                raise NodeError(
+                    f"port {self._port} is taken by another program", hint="give another, or none", parameter="port"
+                )
             return self._port
         earlier = recorded(self.folder)
         last = int(earlier.url.rsplit(":", 1)[1]) if earlier else DEFAULT_PORT
         # A killed server's sockets outlive what the process list shows of it; clients expect the port they know.
         deadline = time.monotonic() + _PORT_TIMEOUT_S
-        while earlier and not _is_free(last) and time.monotonic() < deadline:
+        while earlier and not is_free(last) and time.monotonic() < deadline:
             time.sleep(0.05)
-        return last if _is_free(last) else _free_port(DEFAULT_PORT)
+        return last if claim(last, claims) else claim_from(DEFAULT_PORT, claims)
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
@@ -264,113 +266,10 @@ class Node:
             raise NodeError(f"another start is under way in {self.folder}; wait for it to finish") from error
 
 
-def _launch_arguments(
-    java: Path, home: Path, assembled: Path, folder: Path, port: int, given: Mapping[str, str | None]
-) -> bytes:
-    settings: dict[str, object] = {
-        "path.home": home,
-        "path.data": folder / "data",
-        "path.logs": folder / "logs",
-        "cluster.name": "crosslens",
-        "node.name": "crosslens",
-        "network.host": "127.0.0.1",
-        "http.port": port,
-        "transport.port": _free_port(_TRANSPORT_PORT),
-        "discovery.type": "single-node",
-        # A laptop's disk is often fuller than the thresholds made for servers, which would block every index.
-        "cluster.routing.allocation.disk.threshold_enabled": "false",
-    }
-    settings = {key: value for key, value in {**settings, **given}.items() if value is not None}
-    done = subprocess.run(
-        [
-            java,
-            "-XX:TieredStopAtLevel=1",
-            "-cp",
-            f"{assembled / 'launch.jar'}:{assembled / 'lib'}/*",
-            "LaunchArguments",
-            folder / "config",
-            folder / "logs",
-            *(f"{key}={value}" for key, value in settings.items()),
-        ],
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        raise NodeError(f"the node's settings could not be written:\n{done.stderr.decode(errors='replace').strip()}")
-    return done.stdout
-
-
-def _command(java: Path, home: Path, assembled: Path, folder: Path, version: str, heap: str) -> list[str]:
-    bridge = assembled / "lib" / "entitlement-bridge" / f"elasticsearch-entitlement-bridge-{version}.jar"
-    tmp = folder / "tmp"
-    return [
-        str(java),
-        f"-Xms{heap}",
-        f"-Xmx{heap}",
-        "-XX:+UseG1GC",
-        f"-Djava.io.tmpdir={tmp}",
-        f"-Des.path.home={home}",
-        config_option(folder),
-        "-Des.distribution.type=tar",
-        "-Des.networkaddress.cache.ttl=60",
-        "-Djava.awt.headless=true",
-        "-Dfile.encoding=UTF-8",
-        "-Dio.netty.noUnsafe=true",
-        "-Dlog4j2.disable.jmx=true",
-        "-Djdk.attach.allowAttachSelf=true",
-        f"-XX:ErrorFile={folder / 'logs' / 'hs_err_pid%p.log'}",
-        "--add-modules=jdk.net,jdk.incubator.vector,jdk.management.agent,ALL-MODULE-PATH",
-        "--add-opens=org.apache.lucene.core/org.apache.lucene.codecs.lucene99=org.elasticsearch.server",
-        "--enable-native-access=org.elasticsearch.nativeaccess,org.apache.lucene.core",
-        f"--patch-module=java.base={bridge}",
-        "--add-exports=java.base/org.elasticsearch.entitlement.bridge="
-        "org.elasticsearch.entitlement,java.logging,java.net.http,java.naming,jdk.net",
-        "-p",
-        str(assembled / "lib"),
-        "-m",
-        "org.elasticsearch.server/org.elasticsearch.bootstrap.Elasticsearch",
-    ]
+def _answer(url: str) -> Any:
+    with urllib.request.urlopen(url) as reply:
+        return json.load(reply)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version))
-
-
-def _bytes(heap: str) -> int:
-    match = re.fullmatch(r"(\d+)([mMgG])", heap)
-    if not match:
-        raise NodeError(f"{heap!r} is not a heap size; give a number with m or g, as in 512m or 2g")
-    return int(match[1]) << (20 if match[2] in "mM" else 30)
-
-
-def _check_memory(heap: int) -> None:
-    import psutil
-
-    available = psutil.virtual_memory().available
-    # Besides its heap the server maps index files and keeps buffers: half the heap again is its usual need.
-    if available < heap * 1.5:
-        raise NodeError(
-            f"too little memory: a heap of {heap >> 20} MB needs about {heap * 3 >> 21} MB free and "
-            f"{available >> 20} MB are; close something, or give a smaller --heap such as 512m"
-        )
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-def _free_port(first: int) -> int:
-    """The first free one of a hundred ports from ``first``, as Elasticsearch itself chooses.
-
-    Ports that the system hands out to outgoing connections would be taken by others between a stop and a start.
-    """
-    for port in range(first, first + 100):
-        if _is_free(port):
-            return port
-    raise NodeError(f"the ports {first} to {first + 99} are all taken; give a --port that is free")

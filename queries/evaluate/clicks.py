@@ -12,17 +12,16 @@ it could find.
 from __future__ import annotations
 
 import itertools
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosslens.errors import QueryError
+from crosslens.queries.evaluate.click_log import Log, Place, Query, gather, lines
 from crosslens.queries.evaluate.judgements import Judged
 
 LEAST_CLICKS = 3
@@ -33,14 +32,11 @@ LEAST_GRADE = 10.0
 _PRIOR_CLICKS = 20.0
 _PRIOR_SEVERITY = 1.0
 _LEAST_EXAMINATION = 0.05
-_LARGEST_OFFSET = 1_000_000
 _ROUNDS = 1_000
 _CLOSE = 1e-6
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-# Query, document, rank.
-Place = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
@@ -92,37 +88,6 @@ class Impressions:
     clicked: Floats
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    query: str
-    text: str | None
-    image: str | None
-    shown: tuple[str, ...] | None
-    before: int
-    clicked: frozenset[str]
-    up: frozenset[str]
-    down: frozenset[str]
-
-
-@dataclass(slots=True)
-class _Query:
-    text: str | None
-    image: str | None
-    lists: int = 0
-    thumb_lines: int = 0
-    clicks: Counter[str] = field(default_factory=Counter)
-    up: Counter[str] = field(default_factory=Counter)
-    down: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass
-class _Log:
-    lines: int = 0
-    empty: int = 0
-    queries: dict[str, _Query] = field(default_factory=dict)
-    clicked: Counter[Place] = field(default_factory=Counter)
-
-
 def read_clicks(path: Path) -> tuple[list[Judged], ClickReport]:
     """Judged queries, by id, from a log of JSON Lines, in any order, and what became of it.
 
@@ -139,7 +104,7 @@ def read_clicks(path: Path) -> tuple[list[Judged], ClickReport]:
     The file is read twice; memory grows with the documents that were clicked, not with the lines. Raises `QueryError`
     that names a line that can't be read, and if nothing is judged.
     """
-    log = _gather(path)
+    log = gather(path)
     impressions, pairs = _impressions(path, log)
     ranks = np.unique(impressions.rank)
     examination, estimated = examine(impressions, ranks)
@@ -224,7 +189,7 @@ def grade(impressions: Impressions, examination: Floats) -> Floats:
     return np.asarray(np.bincount(impressions.pair, impressions.clicked) / looks, dtype=np.float64)
 
 
-def _relevant(clicks: Mapping[str, float], query: _Query) -> dict[str, float]:
+def _relevant(clicks: Mapping[str, float], query: Query) -> dict[str, float]:
     thumbed = query.up.keys() | query.down.keys()
     grades = {document: value for document, value in clicks.items() if document not in thumbed}
     best = max(grades.values(), default=1.0)
@@ -236,39 +201,14 @@ def _relevant(clicks: Mapping[str, float], query: _Query) -> dict[str, float]:
     return {document: value for document, value in sorted(grades.items()) if value >= LEAST_GRADE}
 
 
-def _gather(path: Path) -> _Log:
-    log = _Log()
-    for number, line in _lines(path):
-        log.lines += 1
-        query = log.queries.setdefault(line.query, _Query(line.text, line.image))
-        if (query.text, query.image) != (line.text, line.image):
-            raise QueryError(
-                f'{path}:{number} gives the query "{line.query}" another text or image than a line before; '
-                'give different queries different "query" ids'
-            )
-        if line.shown is None:
-            query.thumb_lines += 1
-            query.up.update(line.up)
-            query.down.update(line.down)
-        elif not line.shown:
-            log.empty += 1
-        else:
-            query.lists += 1
-            query.clicks.update(line.clicked)
-            for rank, document in enumerate(line.shown, line.before + 1):
-                if document in line.clicked:
-                    log.clicked[line.query, document, rank] += 1
-    return log
-
-
-def _impressions(path: Path, log: _Log) -> tuple[Impressions, list[tuple[str, str]]]:
+def _impressions(path: Path, log: Log) -> tuple[Impressions, list[tuple[str, str]]]:
     """How often clicked documents were shown, by place in the order of their names; and the pairs, by number.
 
     Others tell nothing of examination, and their grade is 0.
     """
     shown: Counter[Place] = Counter()
     # A log that is still written to is read as far as the first time.
-    for _, line in itertools.islice(_lines(path), log.lines):
+    for _, line in itertools.islice(lines(path), log.lines):
         clicks = log.queries[line.query].clicks
         for rank, document in enumerate(line.shown or (), line.before + 1):
             if document in clicks:
@@ -283,66 +223,6 @@ def _impressions(path: Path, log: _Log) -> tuple[Impressions, list[tuple[str, st
         clicked=np.array([log.clicked[place] for place in places], dtype=np.float64),
     )
     return impressions, pairs
-
-
-def _lines(path: Path) -> Iterator[tuple[int, _Line]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                parsed = _parsed(json.loads(line))
-            except ValueError as error:
-                raise QueryError(
-                    f"{path}:{number} is no clicks or thumbs: {error}; write "
-                    '{"text": ..., "shown": ["DOC", ...], "clicked": ["DOC", ...]} or '
-                    '{"text": ..., "up": ["DOC", ...], "down": ["DOC", ...]}'
-                ) from error
-            yield number, parsed
-
-
-def _parsed(entry: Any) -> _Line:
-    if not isinstance(entry, dict):
-        raise ValueError("it isn't a JSON object")
-    text, image = _string(entry, "text"), _string(entry, "image")
-    if text is None and image is None:
-        raise ValueError("there is neither a text nor an image")
-    given = entry.get("query")
-    id = str(given) if given is not None else " with ".join(part for part in (text, image) if part)
-    is_list, is_thumbs = "shown" in entry or "clicked" in entry, "up" in entry or "down" in entry
-    if is_list == is_thumbs:
-        raise ValueError('either "shown" and "clicked" or "up" and "down" are needed')
-    if is_thumbs:
-        up, down = frozenset(_ids(entry, "up")), frozenset(_ids(entry, "down"))
-        if up & down:
-            raise ValueError(f'"{min(up & down)}" is both up and down')
-        return _Line(id, text, image, None, 0, frozenset(), up, down)
-    for name in ("shown", "clicked"):
-        if name not in entry:
-            raise ValueError(f'"{name}" is missing')
-    shown, clicked = _ids(entry, "shown"), frozenset(_ids(entry, "clicked"))
-    if len(set(shown)) != len(shown):
-        raise ValueError('"shown" names a document twice')
-    if clicked - set(shown):
-        raise ValueError(f'"{min(clicked - set(shown))}" was clicked, but isn\'t among those shown')
-    offset = entry.get("offset", 0)
-    if type(offset) is not int or not 0 <= offset <= _LARGEST_OFFSET:
-        raise ValueError(f'"offset" isn\'t a whole number from 0 to {_LARGEST_OFFSET}')
-    return _Line(id, text, image, shown, offset, clicked, frozenset(), frozenset())
-
-
-def _string(entry: Mapping[str, Any], name: str) -> str | None:
-    value = entry.get(name)
-    if value is not None and not isinstance(value, str):
-        raise ValueError(f'"{name}" is no string')
-    return (value or "").strip() or None
-
-
-def _ids(entry: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    values = entry.get(name, [])
-    if not isinstance(values, list) or not all(type(value) in (str, int) for value in values):
-        raise ValueError(f'"{name}" is no list of document ids')
-    return tuple(map(str, values))
 
 
 def _spans(ranks: frozenset[int]) -> str:

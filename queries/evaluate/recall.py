@@ -23,7 +23,8 @@ from crosslens.ingest.contract.mapping import mapping_update
 from crosslens.ingest.contract.record import VectorField, read_record
 from crosslens.ingest.contract.selection import done_query
 from crosslens.ingest.contract.statistics import vectors_of
-from crosslens.ingest.run.reading import Reader, prefetched
+from crosslens.ingest.run.prefetch import prefetched
+from crosslens.ingest.run.reading import Reader
 from crosslens.ingest.run.status import disk_sizes
 from crosslens.queries.search.legs import knn_leg
 from crosslens.retrying import patient

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,11 @@ class Tuned:
     untuned: Measured
     former: Measured
     p_untuned: float
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The choice as an index records it."""
+        return {"weights": dict(self.choice.weights), "normalizer": self.choice.normalizer}
 
     @property
     def better_than_untuned(self) -> bool:

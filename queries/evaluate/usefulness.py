@@ -21,7 +21,8 @@ from crosslens.ingest.contract.fields import read_mappings, recorded_fields
 from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.contract.selection import done_query
 from crosslens.ingest.contract.statistics import vectors_of
-from crosslens.ingest.run.reading import Reader, prefetched
+from crosslens.ingest.run.prefetch import prefetched
+from crosslens.ingest.run.reading import Reader
 from crosslens.queries.fusion.evidence import TAIL_RANK, by_tail
 from crosslens.retrying import patient
 

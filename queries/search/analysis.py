@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from crosslens.ingest.contract.mapping import flat_properties
-from crosslens.queries.search.probes import in_words, spaces_part
+from crosslens.queries.search.words import in_words, spaces_part
 
 _FULL_TEXT = ("text", "match_only_text", "search_as_you_type", "annotated_text")
 # Elasticsearch's own analysers that part words where spaces are; scripts without spaces are looked at apart.

@@ -9,8 +9,9 @@ from typing import Any, Literal
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.ingest.contract.record import Modality, VectorField
-from crosslens.queries.search.probes import Probes, Query, single
+from crosslens.queries.search.probes import Probes, single
 from crosslens.queries.search.readings import Reads
+from crosslens.queries.search.requests import Query
 
 Kind = Literal["keyword", "knn"]
 # Elasticsearch's own limit of num_candidates.

@@ -21,8 +21,11 @@ def as_html(result: SearchResult) -> str:
             "score": hit.score,
             "parts": [hit.parts[leg].weighted for leg in result.legs],
             "why": why(hit, whole=True),
+            "picture": result.pictures.of(hit) if result.pictures else None,
         }
         for hit in result.hits
     ]
-    html: str = template("notebook.html").render(rows=rows, legs=result.legs, found=result.found)
+    html: str = template("notebook.html").render(
+        rows=rows, legs=result.legs, found=result.found, pictured=result.pictures is not None
+    )
     return html

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.queries.fusion.normalizers import DEFAULT_NORMALIZER, Normalizer
 from crosslens.queries.fusion.scores import Part, Scores
+
+if TYPE_CHECKING:
+    from crosslens.queries.show.pictures import Pictures
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class SearchResult:
     sources: dict[str, str] = field(default_factory=dict)
     best: float = 0.0
     scores: dict[str, Scores[DocumentKey]] = field(default_factory=dict, repr=False, compare=False)
+    pictures: Pictures | None = field(default=None, repr=False, compare=False)
 
     @property
     def answered(self) -> bool | None:
@@ -81,4 +85,4 @@ class SearchResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionaries and lists, for JSON."""
-        return asdict(replace(self, scores={}))
+        return asdict(replace(self, scores={}, pictures=None))

@@ -16,7 +16,8 @@ from crosslens.ingest.contract.documents import State, document_update
 from crosslens.ingest.contract.fields import put_fields, vector_packer
 from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.contract.targets import Target
-from crosslens.ingest.run.reading import Reader, prefetched
+from crosslens.ingest.run.prefetch import prefetched
+from crosslens.ingest.run.reading import Reader
 from crosslens.ingest.run.sending import Outcome, Write, Writer
 from crosslens.node import Node
 from tests.bench.common import show

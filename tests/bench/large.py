@@ -21,7 +21,7 @@ from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.node import Node
 from crosslens.queries.search.legs import Leg
-from crosslens.queries.search.searcher import HybridSearcher, SearchOptions
+from crosslens.queries.search.searcher import HybridSearcher
 from tests.bench.common import console, percentile, show, vit_b_32
 
 _INDEX = "bench-large"
@@ -118,15 +118,15 @@ def _time(way: str, client: Elasticsearch, searcher: HybridSearcher, legs: list[
         return answer
 
     searcher._client.msearch = timed  # type: ignore[method-assign]
-    how: SearchOptions = {
-        "one trip": SearchOptions(complete=False),
-        "completed": SearchOptions(),
-        "former": SearchOptions(normalizer="theoretical-min-max"),
-        "windows": SearchOptions(complete=False, source=False, normalizer="min-max"),
-        "windows and probes": SearchOptions(complete=False, source=False),
-    }[way]
+    options: dict[str, dict[str, Any]] = {
+        "one trip": {"complete": False},
+        "completed": {},
+        "former": {"normalizer": "theoretical-min-max"},
+        "windows": {"complete": False, "source": False, "normalizer": "min-max"},
+        "windows and probes": {"complete": False, "source": False},
+    }
     try:
-        result = searcher.search(text, **how)
+        result = searcher.search(text, **options[way])
     finally:
         searcher._client.msearch = really  # type: ignore[method-assign]
     return result.search_ms, result.search_ms - waited

@@ -26,7 +26,8 @@ from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.known import DEMO_MODEL
 from crosslens.ingest.run.calibrate import calibrate, try_null_queries
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.node import Node
 from crosslens.queries.evaluate.measures import Measured, as_json, collect, measure, paired_p, ranked

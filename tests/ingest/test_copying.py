@@ -1,4 +1,4 @@
-"""reindex --into: a copy with vectors that follows its original, and an alias that turns without losing a write."""
+"""reindex --into: a copy with vectors that follows its original, and an alias that switches without losing a write."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from crosslens.ingest.contract.selection import Selection
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.run import copying
-from crosslens.ingest.run.copying import CopyReport, copy_index
-from crosslens.ingest.run.report import Report
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.copying import copy_index
+from crosslens.ingest.run.report import CopyReport, Report
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from tests.conftest import Server
 from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, all_documents, expect_exact, shop
@@ -68,7 +69,7 @@ def test_the_copy_has_settings_mapping_documents_and_vectors_and_the_original_is
     assert server.client.get(index=into, id="v")["_version"] == 7
 
 
-def test_the_alias_turns_with_its_filter_and_the_original_can_be_written_again(
+def test_the_alias_switches_with_its_filter_and_the_original_can_be_written_again(
     server: Server, encoder: Encoder, pictures: Path
 ) -> None:
     index, into, alias = server.new_index(MAPPINGS, shop(20)), new_name(), new_name()
@@ -81,11 +82,11 @@ def test_the_alias_turns_with_its_filter_and_the_original_can_be_written_again(
     assert server.client.count(index=alias)["count"] == 10
     assert "index.blocks.write" not in of(server, index, "settings")
     assert "copy" not in of(server, into, "mappings")["_meta"]["crosslens"]
-    with pytest.raises(MigrationError, match="no unfinished copy"):
+    with pytest.raises(MigrationError, match="isn't an unfinished copy"):
         copy(server, index, into, encoder, pictures, alias=alias)
 
 
-def test_no_write_through_the_alias_is_lost_while_it_turns(server: Server, encoder: Encoder, pictures: Path) -> None:
+def test_no_write_through_the_alias_is_lost_while_it_switches(server: Server, encoder: Encoder, pictures: Path) -> None:
     index, into, alias = server.new_index(MAPPINGS, shop(400)), new_name(), new_name()
     server.client.indices.put_alias(index=index, name=alias, is_write_index=True)
     stop = threading.Event()
@@ -120,7 +121,7 @@ def test_no_write_through_the_alias_is_lost_while_it_turns(server: Server, encod
     assert report.switched
     assert len(written) + len(deleted) > 50
     assert set(refused) <= {403}
-    # What was written to the copy itself after the turn has no vector yet.
+    # What was written to the copy itself after the switch has no vector yet.
     add_vectors(
         server.client,
         into,
@@ -167,31 +168,31 @@ def test_an_interrupted_copy_goes_on_where_it_was(server: Server, encoder: Encod
     assert of(server, into, "aliases") == {alias: {}}
 
 
-def test_a_run_killed_while_the_alias_turns_is_tidied_up_by_the_next(
+def test_a_run_killed_while_the_alias_switches_is_tidied_up_by_the_next(
     server: Server, encoder: Encoder, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: Any) -> None:
         raise SystemExit
 
-    for after_the_turn in (False, True):
+    for after_the_switch in (False, True):
         index, into, alias = server.new_index(MAPPINGS, shop(30)), new_name(), new_name()
         server.client.indices.put_alias(index=index, name=alias)
         with monkeypatch.context() as context:
             # As after kill -9: nothing is tidied up.
-            context.setattr(copying, "_tidy", killed)
-            if not after_the_turn:
+            context.setattr(copying, "tidy", killed)
+            if not after_the_switch:
                 context.setattr("elasticsearch.client.IndicesClient.update_aliases", killed)
             with pytest.raises(SystemExit):
                 copy(server, index, into, encoder, pictures, alias=alias)
         assert of(server, index, "settings")["index.blocks.write"] == "true"
-        assert (alias in of(server, into, "aliases")) == after_the_turn
-        if after_the_turn:
+        assert (alias in of(server, into, "aliases")) == after_the_switch
+        if after_the_switch:
             server.client.index(index=into, id="new", document={"title": "written to the copy"}, refresh=True)
-        # By the alias, too, which leads to the copy after the turn.
+        # By the alias, too, which leads to the copy after the switch.
         assert copy(server, alias, into, encoder, pictures, alias=alias).switched
         assert "index.blocks.write" not in of(server, index, "settings")
         assert alias in of(server, into, "aliases")
-        assert server.client.exists(index=into, id="new").body == after_the_turn
+        assert server.client.exists(index=into, id="new").body == after_the_switch
 
 
 def test_a_block_that_was_there_before_stays(server: Server, encoder: Encoder, pictures: Path) -> None:
@@ -236,7 +237,7 @@ def test_what_can_not_be_copied_says_why(
     # A machine that knows no model yet.
     monkeypatch.setenv("CROSSLENS_DATA", str(tmp_path))
     index, other = server.new_index(MAPPINGS, shop(2)), server.new_index(MAPPINGS, shop(2))
-    with pytest.raises(MigrationError, match=f"'{other}' exists already and is no unfinished copy of '{index}'"):
+    with pytest.raises(MigrationError, match=f"'{other}' exists already and isn't an unfinished copy of '{index}'"):
         copy(server, index, other, encoder, pictures)
     with pytest.raises(MigrationError, match=f"'{other}' is an index, so it can't become an alias"):
         copy(server, index, new_name(), encoder, pictures, alias=other)
@@ -244,7 +245,7 @@ def test_what_can_not_be_copied_says_why(
         copy(server, f"{index},{other}", new_name(), encoder, pictures)
     with pytest.raises(MappingError, match="no vector fields yet"):
         copy_index(server.client, index, new_name(), None)
-    with pytest.raises(MappingError, match="name the model"):
+    with pytest.raises(MappingError, match="need a model; name the model"):
         copy_index(server.client, index, new_name(), None, [TITLE])
     add_vectors(server.client, index, encoder, [TITLE])
     with pytest.raises(ModelError):

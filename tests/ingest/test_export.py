@@ -195,8 +195,9 @@ def test_a_text_tower_alone_asks_for_its_image_tower(tmp_path: Path) -> None:
     text = checkpoints.multilingual(tmp_path / "text")
     shutil.copy(checkpoints.clip(tmp_path / "c") / "config.json", text / "config.json")
     shutil.copy(tmp_path / "c/model.safetensors", text / "model.safetensors")
-    with pytest.raises(ExportError, match="is a text tower alone; name the image model"):
+    with pytest.raises(ExportError, match="a text tower alone; name the image model") as alone:
         export(str(text), tmp_path / "out")
+    assert alone.value.parameter == "image_tower"
 
 
 @pytest.mark.parametrize(("count", "size", "batches"), [(12, 1, 12), (12, 16, 1), (8, 16, 1), (17, 16, 2), (16, 16, 1)])

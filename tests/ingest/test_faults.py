@@ -23,7 +23,8 @@ from crosslens.errors import BlockedError, ConnectionFailedError
 from crosslens.ingest.contract.selection import Selection
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.run.report import Report
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.node import Node
 from tests.conftest import VERSIONS, Server, require_node
@@ -190,7 +191,7 @@ def test_a_full_disk_ends_the_run_and_the_next_goes_on(
                 time.sleep(0.2)
             full.set()
 
-    with pytest.raises(ConnectionFailedError, match=r"flood-stage watermark.* run the same command again"):
+    with pytest.raises(ConnectionFailedError, match=r"flood-stage watermark.* the same call again"):
         add_vectors(server.client, index, encoder, [TITLE, PHOTO], options(pictures), progress=fill_up)
     assert full.is_set()
     off = dict.fromkeys([f"{name}.watermark.{key}" for key in watermarks], None)
@@ -215,7 +216,7 @@ def test_a_read_only_index_ends_the_run_at_once_and_the_next_goes_on(
         if report.documents == 104:
             server.client.indices.add_block(index=index, block="write")
 
-    with pytest.raises(BlockedError, match=r"blocked by: .*index write.* run the same command again"):
+    with pytest.raises(BlockedError, match=r"blocked by: .*index write.* the same call again"):
         add_vectors(server.client, index, encoder, [TITLE, PHOTO], options(pictures), progress=block)
     server.client.indices.put_settings(index=index, settings={"index.blocks.write": None})
     report = add_vectors(server.client, index, encoder, [TITLE, PHOTO], options(pictures))

@@ -17,7 +17,8 @@ import pytest
 from crosslens.errors import ImageError
 from crosslens.ingest.contract.selection import Selection
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.run.write import Options, add_vectors, reindex
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors, reindex
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.ingest.sources.cache import ImageCache
 from crosslens.ingest.sources.fetching import Fetcher, is_public
@@ -117,8 +118,10 @@ def test_an_image_is_fetched_and_says_who_asks(site: Site) -> None:
     ],
 )
 def test_no_address_of_ones_own_network_is_reached(site: Site, host: str) -> None:
-    with pytest.raises(ImageError, match=r"not a public address; allow it with --allow-private-urls|can't be resolved"):
+    says = r"not a public address, and others are not read unless allowed$|can't be resolved"
+    with pytest.raises(ImageError, match=says) as refused:
         Fetcher().fetch(f"http://{host}:{site.port}/a.png")
+    assert refused.value.parameter == ("allow_private_urls" if "unless allowed" in str(refused.value) else None)
     assert site.asked == []
 
 

@@ -288,7 +288,7 @@ def test_immichs_folders_are_read(models: Path, folder: Path, pictures: Path, tm
     cleaned = {"context_length": 77, "tokenizer_kwargs": {"clean": "canonicalize"}}
     (immich / "config.json").write_text(json.dumps({"embed_dim": 192, "text_cfg": cleaned}))
     canonical = Encoder(immich)
-    assert canonical.token_ids(["A  cat, (and) a dog!"]) == encoder.token_ids(["a cat and a dog"])
+    assert canonical.tokens(["A  cat, (and) a dog!"]) == encoder.tokens(["a cat and a dog"])
     assert canonical.fingerprint != before
     (immich / "visual/preprocess_cfg.json").write_text(json.dumps({**told, "resize_mode": "longest"}))
     with pytest.raises(ModelError, match="resize_mode 'longest'"):

@@ -17,8 +17,9 @@ from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.run.migrate import Migration, drop_old, migrate, rollback
 from crosslens.ingest.run.remove import Removal, remove_field
 from crosslens.ingest.run.report import Report
+from crosslens.ingest.run.run import Options
 from crosslens.ingest.run.status import survey
-from crosslens.ingest.run.write import Options, add_vectors, reindex
+from crosslens.ingest.run.write import add_vectors, reindex
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.search.searcher import HybridSearcher
 from tests.conftest import Server
@@ -127,8 +128,9 @@ def test_an_interrupted_change_serves_the_old_model_and_goes_on(
     assert (report.filled.interrupted, report.switched) == (True, False)
     expect_exact(server, index, encoder, pictures)
     assert survey(server.client, index).fields["title_vector"].next == "wide-checkpoint"
-    with pytest.raises(MigrationError, match=r"is being changed to wide-checkpoint .*--rollback"):
+    with pytest.raises(MigrationError, match=r"is being changed to wide-checkpoint .*; .*rollback") as begun:
         change(server, index, Encoder(models / "other"), pictures)
+    assert (begun.value.verb, begun.value.parameter) == ("migrate", "rollback")
     # What was edited between the two is not taken for done.
     server.client.update(index=index, id="0", doc={"title": "red hat", "photo": "9.png"}, refresh=True)
     again = change(server, index, wide, pictures)
@@ -173,10 +175,12 @@ def test_old_vectors_must_go_before_the_next_change(
 ) -> None:
     index = filled(server, encoder, pictures, 10)
     change(server, index, wide, pictures)
-    with pytest.raises(MigrationError, match="--drop-old"):
+    with pytest.raises(MigrationError, match="besides those in use; drop the old ones first") as kept:
         change(server, index, Encoder(models / "other"), pictures)
-    with pytest.raises(MigrationError, match="--rollback"):
+    assert (kept.value.verb, kept.value.parameter) == ("migrate", "drop_old")
+    with pytest.raises(MigrationError, match="still has that model's vectors; go back to them by a rollback") as had:
         change(server, index, encoder, pictures)
+    assert (had.value.verb, had.value.parameter) == ("migrate", "rollback")
     assert change(server, index, wide, pictures).fields == {}
     drop_old(server.client, index, grace_s=0)
     with pytest.raises(MigrationError, match="no old vectors"):

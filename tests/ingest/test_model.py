@@ -46,7 +46,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 
 
 def test_no_folder_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="crosslens export CHECKPOINT"):
+    with pytest.raises(ModelError, match="is not a model folder; export a checkpoint"):
         open_model(tmp_path / "none")
 
 

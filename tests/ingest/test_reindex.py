@@ -20,7 +20,8 @@ from crosslens.ingest.contract.targets import Target, parse_target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.run.reading import Share
 from crosslens.ingest.run.report import Report
-from crosslens.ingest.run.write import Options, add_vectors, reindex
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors, reindex
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.search.searcher import HybridSearcher
 from tests.conftest import Server
@@ -137,7 +138,7 @@ def test_vectors_of_a_model_of_the_same_dims_are_seen_to_be_another_models(
     index = filled(server, encoder, photos, shop(5))
     other = Encoder(models / "other")
     assert other.dims == encoder.dims
-    with pytest.raises(ModelError, match=r"of small-checkpoint .*, not of other-checkpoint .*crosslens migrate"):
+    with pytest.raises(ModelError, match=r"of small-checkpoint .*, not of other-checkpoint .*; .*change the index"):
         reindex(server.client, index, other)
     # As a document copied from elsewhere would be: a vector, and the state of another model.
     state = {"model": other.fingerprint, "source": "0" * 32}

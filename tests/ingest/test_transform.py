@@ -95,7 +95,7 @@ def test_a_bare_number_as_size_means_the_shortest_edge_for_clip_and_a_square_els
         ({"do_center_crop": False}, "no fixed size"),
         ({"size": {"longest_edge": 20, "shortest_edge": 10}}, "not one that crosslens knows"),
         ({"image_mean": [0.5]}, "three numbers"),
-        ({"image_processor_type": "Siglip2ImageProcessor"}, "crosslens export"),
+        ({"image_processor_type": "Siglip2ImageProcessor"}, "patches of varying number; export the checkpoint"),
     ],
 )
 def test_what_cannot_be_reproduced_is_refused(change: dict[str, object], says: str) -> None:

@@ -20,7 +20,8 @@ from crosslens.ingest.contract.selection import Selection
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.run.report import Report
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from tests.conftest import Server
 from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, shop
@@ -227,6 +228,28 @@ def test_documents_edited_and_deleted_while_it_runs_end_right(server: Server, en
             assert np.allclose(_numbers(document["title_vector"]), expected, atol=1e-5)
 
 
+def test_a_document_written_between_the_first_refresh_and_the_first_read_is_not_missed(
+    server: Server, encoder: Encoder, pictures: Path
+) -> None:
+    index = server.new_index(MAPPINGS, shop(5))
+    server.client.indices.put_settings(index=index, settings={"index.refresh_interval": -1})
+    client = connect(Connection(url=server.node.url))
+    perform = client.transport.perform_request
+    written: list[str] = []
+
+    def meanwhile(method: str, target: str, **how: Any) -> Any:
+        if "/_count" in target and not written:
+            # No search sees it before the run refreshes the index again.
+            written.append("late")
+            server.client.index(index=index, id="late", document={"title": "hat", "photo": "1.png"})
+        return perform(method, target, **how)
+
+    client.transport.perform_request = meanwhile  # type: ignore[method-assign]
+    add_vectors(client, index, encoder, [TITLE, PHOTO], Options(images=ImageAccess(root=pictures)))
+    assert written
+    check_vectors(server, index, encoder, pictures, ["0", "late"])
+
+
 def test_two_runs_at_once_share_the_work_and_do_no_harm(server: Server, encoder: Encoder, pictures: Path) -> None:
     index = server.new_index(MAPPINGS, shop())
     reports: list[Report] = []
@@ -269,7 +292,7 @@ def test_an_index_that_blocks_writes_is_an_error_and_nothing_is_lost(server: Ser
     add_vectors(server.client, index, encoder, [TITLE], Options())
     server.client.index(index=index, id="new", document={"title": "hat", "photo": "1.png"}, refresh=True)
     server.client.indices.put_settings(index=index, settings={"index.blocks.write": True})
-    with pytest.raises(BlockedError, match=rf"{index}.* blocked .*run the same command again"):
+    with pytest.raises(BlockedError, match=rf"{index}.* blocked .*the same call again"):
         add_vectors(server.client, index, encoder, [TITLE], Options())
     server.client.indices.put_settings(index=index, settings={"index.blocks.write": False})
     assert add_vectors(server.client, index, encoder, [TITLE], Options()).written == {"title_vector": 1}

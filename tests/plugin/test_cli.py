@@ -259,6 +259,9 @@ def test_an_indexs_life_from_the_command_line(server: Server, models: Path, pict
 
     assert "serves the new vectors now" in ok("migrate", index, "--model", str(models / "wide"), *files)
     assert "small-checkpoint are kept for --rollback" in ok("status", index)
+    early = run("migrate", index, "--model", str(models / "other"), *files, env=where)
+    assert early.returncode == 2
+    assert early.stderr.endswith("drop the old ones first (crosslens migrate --drop-old)\n")
     assert "hat" in ok("search", index, "hat", "--size", "1")
     assert "serves the vectors of small-checkpoint" in ok("migrate", index, "--rollback")
     assert "41 documents hold it" in ok("migrate", index, "--drop-old", "--dry-run")

@@ -64,8 +64,9 @@ def test_a_model_used_once_is_found_by_its_fingerprint(models: Path) -> None:
     from crosslens.ingest.model.folder import open_model
 
     folder = open_model(models / "small")
-    with pytest.raises(ModelError, match=r"--model FOLDER"):
+    with pytest.raises(ModelError, match=r"no folder with that model is known .*; name the folder") as unknown:
         find(folder.fingerprint + "0", "small")
+    assert unknown.value.parameter == "model"
     remember(models / "small", folder.fingerprint)
     assert find(folder.fingerprint, "small") == (models / "small").resolve()
 

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -51,6 +52,13 @@ def fake_java(folder: Path, release: str, compiler: bool = True) -> Path:
     return folder
 
 
+def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_it_starts_answers_every_client_keeps_its_data_and_stops(version: str, folder: Path) -> None:
     with Node(folder, version=version, heap="512m") as node:
         client = connect(Connection(url=node.url))
@@ -61,10 +69,24 @@ def test_it_starts_answers_every_client_keeps_its_data_and_stops(version: str, f
         assert status is not None
         assert status.running
         pid = status.pid
-        assert "started" in node.log.read_text()
+        # It answers a moment before it says so.
+        wait_until(lambda: "started" in node.log.read_text())
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     with Node(folder, heap="512m") as node:
         assert connect(Connection(url=node.url)).get(index="kept", id="1")["_source"] == {"a": 1}
+
+
+def test_two_starts_at_once_take_a_port_each(version: str, tmp_path: Path) -> None:
+    nodes = [Node(tmp_path / name, version=version, heap="256m") for name in ("one", "two")]
+    with ThreadPoolExecutor() as pool:
+        try:
+            first, second = pool.map(lambda node: node.start(), nodes)
+            assert first.url != second.url
+            names = {url: connect(Connection(url=url)).nodes.info()["nodes"] for url in (first.url, second.url)}
+            assert set(names[first.url]).isdisjoint(names[second.url])
+        finally:
+            for node in nodes:
+                node.stop()
 
 
 def test_a_second_start_a_kill_and_a_restart_on_one_folder(version: str, folder: Path) -> None:

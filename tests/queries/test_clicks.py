@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from crosslens.cli import cli
 from crosslens.errors import QueryError
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.queries.evaluate.clicks import Impressions, examine, grade, read_clicks
 from crosslens.queries.evaluate.judgements import Judged, as_qrels
 from crosslens.queries.evaluate.measures import Collected

@@ -13,7 +13,8 @@ import pytest
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.fields import record_search_settings
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.evaluate.judgements import Judged, read_jsonl, read_trec
 from crosslens.queries.evaluate.measures import (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,21 +12,21 @@ import numpy as np
 import pytest
 from elasticsearch import Elasticsearch, helpers
 
-from crosslens.async_client import connect_async
-from crosslens.client import Connection
 from crosslens.demo.build import DATA
 from crosslens.demo.run import load_items
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.known import DEMO_MODEL
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.evaluate.judgements import Judged
 from crosslens.queries.evaluate.measures import best_single, collect, evaluate
 from crosslens.queries.evaluate.usefulness import looks_useless
 from crosslens.queries.search.probes import MOST
-from crosslens.queries.search.searcher import AsyncHybridSearcher, HybridSearcher, SearchResult
+from crosslens.queries.search.searcher import HybridSearcher
+from crosslens.queries.show.result import SearchResult
 from tests.conftest import Server
 from tests.queries.trips import counted
 
@@ -177,17 +176,6 @@ def test_users_say_what_reads_the_same(shop: Shop) -> None:
     assert apart.hits[0].score != shop.searcher.search("apple").hits[0].score
     with pytest.raises(QueryError, match="sources name no leg of this search: foto"):
         shop.searcher.search("apple", sources={"foto": "x"})
-
-
-def test_an_asynchronous_search_gives_the_same(server: Server, shop: Shop, demo_encoder: Encoder) -> None:
-    async def search() -> SearchResult:
-        client = await connect_async(Connection(url=server.node.url))
-        try:
-            return await AsyncHybridSearcher(client, shop.index, demo_encoder).search("赤い apple shoe")
-        finally:
-            await client.close()
-
-    assert asyncio.run(search()).hits == shop.searcher.search("赤い apple shoe").hits
 
 
 def test_one_trip_decides_and_a_second_one_brings_what_is_shown(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

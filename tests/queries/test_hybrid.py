@@ -11,9 +11,11 @@ import pytest
 from crosslens.errors import ImageError, MappingError, ModelError, QueryError
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
-from crosslens.queries.search.searcher import HybridSearcher, SearchResult
+from crosslens.queries.search.searcher import HybridSearcher
+from crosslens.queries.show.result import SearchResult
 from tests.conftest import Server
 
 pytestmark = pytest.mark.node
@@ -183,8 +185,9 @@ def test_a_query_with_another_model_is_refused_with_both_names(server: Server, i
 
 def test_an_index_without_vectors_says_how_to_make_them(server: Server, encoder: Encoder) -> None:
     name = server.new_index({"properties": {"title": {"type": "text"}}}, [])
-    with pytest.raises(MappingError, match=f"crosslens add {name}"):
+    with pytest.raises(MappingError, match=f"'{name}' has no vectors yet; add vectors to it first") as bare:
         HybridSearcher(server.client, name, encoder)
+    assert bare.value.verb == "add"
     with pytest.raises(MappingError, match="no index"):
         HybridSearcher(server.client, "absent", encoder)
 

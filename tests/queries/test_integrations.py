@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.search.searcher import HybridSearcher
 from tests.conftest import Server
@@ -60,7 +61,7 @@ def test_each_legs_plain_request_gives_the_legs_own_scores(server: Server, searc
     bodies = searcher.to_body("shoe number 7", filter=filters)
     result = searcher.search("shoe number 7", filter=filters, complete=False, size=100)
     for name, body in bodies["legs"].items():
-        hits = server.client.search(index=searcher._index, body=body)["hits"]["hits"]
+        hits = server.client.search(index=searcher.index, body=body)["hits"]["hits"]
         plain = {hit["_id"]: hit["_score"] if name == "keyword" else 2 * hit["_score"] - 1 for hit in hits}
         ours = {hit.id: hit.parts[name].raw for hit in result.hits if hit.parts[name].raw is not None}
         # JSON prints a float in fewer digits than it has.
@@ -75,4 +76,4 @@ def test_native_retrievers_are_understood_by_the_server_up_to_their_licence(
     assert bodies["rrf"]["retriever"]["rrf"]["rank_window_size"] == 100
     # The retrievers that these are made of are free, and run as they stand.
     for retriever in bodies["rrf"]["retriever"]["rrf"]["retrievers"]:
-        assert server.client.search(index=searcher._index, body={"retriever": retriever})["hits"]["hits"]
+        assert server.client.search(index=searcher.index, body={"retriever": retriever})["hits"]["hits"]

@@ -10,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crosslens.queries.search.analysis import Analysis
-from crosslens.queries.search.probes import MOST, Probes, fields_of, in_words, parted, probes_of, spaces_part
+from crosslens.queries.search.probes import MOST, Probes, probes_of
+from crosslens.queries.search.respelling import respelt
+from crosslens.queries.search.units import fields_of
+from crosslens.queries.search.words import in_words, parted, spaces_part
 
 
 def at_spaces(text: str, _fields: tuple[str, ...]) -> Sequence[str]:
@@ -183,7 +186,7 @@ def test_fields_that_a_query_names() -> None:
 def test_what_is_no_word_of_a_language_is_looked_for_in_no_other_spelling(word: str) -> None:
     probes = probes_of({"match": {"title": word}}, lambda text, _: text.split())
     assert probes is not None
-    assert probes.respelt({"match": {"title": word}}, [answer(None), answer(None)]) is None
+    assert respelt(probes, {"match": {"title": word}}, [answer(None), answer(None)]) is None
 
 
 def test_tokens_inside_others_are_no_words_of_their_own() -> None:

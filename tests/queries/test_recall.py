@@ -11,7 +11,8 @@ import pytest
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.targets import parse_target
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.evaluate.recall import RecallRow, advice, measure_recall
 from tests.conftest import Server

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,15 @@ import numpy as np
 import pytest
 from elasticsearch import helpers
 
-from crosslens.async_client import connect_async
-from crosslens.client import Connection
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.targets import Target, parse_target
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.fusion.normalizers import NORMALIZERS
-from crosslens.queries.search.searcher import AsyncHybridSearcher, HybridSearcher, SearchResult
+from crosslens.queries.search.searcher import HybridSearcher
+from crosslens.queries.show.result import SearchResult
 from tests.conftest import Server
 from tests.ingest.exactness import all_documents
 from tests.queries.trips import counted
@@ -330,28 +329,6 @@ def test_candidates_and_oversampling_reach_the_request(searcher: HybridSearcher)
     assert by_leg["title_vector"]["knn"]["num_candidates"] == 200
     assert "rescore_vector" not in by_leg["title_vector"]["knn"]
     assert searcher.search("hat", candidates=77, oversample=3.0).hits
-
-
-def test_an_asynchronous_searcher_finds_the_same(
-    server: Server, index: str, searcher: HybridSearcher, encoder: Encoder, pictures: Path
-) -> None:
-    async def both() -> tuple[SearchResult, SearchResult]:
-        client = await connect_async(Connection(url=server.node.url))
-        try:
-            asynchronous = AsyncHybridSearcher(client, index, encoder, window=WINDOW)
-            first, second = await asyncio.gather(
-                asynchronous.search("blue hat", size=WINDOW),
-                asynchronous.search(image=pictures / "7.png", like="61", size=WINDOW),
-            )
-            with pytest.raises(QueryError, match="no index"):
-                await AsyncHybridSearcher(client, "absent", encoder).search("hat")
-            return first, second
-        finally:
-            await client.close()
-
-    first, second = asyncio.run(both())
-    assert first.hits == searcher.search("blue hat", size=WINDOW).hits
-    assert second.hits == searcher.search(image=pictures / "7.png", like="61", size=WINDOW).hits
 
 
 def test_the_same_id_in_two_indices_is_two_documents(server: Server, encoder: Encoder) -> None:

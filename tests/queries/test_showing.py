@@ -16,9 +16,9 @@ from rich.console import Console
 from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.fusion.fuse import Part
-from crosslens.queries.search.searcher import Hit, SearchResult
 from crosslens.queries.show.explain import explain
 from crosslens.queries.show.page import write_page
+from crosslens.queries.show.result import Hit, SearchResult
 from crosslens.queries.show.table import result_table, side_by_side, title_of
 
 PHOTO = VectorField("photo_vector", "image", ("photo",), "clip", "f00d", 4, "int8_hnsw")

@@ -21,7 +21,7 @@ from crosslens.node import Node
 from crosslens.node.build import build_plugin
 from crosslens.node.installing import install_models, install_plugin
 from tests.conftest import VERSIONS, Server, require_node
-from tests.server.evidence_golden import GOLDEN
+from tests.golden import FOLDER
 
 PICTURES = DEMO_MODEL.parent / "pictures"
 
@@ -76,7 +76,7 @@ class Plugged:
 def built(version: str, out: Path) -> Path:
     # The plugin's own tests run in a copy of its folder, from where they don't see the repository.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CROSSLENS_EVIDENCE", str(GOLDEN))
+        patch.setenv("CROSSLENS_GOLDEN", str(FOLDER))
         return build_plugin(version, out, tests=True)
 
 

@@ -14,7 +14,8 @@ from crosslens.errors import ImageError, ModelError
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.cluster import ClusterEncoder, cluster_models
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.search.searcher import HybridSearcher
 from tests.conftest import Server

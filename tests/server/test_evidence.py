@@ -12,9 +12,11 @@ from elasticsearch import helpers
 
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
-from crosslens.queries.search.searcher import HybridSearcher, SearchResult
+from crosslens.queries.search.searcher import HybridSearcher
+from crosslens.queries.show.result import SearchResult
 from tests.server.conftest import PICTURES, Plugged
 from tests.server.test_search import WORDS, expect_same, legs, parts_of, retriever
 

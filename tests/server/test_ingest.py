@@ -16,7 +16,8 @@ from crosslens.ingest.contract.documents import inputs, source_hash, state_of
 from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from tests.server.conftest import PICTURES, Plugged
 

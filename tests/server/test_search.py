@@ -12,10 +12,12 @@ import pytest
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.run.calibrate import calibrate
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.fusion.normalizers import NORMALIZERS
-from crosslens.queries.search.searcher import HybridSearcher, SearchResult
+from crosslens.queries.search.searcher import HybridSearcher
+from crosslens.queries.show.result import SearchResult
 from tests.server.conftest import PICTURES, Plugged
 
 pytestmark = pytest.mark.node

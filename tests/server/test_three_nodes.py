@@ -21,7 +21,8 @@ from elasticsearch import ApiError, Elasticsearch
 from crosslens.client import Connection, connect
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.node import Node
 from crosslens.node.installing import install_models, install_plugin

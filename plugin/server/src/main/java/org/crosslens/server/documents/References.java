@@ -2,12 +2,11 @@ package org.crosslens.server.documents;
 
 import java.io.IOException;
 import java.net.URI;
-import java.net.URLDecoder;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Base64;
 import java.util.Locale;
 import java.util.regex.Pattern;
@@ -68,18 +67,39 @@ public final class References {
         if (comma < 0) {
             throw new ImageException(shorten(uri) + ": a data URI without a comma");
         }
-        String body = checked(uri.substring(comma + 1));
-        // A plus sign is base64's own here, not a space.
-        String decoded = body.indexOf('%') < 0 ? body : URLDecoder.decode(body.replace("+", "%2B"), StandardCharsets.ISO_8859_1);
+        byte[] decoded = unquoted(Python.utf8(checked(uri.substring(comma + 1))));
         if (uri.substring(0, comma).toLowerCase(Locale.ROOT).endsWith(";base64") == false) {
-            return decoded.getBytes(StandardCharsets.ISO_8859_1);
+            return decoded;
         }
         try {
-            boolean spaced = decoded.chars().anyMatch(Character::isWhitespace);
-            return Base64.getDecoder().decode(spaced ? decoded.replaceAll("\\s", "") : decoded);
+            return Base64.getDecoder().decode(withoutSpace(decoded));
         } catch (IllegalArgumentException e) {
             throw new ImageException(shorten(uri) + ": not valid base64 (" + e.getMessage() + ")", e);
         }
+    }
+
+    /** As Python's {@code unquote_to_bytes}: a per cent sign without two hex digits stays as it is. */
+    private static byte[] unquoted(byte[] quoted) {
+        byte[] plain = new byte[quoted.length];
+        int length = 0;
+        for (int i = 0; i < quoted.length; i++) {
+            int high = quoted[i] == '%' && i + 2 < quoted.length ? Character.digit(quoted[i + 1], 16) : -1;
+            int low = high < 0 ? -1 : Character.digit(quoted[i + 2], 16);
+            plain[length++] = low < 0 ? quoted[i] : (byte) (high << 4 | low);
+            i += low < 0 ? 0 : 2;
+        }
+        return length == quoted.length ? plain : Arrays.copyOf(plain, length);
+    }
+
+    private static byte[] withoutSpace(byte[] text) {
+        byte[] kept = new byte[text.length];
+        int length = 0;
+        for (byte each : text) {
+            if (each < 0 || Python.isSpace((char) each) == false) {
+                kept[length++] = each;
+            }
+        }
+        return length == text.length ? text : Arrays.copyOf(kept, length);
     }
 
     private static String checked(String body) {

@@ -25,7 +25,7 @@ public record ImageTransform(
 
     /** Reads a preprocessor_config.json; throws {@link ModelException} where it asks for what isn't done here. */
     static ImageTransform parse(Map<String, Object> config) {
-        Object named = config.getOrDefault("image_processor_type", config.get("feature_extractor_type"));
+        Object named = config.get("image_processor_type") != null ? config.get("image_processor_type") : config.get("feature_extractor_type");
         String kind = named == null ? "CLIPImageProcessor" : named.toString();
         if (kind.contains("Siglip2")) {
             throw new ModelException(kind + " gives patches of varying number; export the checkpoint with crosslens");

@@ -199,7 +199,7 @@ public record ModelFolder(
             }
         }
         if (length == Integer.MAX_VALUE) {
-            length = family.startsWith("siglip") ? 64 : 77;
+            length = FIXED_LENGTH.contains(family) ? 64 : 77;
         }
         Long padId = padId(path, settings);
         Number fallback = Json.number(text, "pad_token_id") != null

@@ -10,7 +10,7 @@ import java.util.Map;
 /**
  * Fusion by evidence: for each leg, how many documents would do as well as this one by chance; legs of one source are
  * pooled, sources combine by noisy-or. Equal to the Python package's {@code crosslens.queries.evidence}, which says the
- * formulas, their sources and the edge cases in full; both are held to {@code tests/data/evidence.json}.
+ * formulas, their sources and the edge cases in full; both are held to {@code tests/golden/evidence.jsonl}.
  *
  * <p>All is by document; in arrays NaN is none. Chances are kept as their logarithm.
  */

@@ -4,22 +4,10 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.LinkedHashSet;
 import java.util.List;
-import java.util.Map;
-import java.util.Set;
 import org.crosslens.server.fusion.Evidence.Leg;
-import org.elasticsearch.xcontent.XContentParser;
-import org.elasticsearch.xcontent.XContentParserConfiguration;
-import org.elasticsearch.xcontent.json.JsonXContent;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.MethodSource;
 
 class EvidenceTest {
 
@@ -90,81 +78,5 @@ class EvidenceTest {
     void noDocumentsAreNoError() {
         assertEquals(0, Evidence.fuse(List.of(words(1))).totals().length);
         assertEquals(0, Evidence.fuse(List.of()).totals().length);
-    }
-
-    static List<Map<String, Object>> golden() throws IOException {
-        String elsewhere = System.getenv("CROSSLENS_EVIDENCE");
-        Path file = Path.of(elsewhere != null ? elsewhere : System.getProperty("crosslens.evidence"));
-        List<Map<String, Object>> cases = new ArrayList<>();
-        try (XContentParser parser = JsonXContent.jsonXContent.createParser(XContentParserConfiguration.EMPTY, Files.readString(file))) {
-            for (Object each : parser.list()) {
-                cases.add(object(each));
-            }
-        }
-        return cases;
-    }
-
-    /** Golden numbers are the Python side's: {@code python -m tests.server.evidence_golden} writes them. */
-    @ParameterizedTest
-    @MethodSource("golden")
-    void bothSidesAreHeldToTheGoldenFile(Map<String, Object> recorded) {
-        List<Map<String, Object>> legs = ((List<?>) recorded.get("legs")).stream().map(EvidenceTest::object).toList();
-        Map<String, Object> totals = object(recorded.get("totals")), parts = object(recorded.get("parts"));
-        Set<String> keys = new LinkedHashSet<>(totals.keySet());
-        legs.forEach(leg -> keys.addAll(object(leg.get("found")).keySet()));
-        assertEquals(totals.keySet(), keys);
-        List<Leg> heard = new ArrayList<>();
-        for (Map<String, Object> leg : legs) {
-            Map<String, Object> found = object(leg.get("found"));
-            List<?> lacks = (List<?>) leg.get("lacks");
-            boolean[] lacking = new boolean[keys.size()];
-            int d = 0;
-            for (String key : keys) {
-                lacking[d++] = lacks.contains(key);
-            }
-            heard.add(
-                new Leg(
-                    (String) leg.get("source"),
-                    number(leg.get("weight")),
-                    keys.stream().mapToDouble(key -> number(found.get(key))).toArray(),
-                    number(leg.get("floor")),
-                    (int) leg.get("depth"),
-                    number(leg.get("attainable")),
-                    lacking
-                )
-            );
-        }
-        Evidence.Fused fused = Evidence.fuse(heard);
-        int d = 0;
-        for (String key : keys) {
-            String told = recorded.get("case") + ", " + key;
-            expect(totals.get(key), fused.totals()[d], told);
-            for (int i = 0; i < heard.size(); i++) {
-                List<?> part = (List<?>) object(parts.get((String) legs.get(i).get("name"))).get(key);
-                expect(part.get(0), fused.normalized()[i][d], told);
-                expect(part.get(1), fused.weighted()[i][d], told);
-                expect(part.get(2), fused.chance()[i][d], told);
-                expect(part.get(3), fused.covered()[i][d], told);
-            }
-            d++;
-        }
-    }
-
-    private static void expect(Object recorded, double found, String told) {
-        double expected = number(recorded);
-        if (Double.isNaN(expected)) {
-            assertTrue(Double.isNaN(found), told);
-        } else {
-            assertEquals(expected, found, 1e-9 * Math.max(1, Math.abs(expected)), told);
-        }
-    }
-
-    private static double number(Object value) {
-        return value == null ? NONE : ((Number) value).doubleValue();
-    }
-
-    @SuppressWarnings("unchecked")
-    private static Map<String, Object> object(Object value) {
-        return (Map<String, Object>) value;
     }
 }

@@ -1,22 +1,16 @@
-"""Writes what fusion by evidence gives for chosen inputs, which both sides are then held to.
-
-After a change of its formulas: .venv/bin/python -m tests.server.evidence_golden
-"""
+"""What fusion by evidence gives for chosen inputs."""
 
 from __future__ import annotations
 
-import json
 import math
 import random
-from pathlib import Path
 from typing import Any
 
 from crosslens.queries.fusion.evidence import combine
 from crosslens.queries.fusion.scores import Scores
+from tests.golden import Line
 
-GOLDEN = Path(__file__).parents[1] / "data" / "evidence.json"
-TOLD = ("normalized", "weighted", "chance", "covered")
-Case = dict[str, Any]
+_KEPT = ("normalized", "weighted", "chance", "covered")
 
 
 def vectors(window: dict[str, float], *, name: str = "vectors", **rest: Any) -> dict[str, Any]:
@@ -39,7 +33,7 @@ def _tail(n: int, seed: int, start: int = 0) -> dict[str, float]:
 
 
 def cases() -> dict[str, list[dict[str, Any]]]:
-    """The legs, by what is told of them."""
+    """The legs, by what is special about them."""
     titles = {"d0": 4.25, "d3": 3.5, "d7": 1.25, "x": 0.5}
     return {
         "no legs found anything": [vectors({}), words({}, attainable=2.0)],
@@ -107,8 +101,8 @@ def cases() -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def told(legs: list[dict[str, Any]]) -> Case:
-    """The legs with the totals that they give, and of each part what is in `TOLD`, by leg and document."""
+def fused(legs: list[dict[str, Any]]) -> Line:
+    """The legs with the totals that they give, and of each part what is in `_KEPT`, by leg and document."""
     scores = {
         leg["name"]: Scores(
             leg["found"],
@@ -122,17 +116,16 @@ def told(legs: list[dict[str, Any]]) -> Case:
         for leg in legs
     }
     weights = {leg["name"]: leg["weight"] for leg in legs if leg["weight"] is not None}
-    fused = combine(scores, weights)
+    found = combine(scores, weights)
     return {
         "legs": legs,
-        "totals": {key: total for key, (total, _) in fused.items()},
+        "totals": {key: total for key, (total, _) in found.items()},
         "parts": {
-            name: {key: [getattr(parts[name], each) for each in TOLD] for key, (_, parts) in fused.items()}
+            name: {key: [getattr(parts[name], each) for each in _KEPT] for key, (_, parts) in found.items()}
             for name in scores
         },
     }
 
 
-if __name__ == "__main__":
-    written = [json.dumps({"case": name, **told(legs)}) for name, legs in cases().items()]
-    GOLDEN.write_text("[\n" + ",\n".join(written) + "\n]\n", encoding="utf-8")
+def recorded() -> list[Line]:
+    return [{"case": name, **fused(legs)} for name, legs in cases().items()]

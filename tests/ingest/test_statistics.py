@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosslens.errors import MappingError, QueryError
+from crosslens.errors import MappingError, NotCalibratedError, QueryError
 from crosslens.ingest.contract.encoders import Encoders
 from crosslens.ingest.contract.selection import Selection
-from crosslens.ingest.contract.statistics import MOMENTS_INDEX, Moments
+from crosslens.ingest.contract.statistics import STATISTICS_INDEX, CorpusStatistics
 from crosslens.ingest.contract.targets import Target, parse_target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.run.calibrate import calibrate, try_null_queries
-from crosslens.ingest.run.write import Options, add_vectors
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.search.searcher import HybridSearcher
 from tests.conftest import Server
@@ -29,39 +30,39 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 @given(st.integers(2, 40), st.integers(1, 40), st.integers(2, 12), st.integers(0, 2**32 - 1))
-def test_the_moments_of_a_querys_cosine_are_those_of_all_its_cosines(n: int, m: int, dims: int, seed: int) -> None:
+def test_the_statistics_of_a_querys_cosine_are_those_of_all_its_cosines(n: int, m: int, dims: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     first, second = unit(rng.normal(size=(n, dims)) + 1), unit(rng.normal(size=(m, dims)))
     query = unit(rng.normal(size=(1, dims)))[0]
     cosines = np.concatenate([first, second]) @ query
-    merged = Moments.of(first).merged(Moments.of(second))
+    merged = CorpusStatistics.of(first).merged(CorpusStatistics.of(second))
     mean, deviation = merged.of_cosine(query.tolist())
     assert merged.count == n + m
     assert mean == pytest.approx(cosines.mean(), abs=1e-9)
     assert deviation == pytest.approx(cosines.std(), abs=1e-7)
     # Stored as float32.
-    again = Moments.from_source(merged.as_source())
+    again = CorpusStatistics.from_source(merged.as_source())
     assert again.of_cosine(query.tolist()) == pytest.approx((mean, deviation), abs=1e-3)
 
 
 def test_vectors_are_made_unit_first() -> None:
-    assert Moments.of([[3.0, 0.0], [0.0, 0.5]]).mean.tolist() == [0.5, 0.5]
+    assert CorpusStatistics.of([[3.0, 0.0], [0.0, 0.5]]).mean.tolist() == [0.5, 0.5]
 
 
 @given(st.integers(1, 10**7), st.floats(1e-6, 0.5))
 def test_the_noise_floor_is_what_the_best_of_many_normal_deviates_exceeds_at_the_rate(n: int, rate: float) -> None:
-    floor = Moments(n, np.zeros(2), np.eye(2)).noise_floor(rate)
+    floor = CorpusStatistics(n, np.zeros(2), np.eye(2)).noise_floor(rate)
     assert 1 - NormalDist().cdf(floor) ** n == pytest.approx(rate, rel=1e-3, abs=1e-8)
 
 
 def test_queries_without_an_answer_set_the_noise_floor_by_what_they_reached() -> None:
-    moments = Moments(1_000, np.zeros(2), np.eye(2), null=tuple(float(z) for z in range(1, 101)))
-    assert moments.noise_floor(0.05) == 96.0
-    assert moments.noise_floor(0.5) == 51.0
+    statistics = CorpusStatistics(1_000, np.zeros(2), np.eye(2), null=tuple(float(z) for z in range(1, 101)))
+    assert statistics.noise_floor(0.05) == 96.0
+    assert statistics.noise_floor(0.5) == 51.0
 
 
 @pytest.mark.node
-def test_moments_are_gathered_while_writing_and_standardise_uses_them(
+def test_statistics_are_gathered_while_writing_and_standardise_uses_them(
     server: Server, encoder: Encoder, pictures: Path
 ) -> None:
     index = server.new_index(MAPPINGS, shop(50))
@@ -89,11 +90,13 @@ def test_moments_are_gathered_while_writing_and_standardise_uses_them(
     # Encoded again, they count again; measured anew, they don't.
     again = Options(Selection(every=True), ImageAccess(root=pictures))
     add_vectors(server.client, index, encoder, exact, again)
-    noted = server.client.get(index=MOMENTS_INDEX, id=f"{index}/title_vector")["_source"]
+    noted = server.client.get(index=STATISTICS_INDEX, id=f"{index}/title_vector")["_source"]
     assert noted["count"] == 120
     assert calibrate(server.client, index) == {"title_vector": 60, "photo_vector": 60}
-    measured = server.client.get(index=MOMENTS_INDEX, id=f"{index}/title_vector")["_source"]
-    assert Moments.from_source(measured).mean == pytest.approx(Moments.from_source(noted).mean, abs=1e-5)
+    measured = server.client.get(index=STATISTICS_INDEX, id=f"{index}/title_vector")["_source"]
+    assert CorpusStatistics.from_source(measured).mean == pytest.approx(
+        CorpusStatistics.from_source(noted).mean, abs=1e-5
+    )
 
 
 @pytest.mark.node
@@ -104,7 +107,7 @@ def test_an_index_made_anew_under_its_name_is_measured_anew(server: Server, enco
     server.client.indices.create(index=index, mappings=MAPPINGS)
     server.client.index(index=index, document={"title": "hat"}, refresh=True)
     add_vectors(server.client, index, encoder, [TITLE])
-    assert server.client.get(index=MOMENTS_INDEX, id=f"{index}/title_vector")["_source"]["count"] == 1
+    assert server.client.get(index=STATISTICS_INDEX, id=f"{index}/title_vector")["_source"]["count"] == 1
 
 
 @pytest.mark.node
@@ -120,10 +123,11 @@ def test_several_vectors_a_document_are_measured_one_by_one(server: Server, enco
 def test_vectors_that_were_not_measured_say_how(server: Server, encoder: Encoder) -> None:
     index = server.new_index(MAPPINGS, shop(5))
     add_vectors(server.client, index, encoder, [TITLE])
-    server.client.delete(index=MOMENTS_INDEX, id=f"{index}/title_vector", refresh=True)
+    server.client.delete(index=STATISTICS_INDEX, id=f"{index}/title_vector", refresh=True)
     searcher = HybridSearcher(server.client, index, encoder)
-    with pytest.raises(QueryError, match=f"have not been measured; run: crosslens calibrate {index}"):
+    with pytest.raises(NotCalibratedError, match=f"in '{index}' have not been measured; measure them first") as caught:
         searcher.search("hat", normalizer="standardise")
+    assert caught.value.verb == "calibrate"
     calibrate(server.client, index)
     assert searcher.search("hat", normalizer="standardise").hits
     with pytest.raises(MappingError, match="no vector field foto"):

@@ -1,0 +1,47 @@
+"""A dry run: how documents stand, what a run would do, and about what it would take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crosslens.ingest.contract import documents
+from crosslens.ingest.run.estimate import estimate
+from crosslens.ingest.run.prefetch import prefetched
+from crosslens.ingest.run.reading import Document, Reader
+from crosslens.ingest.run.report import Failure, Report
+from crosslens.ingest.run.run import Run
+from crosslens.ingest.run.tasks import Task, selected, with_tasks
+
+
+def look(run: Run, reader: Reader, query: dict[str, Any], report: Report) -> None:
+    """Counts how all documents stand and what a run over those of ``query`` would do, and estimates what it takes.
+
+    Images are read only where nothing but their content shows what there is to do.
+    """
+    selection = run.options.selection
+    pipeline = run.pipeline()
+
+    def tasks(document: Document) -> list[Task]:
+        return selected(document, run.fields, selection)
+
+    for page in prefetched(reader.pages(selection.narrow({"match_all": {}}))):
+        for document in page:
+            for each in run.fields:
+                stands = documents.standing(document.source, each)
+                report.count(report.stands.setdefault(each.field, {}), stands)
+    to_do = report.todo
+    if selection.stale or selection.contents or selection.every:
+        to_do = 0
+        for chunk in pipeline.run(with_tasks(prefetched(reader.pages(query)), tasks), encode=False):
+            for prepared in chunk:
+                for name in prepared.unchanged:
+                    report.count(report.unchanged, name)
+                for name, reason in prepared.failed:
+                    run.fail(report, Failure(prepared.document.index, prepared.document.id, name, reason))
+                for each in run.fields:
+                    if each.path in prepared.states:
+                        report.count(report.written, each.field)
+            to_do += sum(1 for prepared in chunk if prepared.states)
+            run.report_on(report, len(chunk))
+    sample = with_tasks(prefetched(reader.pages(query)), tasks)
+    report.estimate = estimate(pipeline, sample, run.fields, to_do)

@@ -1,0 +1,86 @@
+"""Searching an index from asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from elasticsearch import AsyncElasticsearch
+
+from crosslens.async_client import connect_async
+from crosslens.client import Connection
+from crosslens.ingest.contract.encoders import VectorEncoder
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.sources.access import ImageAccess
+from crosslens.queries.search.async_searcher import AsyncHybridSearcher
+from crosslens.queries.search.keywords import takes
+from crosslens.queries.search.options import IndexSearchOptions
+from crosslens.queries.show.pictures import Pictures
+from crosslens.queries.show.result import SearchResult
+
+
+class AsyncIndex:
+    """As `crosslens.Index`, for searching from asyncio. Needs aiohttp (the extra "async").
+
+    async with AsyncIndex("products", model="models/clip") as products:
+        result = await products.search("blue running shoes")
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        client: AsyncElasticsearch | None = None,
+        url: str | None = None,
+        api_key: str | None = None,
+        user: str | None = None,
+        password: str | None = None,
+        ca_certs: Path | str | None = None,
+        cloud_id: str | None = None,
+        model: str | Path | VectorEncoder | None = None,
+        image_root: Path | str | None = None,
+        images: ImageAccess | None = None,
+    ):
+        """As for `crosslens.Index`; the connection is made by the first search."""
+        self.name = name
+        self._client, self._own_client = client, client is None
+        self._connection = Connection.from_environment(url, api_key, user, password, ca_certs, cloud_id)
+        self._model, self._images = model, images or ImageAccess(root=image_root)
+        self._searchers: dict[tuple[Any, ...], AsyncHybridSearcher] = {}
+
+    async def client(self) -> AsyncElasticsearch:
+        """The Elasticsearch client. Raises `ConnectionFailedError` when no cluster answers."""
+        if self._client is None:
+            self._client = await connect_async(self._connection)
+        return self._client
+
+    @takes(IndexSearchOptions)
+    async def search(self, options: IndexSearchOptions) -> SearchResult:
+        """As `crosslens.Index.search`."""
+        made_with = options.of_searcher
+        key = tuple(made_with.values())
+        if key not in self._searchers:
+            if isinstance(self._model, str | Path):
+                self._model = await asyncio.to_thread(Encoder, Path(self._model))
+            self._searchers[key] = AsyncHybridSearcher(await self.client(), self.name, self._model, **made_with)
+        searcher = self._searchers[key]
+        result = await searcher.search(**options.of_search)
+        fields = await searcher.fields()
+        return replace(result, pictures=Pictures(list(fields.values()), self._images.reader()))
+
+    async def close(self) -> None:
+        """Close the client, unless it was given."""
+        if self._client is not None and self._own_client:
+            await self._client.close()
+
+    async def __aenter__(self) -> Self:
+        await self.client()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,95 @@
+package org.crosslens.server.ingest;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.crosslens.server.Golden;
+import org.crosslens.server.documents.References;
+import org.crosslens.server.work.Encoding;
+import org.crosslens.server.work.Models;
+import org.elasticsearch.common.breaker.NoopCircuitBreaker;
+import org.elasticsearch.common.logging.LogConfigurator;
+import org.elasticsearch.common.settings.Settings;
+import org.elasticsearch.common.util.concurrent.ThreadContext;
+import org.elasticsearch.index.VersionType;
+import org.elasticsearch.ingest.IngestDocument;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** The processor writes the states and nested objects of the golden file, with the demo's model. */
+class GoldenTest {
+
+    private static final String FIELD = "v";
+    private static CrosslensProcessor.Services services;
+
+    @BeforeAll
+    static void node() {
+        LogConfigurator.configureESLogging();
+        Models models = new Models(Path.of(System.getProperty("crosslens.model")).getParent(), 1, 60_000, System::currentTimeMillis);
+        NoopCircuitBreaker breaker = new NoopCircuitBreaker("crosslens") {
+            @Override
+            public long getLimit() {
+                return 1 << 30;
+            }
+        };
+        Encoding encoding = new Encoding(models, Runnable::run, breaker, 1, 100, 1_000_000);
+        References references = new References(Golden.folder().resolve("pictures"));
+        services = new CrosslensProcessor.Services(models, encoding, references, new ThreadContext(Settings.EMPTY));
+    }
+
+    @AfterAll
+    static void close() {
+        services.encoding().close();
+        services.models().close();
+    }
+
+    static List<Map<String, Object>> documents() throws IOException {
+        return Golden.lines("documents");
+    }
+
+    @ParameterizedTest
+    @MethodSource("documents")
+    void statesAreAsRecorded(Map<String, Object> line) {
+        Map<String, Object> field = Golden.object(line.get("field")), recorded = Golden.object(line.get("state"));
+        Map<String, Object> config = new HashMap<>();
+        config.put("model", recorded.get("model"));
+        config.put("field", FIELD);
+        config.put("modality", field.get("modality"));
+        config.put("each", field.get("each"));
+        config.put("ignore_missing", true);
+        config.put("record_errors", true);
+        if (field.get("template") == null) {
+            config.put("source", field.get("sources"));
+        } else {
+            config.put("template", field.get("template"));
+        }
+        Map<String, Object> source = new HashMap<>(Golden.object(line.get("document")));
+        IngestDocument document = new IngestDocument("index", "1", 1, null, VersionType.INTERNAL, source);
+        new CrosslensProcessor.Maker(() -> services).make("tag", null, config).execute(document, (done, error) -> assertNull(error));
+        Map<String, Object> state = new HashMap<>(Golden.object(Golden.object(source.get("crosslens")).get(FIELD)));
+        // Each side says in its own words what is wrong.
+        Object failure = state.remove("error");
+        assertEquals(line.get("failed"), failure != null, String.valueOf(failure));
+        assertEquals(recorded, state);
+        List<?> stored = source.get(FIELD) instanceof List<?> list ? list : List.of();
+        if (field.get("each").equals(true)) {
+            assertEquals(line.get("vectors"), stored.size());
+            assertEquals(line.get("nested"), Golden.objects(stored).stream().map(GoldenTest::withoutVector).toList());
+        } else {
+            assertEquals(line.get("vectors"), stored.isEmpty() ? 0 : 1);
+        }
+    }
+
+    private static Map<String, Object> withoutVector(Map<String, Object> entry) {
+        Map<String, Object> kept = new HashMap<>(entry);
+        assertEquals(192, ((List<?>) kept.remove("vector")).size());
+        return kept;
+    }
+}

@@ -1,0 +1,43 @@
+"""Documents to find more of: what they are called, and the vectors that they have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crosslens.errors import QueryError
+from crosslens.ingest.contract.documents import DocumentKey
+from crosslens.ingest.contract.statistics import vectors_of
+from crosslens.ingest.run.reading import VECTORS_LEFT_OUT_SINCE
+from crosslens.queries.search.answers import ask
+from crosslens.queries.search.mapping import Seen
+from crosslens.queries.search.requests import Steps
+
+
+@dataclass(frozen=True)
+class Liked:
+    """Documents by their own index and id (an alias may have led to them), and by field their vectors, [n][dims]."""
+
+    keys: list[DocumentKey]
+    vectors: dict[str, list[list[float]]]
+
+
+def read_liked(seen: Seen, like: Sequence[DocumentKey]) -> Steps[Liked]:
+    """Return the documents named, in one round trip. Raises `QueryError` for one that isn't there."""
+    source: dict[str, Any] = {"includes": [each.path for each in seen.fields.values()]}
+    if seen.version >= VECTORS_LEFT_OUT_SINCE:
+        source["exclude_vectors"] = False
+    answers = yield from ask(
+        [(index, {"query": {"ids": {"values": [id]}}, "_source": source, "size": 1}) for index, id in like]
+    )
+    vectors, keys = dict[str, list[list[float]]](), list[DocumentKey]()
+    for (index, id), answer in zip(like, answers, strict=True):
+        if "error" in answer or not answer["hits"]["hits"]:
+            raise QueryError(f"there is no document {id!r} in {index!r} to find more of")
+        hit = answer["hits"]["hits"][0]
+        keys.append((hit["_index"], hit["_id"]))
+        for each in seen.fields.values():
+            for vector in vectors_of(hit.get("_source") or {}, each):
+                vectors.setdefault(each.field, []).append(vector)
+    return Liked(keys, vectors)

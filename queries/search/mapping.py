@@ -1,0 +1,175 @@
+"""What a searcher knows of its index, and how it keeps up with it: fields, models, analysis, corpus statistics."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from elasticsearch import ApiError, NotFoundError
+
+from crosslens.client import parse_version
+from crosslens.errors import MixedModelsError, ModelError, NotCalibratedError
+from crosslens.ingest.contract.encoders import Encoders
+from crosslens.ingest.contract.fields import Mappings, choose, no_such_index, usable_mappings
+from crosslens.ingest.contract.mapping import text_fields
+from crosslens.ingest.contract.record import VectorField, own_paths, read_record
+from crosslens.ingest.contract.statistics import STATISTICS_INDEX, CorpusStatistics, read_statistics, statistics_query
+from crosslens.queries.search.analysis import Analysis
+from crosslens.queries.search.answers import ask, refused
+from crosslens.queries.search.readings import copies
+from crosslens.queries.search.requests import GetAnalysis, GetIndices, GetInfo, GetMapping, Pause, Steps, Work
+
+_LOG = logging.getLogger("crosslens")
+# Searchers see a changed mapping at most this much later; `crosslens.ingest.run.migrate` waits for it.
+MAPPING_TTL_S = 30.0
+_CONSISTENT_TRIES = 10
+_CONSISTENT_PAUSE_S = 0.1
+# A text, and the fields that it is searched in.
+Text = tuple[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the index's mapping said when it was last read, and what was learnt of the index since.
+
+    ``fields`` are the vector fields to search by name, ``text_fields`` those of the keyword leg, ``own_paths`` what
+    crosslens put into the documents; ``version`` is the server's, ``at`` monotonic time in seconds. ``settings`` are
+    the weights and the normalizer that the index records, ``copies`` the fields whose words a text field holds.
+    ``moments`` are the corpus statistics by vector field (None: not asked for yet); ``parted`` has the words of texts
+    that only the server can part.
+    """
+
+    fields: dict[str, VectorField]
+    own_paths: list[str]
+    text_fields: list[str]
+    indices: list[str]
+    version: tuple[int, ...]
+    at: float
+    settings: dict[str, Any] = field(default_factory=dict)
+    moments: dict[str, CorpusStatistics] | None = None
+    analysis: Analysis = field(default_factory=Analysis)
+    copies: dict[str, set[str]] = field(default_factory=dict)
+    parted: dict[Text, list[str]] = field(default_factory=dict)
+
+
+class IndexReader:
+    """Reads the mapping of ``index`` when it is first needed, and again when it was read ``ttl_s`` seconds ago.
+
+    ``fields`` and ``text_fields`` are as in `crosslens.queries.search.base.Searcher`. May be used from several threads.
+    """
+
+    def __init__(
+        self,
+        index: str,
+        encoders: Encoders,
+        fields: Sequence[str] | None,
+        text_fields: Sequence[str] | None,
+        ttl_s: float,
+    ):
+        self.index, self.encoders = index, encoders
+        self._fields, self._text_fields, self._ttl_s = fields, text_fields, ttl_s
+        self._seen: Seen | None = None
+
+    def current(self) -> Steps[Seen]:
+        """Return what is known of the index, read anew if it was read too long ago.
+
+        Raises `MappingError` when there is no such index, it has no vectors, or lacks a field asked for, and
+        `ModelError` at the first time when the model of a field isn't at hand. Later, after a change of model that this
+        machine can't follow, searches go on with the model in use until then.
+        """
+        seen = self._seen
+        if seen is None or time.monotonic() - seen.at > self._ttl_s:
+            try:
+                seen = yield from self._read(seen)
+            except ModelError as error:
+                if seen is None:
+                    raise
+                _LOG.warning("searches go on with the model in use until now: %s", error)
+                seen = replace(seen, at=time.monotonic())
+            self._seen = seen
+        return seen
+
+    def with_moments(self, seen: Seen) -> Steps[Seen]:
+        """Return the same with the corpus statistics, which are asked for once for each reading of the mapping.
+
+        Raises `NotCalibratedError` when a field has none.
+        """
+        if seen.moments is not None:
+            return seen
+        fields = list(seen.fields.values())
+        (answer,) = yield from ask([(STATISTICS_INDEX, statistics_query(seen.indices, fields))])
+        moments = read_statistics([] if "error" in answer else answer["hits"]["hits"], fields)
+        missing = sorted(seen.fields.keys() - moments.keys())
+        if missing:
+            raise NotCalibratedError(
+                f"the vectors of {', '.join(missing)} in {self.index!r} have not been measured",
+                hint="measure them first",
+                verb="calibrate",
+            )
+        self._seen = replace(seen, moments=moments)
+        return self._seen
+
+    def _read(self, former: Seen | None) -> Steps[Seen]:
+        version = former.version if former else parse_version((yield GetInfo())["version"]["number"])
+        for remaining in reversed(range(_CONSISTENT_TRIES)):
+            mappings = yield from self._mappings()
+            analysis = yield from self._analysis()
+            try:
+                # It may load a model.
+                seen: Seen = yield Work(partial(self._understood, mappings, analysis, version, first=former is None))
+            except MixedModelsError:
+                # A change of model reaches the indices of an alias one after the other.
+                if not remaining:
+                    raise
+                yield Pause(_CONSISTENT_PAUSE_S)
+            else:
+                return seen
+        raise AssertionError("the last try raises")
+
+    def _mappings(self) -> Steps[Mappings]:
+        try:
+            found = yield GetMapping(self.index)
+        except NotFoundError as error:
+            raise no_such_index(self.index, (yield GetIndices())) from error
+        return usable_mappings(self.index, found)
+
+    def _analysis(self) -> Steps[dict[str, dict[str, Any]]]:
+        """By index, the flat settings of its analysis; none where this user may not read them."""
+        try:
+            found = yield GetAnalysis(self.index)
+        except ApiError as error:
+            if error.status_code != 403:
+                raise refused(error) from error
+            _LOG.debug("the index's analysis can't be read, and is taken to be Elasticsearch's own: %s", error)
+            return {}
+        return {name: entry["settings"] for name, entry in found.items()}
+
+    def _understood(
+        self, mappings: Mappings, analysis: Mapping[str, Mapping[str, Any]], version: tuple[int, ...], *, first: bool
+    ) -> Seen:
+        chosen = choose(self.index, mappings, self._fields)
+        if first:
+            self.encoders.check(chosen.values(), self.index)
+        for each in chosen.values():
+            self.encoders.for_field(each)
+        own = dict.fromkeys(path for mapping in mappings.values() for path in own_paths(mapping))
+        known = dict.fromkeys(name for mapping in mappings.values() for name in text_fields(mapping))
+        held: dict[str, set[str]] = {}
+        for mapping in mappings.values():
+            for path, origins in copies(mapping).items():
+                held.setdefault(path, set()).update(origins)
+        return Seen(
+            chosen,
+            list(own),
+            list(known) if self._text_fields is None else list(self._text_fields),
+            list(mappings),
+            version,
+            time.monotonic(),
+            next((settings for each in mappings.values() if (settings := read_record(each).search)), {}),
+            analysis=Analysis.of(mappings, analysis),
+            copies=held,
+        )

@@ -1,0 +1,113 @@
+"""The trips of a search in their order, and the ranking that they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from crosslens.ingest.contract.documents import DocumentKey
+from crosslens.queries.fusion.fuse import fused_scores
+from crosslens.queries.fusion.scores import Part, Scores
+from crosslens.queries.search.completion import Best, completed, shown_of
+from crosslens.queries.search.options import SearchOptions
+from crosslens.queries.search.plan import Plan
+from crosslens.queries.search.requests import Steps
+from crosslens.queries.search.windows import Windows, first_trip, respelling_trip
+from crosslens.queries.show.explain import explain
+from crosslens.queries.show.result import Hit, SearchResult
+
+
+def ranked(plan: Plan) -> Steps[SearchResult]:
+    """Return the result of a search, in two round trips at most.
+
+    By evidence the first trip decides the ranking, and the second one brings what is shown: the documents, and their
+    true scores in every leg. It is left out where nothing of that is missing. Where a word is nobody's, and may be
+    misspelt, there is one more between them. By the other normalizers the second trip completes the whole window, which
+    decides the ranking. Without completion there is one trip (two if the window is aggregated).
+
+    Raises `QueryError` for weights, normalizers and the like that make no sense, and for answers that are errors.
+    """
+    wanted, options = plan.wanted, plan.options
+    windows = yield from first_trip(plan)
+    yield from respelling_trip(plan, windows)
+    keys = windows.keys
+    raw: Mapping[str, Mapping[DocumentKey, float]] = windows.raw
+    if keys and options.complete and not wanted.by_evidence:
+        # A document that was deleted between the two trips isn't a result.
+        kept, raw = yield from completed(plan, windows, keys, scoring=True)
+        windows.raw = {
+            name: {key: score for key, score in scores.items() if key in kept} for name, scores in windows.raw.items()
+        }
+    by_leg = windows.by_leg(plan, raw)
+    fused = fused_scores(by_leg, plan.weights, normalizer=wanted.normalizer, mean=options.mean)
+    # Equal totals are ordered by index and id, so that the same search always gives the same list.
+    best: Best = sorted(fused.totals.items(), key=lambda item: (-item[1], item[0]))
+    greatest = best[0][1] if best else 0.0
+    if options.min_score is not None:
+        best = [item for item in best if item[1] >= options.min_score]
+    if options.collapse:
+        best = _collapsed(best, windows.documents, options.collapse)
+    gone = 0
+    if wanted.by_evidence and options.complete:
+        shown, gone = yield from shown_of(plan, windows, best, fused.parts)
+    else:
+        end = plan.offset + options.size
+        shown = [(key, total, fused.parts(key)) for key, total in best[plan.offset : end]]
+    if plan.over_window and keys and not windows.aggregated:
+        yield from completed(plan, windows, (), scoring=False)
+    modalities = {leg.name: leg.modality if leg.kind == "knn" else None for leg in plan.legs}
+    depth = max((leg.window for leg in plan.legs), default=0)
+    return SearchResult(
+        [_hit(key, total, parts, windows, options, explain(parts, modalities, depth)) for key, total, parts in shown],
+        [leg.name for leg in plan.legs],
+        len(best) - gone,
+        aggregations=windows.aggregated,
+        profile=windows.profile,
+        noise=_noise(plan, by_leg),
+        normalizer=wanted.normalizer,
+        min_score=options.min_score,
+        sources=dict(plan.sources),
+        best=greatest,
+        scores=by_leg,
+    )
+
+
+def _noise(plan: Plan, by_leg: Mapping[str, Scores[DocumentKey]]) -> dict[str, dict[str, float]]:
+    noise = {}
+    for name, floor in plan.floors.items():
+        mean, deviation = plan.moments[name]
+        if by_leg[name].raw and deviation > 0:
+            noise[name] = {"z": (max(by_leg[name].raw.values()) - mean) / deviation, "floor": floor}
+    return noise
+
+
+def _collapsed(best: Best, documents: Mapping[DocumentKey, Mapping[str, Any]], name: str) -> Best:
+    """The best document of each value of a field; documents without a value all stay."""
+    seen: set[str] = set()
+    kept = []
+    for key, total in best:
+        values = documents.get(key, {}).get("fields", {}).get(name)
+        value = None if not values else repr(values[0])
+        if value is None or value not in seen:
+            kept.append((key, total))
+        if value is not None:
+            seen.add(value)
+    return kept
+
+
+def _hit(
+    key: DocumentKey,
+    total: float,
+    parts: dict[str, Part],
+    windows: Windows,
+    options: SearchOptions,
+    explanation: list[str],
+) -> Hit:
+    document = windows.documents.get(key, {})
+    fields = {
+        name: values
+        for name, values in document.get("fields", {}).items()
+        if options.fields or name != options.collapse
+    }
+    source, highlight = document.get("_source") or {}, document.get("highlight") or {}
+    return Hit(key[0], key[1], total, parts, source, windows.matched.get(key, {}), fields, highlight, explanation)

@@ -1,0 +1,162 @@
+"""The first trip of a search: the windows of all legs, the words' probes, and what lacks a vector.
+
+And one more where the keyword leg has words that nobody wrote: the same query in another spelling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from crosslens.ingest.contract.documents import DocumentKey
+from crosslens.queries.fusion.scores import Scores
+from crosslens.queries.search.answers import ByLeg, ask, checked, failed, hits_of, raw_scores
+from crosslens.queries.search.legs import Leg
+from crosslens.queries.search.plan import Plan
+from crosslens.queries.search.requests import Steps
+from crosslens.queries.search.respelling import respelt
+
+_HAS = "crosslens has "
+
+
+@dataclass
+class Windows:
+    """What is known of the documents that any leg found, and is added to by each further trip.
+
+    By leg: ``raw`` scores, the ``attainable`` score of its query, documents that it ``lacks`` a vector of, the answers
+    of its ``probed`` words, and the scores of its query ``respelt``. By document: ``matched``, for each leg the value
+    that came nearest, and ``documents``, the hit that has what is shown. ``profile`` has the server's time of each part
+    in milliseconds.
+    """
+
+    raw: ByLeg
+    matched: dict[DocumentKey, dict[str, dict[str, Any]]]
+    attainable: dict[str, float]
+    lacks: dict[str, set[DocumentKey]]
+    documents: dict[DocumentKey, Mapping[str, Any]]
+    aggregated: dict[str, Any]
+    profile: dict[str, float]
+    probed: dict[str, Sequence[Mapping[str, Any]]]
+    respelt: dict[str, Scores[DocumentKey]] = field(default_factory=dict)
+
+    @property
+    def keys(self) -> list[DocumentKey]:
+        """Every document that any leg found."""
+        respelt = (scores.raw for scores in self.respelt.values())
+        return list(dict.fromkeys(key for scores in (*self.raw.values(), *respelt) for key in scores))
+
+    def by_leg(self, plan: Plan, raw: Mapping[str, Mapping[DocumentKey, float]]) -> dict[str, Scores[DocumentKey]]:
+        """Return what is fused, of the ``raw`` scores by leg, the windows' own or completed ones."""
+        return {
+            leg.name: Scores(
+                raw[leg.name],
+                leg.floor,
+                plan.moments.get(leg.name),
+                self.raw[leg.name],
+                leg.window,
+                self.attainable.get(leg.name),
+                self.lacks.get(leg.name, frozenset()),
+                plan.sources[leg.name],
+                self.respelt.get(leg.name),
+            )
+            for leg in plan.legs
+        }
+
+
+def first_trip(plan: Plan) -> Steps[Windows]:
+    """Return the legs' own windows, and what a fusion by evidence needs besides.
+
+    Raises `QueryError` for a search that the server refuses; a refused probe only leaves its query's limit unknown.
+    """
+    searches = [plan.search(_body(plan, leg)) for leg in plan.legs]
+    probing = [(leg, leg.probes) for leg in plan.legs if plan.wanted.needs_chances and leg.probes is not None]
+    for _, probes in probing:
+        searches += [plan.search(body) for body in probes.searches]
+    everything = yield from ask(searches)
+    names = [leg.name for leg in plan.legs]
+    answers = checked(everything[: len(names)], names)
+    raw, matched = raw_scores(plan.legs, answers)
+    attainable: dict[str, float] = {}
+    probed: dict[str, Sequence[Mapping[str, Any]]] = {}
+    place = len(names)
+    for leg, probes in probing:
+        said = everything[place : place + len(probes.searches)]
+        place += len(probes.searches)
+        # A word that the server refuses to look for alone leaves the query as one whose limit isn't known.
+        if failed(said):
+            continue
+        most = probes.attainable(said, max(raw[leg.name].values(), default=0.0))
+        probed[leg.name] = said
+        if most is not None:
+            attainable[leg.name] = most
+    options = plan.options
+    shown_already = not options.complete or (plan.wanted.by_evidence and options.collapse)
+    return Windows(
+        raw,
+        matched,
+        attainable,
+        _lacking(plan, plan.legs, answers),
+        hits_of(answers) if shown_already else {},
+        next((answer["aggregations"] for answer in answers if "aggregations" in answer), {}),
+        {name: float(answer["took"]) for name, answer in zip(names, answers, strict=True)},
+        probed,
+    )
+
+
+def respelling_trip(plan: Plan, windows: Windows) -> Steps[None]:
+    """Ask again, in another spelling, where the keyword leg has words that nobody wrote; add it to ``windows``."""
+    for leg in plan.legs:
+        said = windows.probed.get(leg.name)
+        if said is None or leg.probes is None or not plan.options.spelling:
+            continue
+        otherwise = respelt(leg.probes, leg.query, said)
+        if otherwise is None:
+            continue
+        again = replace(leg, query=otherwise.query)
+        answers = yield from ask([plan.search(_body(plan, again)), *(plan.search(body) for body in otherwise.searches)])
+        # A spelling that the server refuses to look for leaves the query as it was typed.
+        if failed(answers):
+            continue
+        answer, *words = answers
+        windows.profile[f"{leg.name}, respelt"] = float(answer["took"])
+        attainable = otherwise.attainable(said, words)
+        if attainable is None:
+            continue
+        raw, _ = raw_scores([again], [answer])
+        windows.respelt[leg.name] = Scores(raw[leg.name], leg.floor, attainable=attainable)
+        if windows.documents or not plan.options.complete:
+            windows.documents = {**hits_of([answer]), **windows.documents}
+        for name, keys in _lacking(plan, [again], [answer]).items():
+            windows.lacks.setdefault(name, set()).update(keys)
+
+
+def _body(plan: Plan, leg: Leg) -> dict[str, Any]:
+    """The search for a leg's window, with whatever else the first trip brings."""
+    body, options = leg.request, plan.options
+    if not options.complete:
+        body = {**body, **plan.shown}
+    elif options.collapse and plan.wanted.by_evidence:
+        body = {**body, "fields": [options.collapse]}
+    if plan.over_keyword and leg.kind == "keyword":
+        body = {**body, "aggs": dict(options.aggregations or {})}
+    siblings = plan.siblings(leg)
+    if siblings:
+        # It filters nothing: what of it a document meets comes back with the hit.
+        clauses = [{"bool": {"must": [other.has_value], "_name": _HAS + other.name}} for other in siblings]
+        body["post_filter"] = {"bool": {"should": [{"match_all": {}}, *clauses]}}
+    return body
+
+
+def _lacking(plan: Plan, legs: Sequence[Leg], answers: Sequence[Mapping[str, Any]]) -> dict[str, set[DocumentKey]]:
+    """By vector leg, the documents that another leg of its source found and that have no vector for it."""
+    lacks: dict[str, set[DocumentKey]] = {}
+    for leg, answer in zip(legs, answers, strict=True):
+        for other in plan.siblings(leg):
+            has = _HAS + other.name
+            lacks.setdefault(other.name, set()).update(
+                (hit["_index"], hit["_id"])
+                for hit in answer["hits"]["hits"]
+                if has not in hit.get("matched_queries", ())
+            )
+    return lacks

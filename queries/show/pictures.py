@@ -1,0 +1,58 @@
+"""The picture that stands for a hit, small enough to be shown in a page or a notebook."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from crosslens.errors import ImageError
+from crosslens.ingest.contract.documents import inputs
+from crosslens.ingest.contract.record import VectorField
+from crosslens.ingest.sources.access import ImageReader
+from crosslens.ingest.sources.images import open_image
+from crosslens.queries.show.result import Hit
+
+_THUMBNAIL = 192
+
+
+class Pictures:
+    """Thumbnails of hits, read from where the documents' image fields refer to."""
+
+    def __init__(self, fields: Iterable[VectorField], images: ImageReader):
+        """Of ``fields``, those of images are looked at, in their order."""
+        self._fields = [each for each in fields if each.modality == "image"]
+        self._images = images
+
+    def of(self, hit: Hit) -> Picture:
+        """The thumbnail of a hit: of several images the one that matched. What can't be read is left blank."""
+        blank = "no picture"
+        for each in self._fields:
+            values = inputs(hit.source, each)
+            matched = [value["position"] for leg, value in hit.matched.items() if leg == each.field]
+            reference = next((values[i] for i in (*matched, 0) if i < len(values)), None)
+            if reference is None:
+                continue
+            try:
+                return Picture(thumbnail(self._images.read(reference)))
+            except ImageError as error:
+                blank = str(error)
+        return Picture(None, blank)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A thumbnail as a data URI, or None with the reason why it is left ``blank``."""
+
+    uri: str | None
+    blank: str = ""
+
+
+def thumbnail(data: bytes) -> str:
+    """A picture of at most 192 pixels a side as a data URI. Raises `ImageError` when it can't be decoded."""
+    picture = open_image(data, target=_THUMBNAIL)
+    picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=82)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
