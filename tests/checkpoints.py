@@ -65,10 +65,10 @@ def clip(folder: Path, *, legacy_eos: bool = False, seed: int = 0, projection_di
     return _save(folder, model, _clip_tokenizer(tokenizer), _clip_processor(32))
 
 
-def siglip(folder: Path) -> Path:
+def siglip(folder: Path, normalization: str = "nmt_nfkc") -> Path:
     torch.manual_seed(1)
     folder.mkdir(parents=True)
-    pieces = _sentencepiece(folder)
+    pieces = _sentencepiece(folder, normalization)
     text = {**_TOWER, "vocab_size": pieces, "max_position_embeddings": 64, "pad_token_id": 1, "projection_size": 32}
     model = SiglipModel(SiglipConfig(text_config=text, vision_config=_VISION))
     settings = {"tokenizer_class": "SiglipTokenizer", "model_max_length": 64, "pad_token": "</s>", "eos_token": "</s>"}
@@ -118,7 +118,11 @@ def align(folder: Path) -> Path:
         "num_hidden_layers": 10,
         "depthwise_padding": [],
     }
-    model = AlignModel(AlignConfig(projection_dim=48, text_config=text, vision_config=vision))
+    model = AlignModel(AlignConfig(projection_dim=64, text_config=text, vision_config=vision))
+    for parameter in model.vision_model.parameters():
+        if parameter.ndim == 4:
+            # As they are initialised, ten layers of convolution leave nothing of a picture.
+            torch.nn.init.kaiming_normal_(parameter)
     processor = {
         "image_processor_type": "EfficientNetImageProcessor",
         **_HALF,
@@ -235,7 +239,7 @@ def _wordpiece(length: int) -> PreTrainedTokenizerFast:
     )
 
 
-def _sentencepiece(folder: Path) -> int:
+def _sentencepiece(folder: Path, normalization: str) -> int:
     import sentencepiece
 
     corpus = folder / "corpus.txt"
@@ -250,6 +254,7 @@ def _sentencepiece(folder: Path) -> int:
         unk_id=2,
         bos_id=-1,
         minloglevel=2,
+        normalization_rule_name=normalization,
     )
     corpus.unlink()
     loaded = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))

@@ -131,8 +131,19 @@ def test_fingerprints_are_those_of_the_documented_rule(line: Line) -> None:
         names = list(json.loads(files["crosslens.json"])["files"])
     else:
         onnx = "onnx/" if "onnx/text_model.onnx" in files else ""
-        names = [f"{onnx}text_model.onnx", f"{onnx}vision_model.onnx", "tokenizer.json", "preprocessor_config.json"]
-    text = "".join(f"{name} {sha256(files[name].encode())}\n" for name in sorted(names))
+        names = [f"{onnx}text_model.onnx", f"{onnx}vision_model.onnx", "tokenizer.json"]
+        names.append("preprocessor_config.json" if "preprocessor_config.json" in files else "processor_config.json")
+    names += [name for name in ("onnx/t.onnx_data",) if name in files]
+    hashes = {name: sha256(files[name].encode()) for name in names}
+    if "crosslens.json" not in files:
+        told = line["text"]
+        # A graph of a fixed length says so itself.
+        length, fixed = (
+            (77, "false") if line["case"] == "a graph of a fixed length" else (told["length"], told["fixed"])
+        )
+        settings = f"{length} {told['pad_id']} {fixed} {told['side']} false".lower()
+        hashes["text"] = sha256(settings.encode())
+    text = "".join(f"{name} {hashes[name]}\n" for name in sorted(hashes))
     assert line["fingerprint"] == sha256(text.encode())[:16]
 
 

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from torch import Tensor, nn
+from tokenizers import Tokenizer
+from torch import nn
 
-from crosslens.errors import ExportError
-from crosslens.ingest.model.folder import TextSettings, read_json, text_settings
+from crosslens.errors import ExportError, ModelError
+from crosslens.ingest.model.files import read_json
+from crosslens.ingest.model.folder import TextSettings, text_settings
+from crosslens.ingest.model.sentence import load_sentence_tower, sentence_modules
+from crosslens.ingest.model.towers import ImageTower, SquarePatches, TextTower
+from crosslens.ingest.model.transform import parse_transform
+from crosslens.ingest.model.vocabulary import check_vocabulary, fast_tokenizer, load_tokenizer
+from crosslens.ingest.model.weights import first_line, load_weights, require_no_pointers, require_weights
 
 # Families whose text encoder needs to know which positions are padding.
 _MASKED = {"chinese_clip", "align"}
@@ -26,7 +30,8 @@ class Checkpoint:
     """A checkpoint ready for export.
 
     ``text`` maps input_ids [n, t] (and attention_mask [n, t] when ``masked``) to [n, dims]; ``vision`` maps
-    pixel_values [n, 3, h, w] to [n, dims].
+    pixel_values [n, 3, h, w] to [n, dims]. Texts are made ``lower_case`` before ``tokenizer`` sees them; the exported
+    one does so itself.
     """
 
     name: str
@@ -36,6 +41,7 @@ class Checkpoint:
     masked: bool
     settings: TextSettings
     tokenizer: Any
+    lower_case: bool
     exported_tokenizer: Tokenizer
     image_processor: Any
     preprocessor: dict[str, Any]
@@ -45,185 +51,141 @@ class Checkpoint:
 def load_checkpoint(
     checkpoint: str, *, image_tower: str | None, revision: str | None, trust_remote_code: bool
 ) -> Checkpoint:
-    """Loads a hub id or local folder. ``image_tower`` names the CLIP whose images a multilingual text tower (in
+    """Load a hub id or local folder. ``image_tower`` names the CLIP whose images a multilingual text tower (in
     sentence-transformers' layout) was distilled onto.
 
-    Raises `ExportError` when the checkpoint is of no known family, has no safetensors, or can't be fetched.
+    Raises `ExportError` when the checkpoint is of no known family, can't be fetched, or isn't whole: every weight and
+    the tokenizer must be there, and of the sizes that its config.json describes.
     """
-    from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
     from transformers.utils import logging
 
-    # The caller tells of its progress; bars of loading weights would break into it.
+    # The caller tells of its progress; bars and tables of loading weights would break into it.
     logging.disable_progress_bar()
-    folder = _local_folder(checkpoint, revision, trust_remote_code)
-    image_folder = _local_folder(image_tower, None, trust_remote_code) if image_tower else folder
-    config = read_json(image_folder / "config.json")
-    family = str(config.get("model_type"))
-    if family not in FAMILIES:
+    logging.set_verbosity_error()
+    folder = _clip_inside(_local_folder(checkpoint, revision, trust_remote_code))
+    image_folder = _clip_inside(_local_folder(image_tower, None, trust_remote_code)) if image_tower else folder
+    alone = bool(sentence_modules(folder))
+    if alone and image_tower is None:
         raise ExportError(
-            f"{image_tower or checkpoint} is a {family!r} model; crosslens exports {', '.join(FAMILIES)}, "
-            "and multilingual text towers beside the image tower that they go with",
-            parameter="image_tower",
+            f"{checkpoint} is a text tower alone", hint="name the image model it goes with", parameter="image_tower"
         )
-    if not list(image_folder.glob("*.safetensors")):
-        raise ExportError(f"{image_tower or checkpoint} has no safetensors weights; pickled ones are not loaded")
-    # Eager attention is plain matrix products, which every ONNX opset has.
-    model = AutoModel.from_pretrained(
-        image_folder,
-        use_safetensors=True,
-        attn_implementation="eager",
-        dtype=torch.float32,
-        trust_remote_code=trust_remote_code,
-    ).eval()
-    vision: nn.Module = _SquarePatches(model) if family == "siglip2" else _ImageTower(model)
-    if (folder / "modules.json").exists():
-        if image_tower is None:
-            raise ExportError(
-                f"{checkpoint} is a text tower alone", hint="name the image model it goes with", parameter="image_tower"
-            )
-        transformer, text = _sentence_tower(folder)
-        tokenizer = AutoTokenizer.from_pretrained(transformer)
-        masked = True
-        length = read_json(transformer / "sentence_bert_config.json").get("max_seq_length")
-        settings = text_settings(
-            {}, {"model_max_length": length or 128, "padding_side": tokenizer.padding_side}, tokenizer.pad_token_id
-        )
-    elif image_tower is not None:
+    if image_tower is not None and not alone:
         raise ExportError(
             f"{checkpoint} has both towers, and an image tower goes with a text tower in modules.json's layout only",
             hint="leave the image tower out",
             parameter="image_tower",
         )
+    config, model = _load_model(image_folder, image_tower or checkpoint, alone, trust_remote_code)
+    family = str(config["model_type"])
+    vision: nn.Module = SquarePatches(model) if family == "siglip2" else ImageTower(model)
+    lower_case = False
+    if alone:
+        sentence = load_sentence_tower(folder)
+        text, masked, words, texts = sentence.module, True, sentence.folder, sentence.module.transformer
+        tokenizer, lower_case = load_tokenizer(words), sentence.lower_case
+        limits = {"model_max_length": sentence.length, "padding_side": tokenizer.padding_side}
+        settings = text_settings({}, limits, tokenizer.pad_token_id)
     else:
-        text, masked = _TextTower(model, family in _MASKED), family in _MASKED
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        text, masked, words, texts = TextTower(model, family in _MASKED), family in _MASKED, folder, model
+        tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
         limits = {"model_max_length": tokenizer.model_max_length, "padding_side": tokenizer.padding_side}
         settings = text_settings(config, limits, tokenizer.pad_token_id)
+    exported = fast_tokenizer(tokenizer, words, lower_case=lower_case)
+    check_vocabulary(exported, texts, "" if alone else family)
     local = Path(checkpoint).expanduser().is_dir()
-    processor = AutoImageProcessor.from_pretrained(image_folder, backend="pil", trust_remote_code=trust_remote_code)
+    processor = _load_processor(image_folder, trust_remote_code)
     return Checkpoint(
-        name=folder.resolve().name if local else checkpoint,
+        name=Path(checkpoint).expanduser().resolve().name if local else checkpoint,
         revision="local" if local else revision or folder.name,
         text=text.eval(),
         vision=vision.eval(),
         masked=masked,
         settings=settings,
         tokenizer=tokenizer,
-        exported_tokenizer=_fast_tokenizer(tokenizer, folder),
+        lower_case=lower_case,
+        exported_tokenizer=exported,
         image_processor=processor,
-        preprocessor=_preprocessor(processor, vision),
+        preprocessor=_fitting(_preprocessor(processor, vision), model, family),
         config=config,
     )
 
 
-class _TextTower(nn.Module):
-    def __init__(self, model: Any, masked: bool):
-        super().__init__()
-        self.model, self.masked = model, masked
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        # Without a mask the causal encoders read no padding before the token they pool at.
-        if self.masked:
-            return _pooled(self.model.get_text_features(input_ids=input_ids, attention_mask=attention_mask))
-        return _pooled(self.model.get_text_features(input_ids=input_ids))
-
-
-class _ImageTower(nn.Module):
-    def __init__(self, model: Any):
-        super().__init__()
-        self.model = model
-
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        return _pooled(self.model.get_image_features(pixel_values=pixel_values))
-
-
-class _SquarePatches(nn.Module):
-    """SigLIP 2's NaFlex image tower at its native square grid.
-
-    It was trained on many aspect ratios by resizing its position embeddings for each picture, which no static graph
-    can; at the grid they were learned on nothing is resized, so one graph serves all pictures, stretched to a square.
-    """
-
-    def __init__(self, model: Any):
-        super().__init__()
-        self.vision, self.config = model.vision_model, model.config.vision_config
-        self.patch = int(self.config.patch_size)
-        self.grid = int(self.config.num_patches**0.5)
-        self.side = self.patch * self.grid
-
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        n = pixel_values.shape[0]
-        grid, patch = self.grid, self.patch
-        patches = pixel_values.reshape(n, 3, grid, patch, grid, patch).permute(0, 2, 4, 3, 5, 1)
-        patches = patches.reshape(n, grid * grid, patch * patch * 3)
-        embeddings = self.vision.embeddings
-        hidden = embeddings.patch_embedding(patches) + embeddings.position_embedding.weight
-        hidden = self.vision.encoder(inputs_embeds=hidden, attention_mask=None).last_hidden_state
-        pooled: Tensor = self.vision.head(self.vision.post_layernorm(hidden), None)
-        return pooled
-
-
-class _SentenceTower(nn.Module):
-    """Mean-pooled transformer and dense layers: sentence-transformers' Transformer, Pooling and Dense modules."""
-
-    def __init__(self, transformer: Any, mean: bool, dense: list[nn.Module]):
-        super().__init__()
-        self.transformer, self.mean, self.dense = transformer, mean, nn.Sequential(*dense)
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        hidden = self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        pooled: Tensor = hidden[:, 0]
-        if self.mean:
-            weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
-            pooled = (hidden * weights).sum(1) / weights.sum(1)
-        projected: Tensor = self.dense(pooled)
-        return projected
-
-
-def _pooled(output: Any) -> Tensor:
-    """transformers 5 returns an output object where version 4 returned the tensor."""
-    return output if isinstance(output, Tensor) else output.pooler_output
-
-
-def _sentence_tower(folder: Path) -> tuple[Path, nn.Module]:
+def _load_model(folder: Path, named: str, images_only: bool, trust_remote_code: bool) -> tuple[dict[str, Any], Any]:
+    """The configuration and the model of a checkpoint with both towers."""
     from transformers import AutoModel
 
-    modules = json.loads((folder / "modules.json").read_text())
-    transformer_folder, mean, dense = folder, True, []
-    transformer: Any = None
-    for module in modules:
-        kind, place = module["type"].rsplit(".", 1)[-1], folder / module["path"]
-        if kind == "Transformer":
-            transformer_folder = place
-            transformer = AutoModel.from_pretrained(
-                place, use_safetensors=True, attn_implementation="eager", dtype=torch.float32
+    if not (folder / "config.json").exists():
+        open_clip = [p.name for p in sorted(folder.glob("open_clip*"))]
+        if open_clip:
+            raise ExportError(
+                f"{named} is in open_clip's own form ({', '.join(open_clip)}), which crosslens doesn't read",
+                hint="take the checkpoint in transformers' form, with a config.json",
+                parameter="checkpoint",
             )
-        elif kind == "Pooling":
-            pooling = read_json(place / "config.json")
-            mean = bool(pooling.get("pooling_mode_mean_tokens"))
-            if not mean and not pooling.get("pooling_mode_cls_token"):
-                raise ExportError(f"{place}: only mean and CLS pooling are exported")
-        elif kind == "Dense":
-            dense += _dense(place)
-        elif kind != "Normalize":
-            raise ExportError(f"{folder}/modules.json: a {kind} module is not exported")
-    if transformer is None:
-        raise ExportError(f"{folder}/modules.json names no Transformer module")
-    return transformer_folder, _SentenceTower(transformer, mean, dense)
+        raise ExportError(f"{folder} has no config.json: it is no checkpoint of transformers", parameter="checkpoint")
+    require_no_pointers(folder)
+    try:
+        config = read_json(folder / "config.json")
+    except ModelError as error:
+        raise ExportError(error.message, hint=error.hint, parameter="checkpoint") from error
+    family = str(config.get("model_type"))
+    if family not in FAMILIES:
+        raise ExportError(
+            f"{named} is a {family!r} model; crosslens exports {', '.join(FAMILIES)}, and multilingual text towers "
+            "beside the image tower that they go with",
+            parameter="image_tower",
+        )
+    require_weights(folder)
+    but = ("text_model.", "text_projection.") if images_only else ()
+    model = load_weights(AutoModel, folder, but=but, trust_remote_code=trust_remote_code)
+    if getattr(model.config.vision_config, "vision_use_head", True) is False:
+        raise ExportError(
+            f"{named} has no head that pools its patches (vision_use_head), so it gives a picture no vector",
+            parameter="checkpoint",
+        )
+    return config, model
 
 
-def _dense(place: Path) -> list[nn.Module]:
-    settings = read_json(place / "config.json")
-    layer = nn.Linear(settings["in_features"], settings["out_features"], bias=settings.get("bias", True))
-    weights = place / "model.safetensors"
-    if not weights.exists():
-        raise ExportError(f"{weights} is missing: pickled weights are not loaded")
-    layer.load_state_dict({k.removeprefix("linear."): v for k, v in load_file(weights).items()})
-    activation = str(settings.get("activation_function", "")).rsplit(".", 1)[-1]
-    known: dict[str, type[nn.Module]] = {"Identity": nn.Identity, "Tanh": nn.Tanh}
-    if activation not in known:
-        raise ExportError(f"{place}: the activation {activation!r} is not exported")
-    return [layer, known[activation]()]
+def _load_processor(folder: Path, trust_remote_code: bool) -> Any:
+    from transformers import AutoImageProcessor
+
+    try:
+        return AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=trust_remote_code)
+    except Exception as error:
+        raise ExportError(
+            f"how {folder} prepares pictures can't be loaded: {first_line(error)}",
+            hint="it takes a preprocessor_config.json or processor_config.json: take it from where the checkpoint was "
+            "published",
+            parameter="checkpoint",
+        ) from error
+
+
+def _fitting(preprocessor: dict[str, Any], model: Any, family: str) -> dict[str, Any]:
+    """The preprocessing, if it makes pictures of the size that the model reads."""
+    try:
+        made = parse_transform(preprocessor).output_size
+    except ModelError as error:
+        raise ExportError(error.message, hint=error.hint, parameter="checkpoint") from error
+    size = getattr(model.config.vision_config, "image_size", None)
+    # A convolutional encoder reads every size, and NaFlex's has been made to fit.
+    if family in ("align", "siglip2") or size is None:
+        return preprocessor
+    reads = tuple(size) if isinstance(size, list | tuple) else (size, size)
+    if made != reads:
+        raise ExportError(
+            f"the preprocessing makes pictures {made[0]} x {made[1]}, the image encoder reads {reads[0]} x {reads[1]}",
+            hint="the preprocessing is of another checkpoint, or config.json is",
+            parameter="checkpoint",
+        )
+    return preprocessor
+
+
+def _clip_inside(folder: Path) -> Path:
+    """Where sentence-transformers keeps a CLIP with both towers, inside the folder it saves; else the folder."""
+    modules = [(kind, place) for kind, place in sentence_modules(folder) if kind != "Normalize"]
+    if [kind for kind, _ in modules] != ["CLIPModel"]:
+        return folder
+    return modules[0][1]
 
 
 def _local_folder(checkpoint: str, revision: str | None, trust_remote_code: bool) -> Path:
@@ -241,51 +203,11 @@ def _local_folder(checkpoint: str, revision: str | None, trust_remote_code: bool
         ) from error
 
 
-def _fast_tokenizer(tokenizer: Any, folder: Path) -> Tokenizer:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        return Tokenizer.from_str(backend.to_str())
-    if (folder / "spiece.model").exists() and "siglip" in type(tokenizer).__name__.lower():
-        return siglip_tokenizer(folder / "spiece.model")
-    raise ExportError(f"the tokenizer {type(tokenizer).__name__} has no tokenizer.json form")
-
-
-def siglip_tokenizer(pieces: Path) -> Tokenizer:
-    """SigLIP's sentencepiece model as a tokenizers pipeline: lower case, no punctuation, single spaces, ``</s>``.
-
-    Source: the canonicalisation in big_vision's prompt_engineering.py, which SigLIP was trained with.
-    """
-    from sentencepiece import sentencepiece_model_pb2
-
-    # The module is generated from a protocol buffer, which mypy sees no names in.
-    proto: Any = getattr(sentencepiece_model_pb2, "ModelProto")()  # noqa: B009
-    proto.ParseFromString(pieces.read_bytes())
-    if proto.trainer_spec.model_type != 1:
-        raise ExportError(f"{pieces} is not a unigram model")
-    vocabulary = [(piece.piece, piece.score) for piece in proto.pieces]
-    tokenizer = Tokenizer(models.Unigram(vocabulary, proto.trainer_spec.unk_id, proto.trainer_spec.byte_fallback))
-    steps: list[Any] = [
-        normalizers.Lowercase(),
-        normalizers.Replace(Regex(r"[!-/:-@\[-`{-~]"), ""),
-        normalizers.Replace(Regex(r"\s+"), " "),
-        normalizers.Strip(),
-    ]
-    charsmap = proto.normalizer_spec.precompiled_charsmap
-    if charsmap:
-        steps.append(normalizers.Precompiled(charsmap))
-    tokenizer.normalizer = normalizers.Sequence(steps)
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
-    tokenizer.decoder = decoders.Metaspace()
-    end = tokenizer.token_to_id("</s>")
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", end)])
-    return tokenizer
-
-
 def _preprocessor(processor: Any, vision: nn.Module) -> dict[str, Any]:
     settings = {k: v for k, v in json.loads(processor.to_json_string()).items() if not k.startswith("_")}
     kind = str(settings.get("image_processor_type") or type(processor).__name__)
     settings["image_processor_type"] = kind.removesuffix("Pil").removesuffix("Fast")
-    if isinstance(vision, _SquarePatches):
+    if isinstance(vision, SquarePatches):
         settings = {k: v for k, v in settings.items() if k not in ("patch_size", "max_num_patches")}
         settings["image_processor_type"] = "SiglipImageProcessor"
         settings["size"] = {"height": vision.side, "width": vision.side}

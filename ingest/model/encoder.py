@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from crosslens.errors import ModelError
-from crosslens.ingest.model.folder import TOKENIZER, ModelFolder, open_model
-from crosslens.ingest.model.transform import Float32Array, parse_transform
+from crosslens.ingest.model.folder import ModelFolder, open_model
+from crosslens.ingest.model.tokens import TextTokenizer
+from crosslens.ingest.model.transform import Float32Array
 from crosslens.ingest.sources.images import ImageSource, open_image
 
-_TEXT_OUTPUTS = ("text_embeds", "pooler_output", "sentence_embedding")
-_IMAGE_OUTPUTS = ("image_embeds", "pooler_output")
-_SURROGATES = re.compile("[\ud800-\udfff]")
+Inputs = dict[str, NDArray[Any]]
+Runner = Callable[[Inputs], NDArray[Any]]
 
 
 class Encoder:
@@ -53,9 +52,11 @@ class Encoder:
             raise ModelError(f"batch_size must be 1 or more and threads 0 or more, not {batch_size} and {threads}")
         self.folder: ModelFolder = open_model(Path(folder), variant=variant, verify=verify)
         self.batch_size = batch_size
-        self.transform = parse_transform(self.folder.preprocessor)
+        self.transform = self.folder.transform
         self._threads = threads
-        self._tokenizer = self._load_tokenizer()
+        self._tokenizer = TextTokenizer(
+            self.folder.tokenizer, self.folder.text.length, canonical=self.folder.text.canonical
+        )
         self._sessions: dict[Path, ort.InferenceSession] = {}
         self._loading = threading.Lock()
 
@@ -72,28 +73,25 @@ class Encoder:
     @cached_property
     def dims(self) -> int:
         """The length of every vector."""
-        if self.folder.dims is not None:
-            return self.folder.dims
-        return int(self._run_texts([self._tokenizer.encode("a").ids]).shape[1])
+        said = self.folder.dims or self.folder.text_ports.dims or self.folder.vision_ports.dims
+        if said is not None:
+            return said
+        return int(self._run_texts(self._tokenizer.ids(["a"])).shape[1])
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text takes, cut to the model's limit; what a run costs grows with it."""
-        return [len(ids) for ids in self.tokens(texts)]
+        return [len(ids) for ids in self._tokenizer.ids(texts)]
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """The token ids of each text, cut to the model's limit.
-
-        Half a surrogate pair, which JSON can hold, is no character: the replacement character stands for it.
-        """
-        mended = [_SURROGATES.sub("\ufffd", text) for text in texts]
-        return [encoding.ids for encoding in self._tokenizer.encode_batch(mended)]
+        """Return the token ids of each text, cut to the model's limit. Half a surrogate pair is U+FFFD."""
+        return self._tokenizer.ids(texts)
 
     def encode_texts(self, texts: Sequence[str]) -> Float32Array:
         """float32 [len(texts), dims], unit length, in the order given. Longer texts than the model reads are cut.
 
         Texts run in batches of like length, and a causal encoder's batch only as long as its longest text.
         """
-        encodings = self.tokens(texts)
+        encodings = self._tokenizer.ids(texts)
         out = np.empty((len(texts), self.dims), dtype=np.float32)
         order = sorted(range(len(encodings)), key=lambda i: len(encodings[i]))
         for start in range(0, len(order), self.batch_size):
@@ -123,13 +121,13 @@ class Encoder:
 
     def encode_pixels(self, pixels: Float32Array) -> Float32Array:
         """float32 [n, dims], unit length, of prepared images [n, 3, height, width], in one run of the graph."""
-        session = self._session(self.folder.vision_model)
-        output = _output(session, _IMAGE_OUTPUTS, self.folder.vision_model).name
-        return _unit(session.run([output], {"pixel_values": pixels})[0])
+        ports = self.folder.vision_ports
+        run = self._runner(ports.path, ports.output)
+        inputs = {ports.pixels.name: pixels.astype(ports.pixels.dtype, copy=False)}
+        return _unit(in_batches(run, inputs, ports.batch))
 
     def _run_texts(self, ids: list[list[int]]) -> Float32Array:
-        session = self._session(self.folder.text_model)
-        settings = self.folder.text
+        ports, settings = self.folder.text_ports, self.folder.text
         length = settings.length if settings.fixed else max(map(len, ids))
         tokens = np.full((len(ids), length), settings.pad_id, dtype=np.int64)
         mask = np.zeros((len(ids), length), dtype=np.int64)
@@ -137,24 +135,21 @@ class Encoder:
             start = length - len(sequence) if settings.side == "left" else 0
             tokens[row, start : start + len(sequence)] = sequence
             mask[row, start : start + len(sequence)] = 1
-        known = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
-        wanted = [node.name for node in session.get_inputs()]
-        unknown = [name for name in wanted if name not in known]
-        if unknown:
-            raise ModelError(f"{self.folder.text_model} asks for inputs that crosslens doesn't know: {unknown}")
-        output = _output(session, _TEXT_OUTPUTS, self.folder.text_model).name
-        return _unit(session.run([output], {name: known[name] for name in wanted})[0])
+        known = {"attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
+        inputs = {port.name: known[port.name].astype(port.dtype, copy=False) for port in ports.others}
+        inputs[ports.ids.name] = tokens.astype(ports.ids.dtype, copy=False)
+        return _unit(in_batches(self._runner(ports.path, ports.output), inputs, ports.batch))
 
-    def _load_tokenizer(self) -> Tokenizer:
-        path = self.folder.path / TOKENIZER
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:
-            raise ModelError(f"{path} can't be read as a tokenizer ({error})") from error
-        # Padding is done by batch, and always to int64 rows; the file's own settings would pad every text.
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(self.folder.text.length)
-        return tokenizer
+    def _runner(self, path: Path, output: str) -> Runner:
+        session = self._session(path)
+
+        def run(inputs: Inputs) -> NDArray[Any]:
+            try:
+                return np.asarray(session.run([output], inputs)[0])
+            except Exception as error:
+                raise ModelError(f"{path} can't be run ({error})") from error
+
+        return run
 
     def _session(self, path: Path) -> ort.InferenceSession:
         session = self._sessions.get(path)
@@ -181,17 +176,28 @@ def load_session(path: Path, threads: int = 0) -> ort.InferenceSession:
         raise ModelError(f"{path} can't be loaded by ONNX Runtime ({error})") from error
 
 
-def _output(session: ort.InferenceSession, names: tuple[str, ...], path: Path) -> ort.NodeArg:
-    outputs = {node.name: node for node in session.get_outputs()}
-    for name in names:
-        if name in outputs:
-            return outputs[name]
-    raise ModelError(f"{path} gives {sorted(outputs)}, none of which is {' or '.join(names)}")
+def in_batches(run: Runner, inputs: Inputs, size: int | None) -> NDArray[Any]:
+    """Run all rows of ``inputs``, at once or, for a graph of a fixed batch, ``size`` at a time, the last batch filled
+    up with its last row."""
+    rows = len(next(iter(inputs.values())))
+    if size is None or rows == size:
+        return run(inputs)
+    parts = []
+    for start in range(0, rows, size):
+        part = {name: values[start : start + size] for name, values in inputs.items()}
+        lacking = size - min(size, rows - start)
+        filled = {name: np.concatenate([v, np.repeat(v[-1:], lacking, axis=0)]) for name, v in part.items()}
+        parts.append(run(filled)[: size - lacking])
+    return np.concatenate(parts)
 
 
-def _unit(vectors: NDArray[np.float32]) -> Float32Array:
+def _unit(vectors: NDArray[Any]) -> Float32Array:
+    if vectors.ndim != 2:
+        raise ModelError(f"the encoder gave numbers of the shape {vectors.shape}, not one vector for each input")
     vectors = vectors.astype(np.float32, copy=False)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    if not np.all(norms > 0):
-        raise ModelError("the encoder gave a vector of length zero or not a number; the model folder is damaged")
+    if not np.all((norms > 0) & np.isfinite(norms)):
+        raise ModelError(
+            "the encoder gave a vector of length zero, infinite or not a number; the model folder is damaged"
+        )
     return np.asarray(vectors / norms, dtype=np.float32)

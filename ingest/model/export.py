@@ -1,7 +1,7 @@
 """Exporting a checkpoint to ONNX: two graphs, their tokenizer and preprocessing, and the proof that they agree.
 
 The proof is part of the export: golden texts and pictures go through transformers and PyTorch on one side and
-through `crosslens.Encoder` on the other, and the folder appears only if every pair of vectors agrees.
+through `crosslens.Encoder` on the other, and the folder appears only if every pair of vectors agrees (`prove`).
 """
 
 from __future__ import annotations
@@ -13,61 +13,28 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from PIL import Image
 
 from crosslens.errors import ExportError
 from crosslens.ingest.model.checkpoints import Checkpoint, load_checkpoint
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.model.folder import (
-    CONFIG,
-    MANIFEST,
-    PREPROCESSOR,
-    TEXT_MODEL,
-    TOKENIZER,
-    VISION_MODEL,
-    fingerprint,
-    sha256,
-)
+from crosslens.ingest.model.files import sha256
+from crosslens.ingest.model.folder import CONFIG, MANIFEST, fingerprint
+from crosslens.ingest.model.graph import read_graph
+from crosslens.ingest.model.layouts import PREPROCESSOR, TEXT_MODEL, TOKENIZER, VISION_MODEL
+from crosslens.ingest.model.proof import prove
 from crosslens.ingest.model.transform import parse_transform
-from crosslens.ingest.sources.images import to_rgb
+from crosslens.ingest.model.weights import first_line
 
-_Item = TypeVar("_Item")
 PRECISIONS = ("fp32", "fp16", "int8")
 _OPSET = 17
-_BATCHES = (1, 16)
-# The least cosine, over the golden inputs, that an export of each precision must reach.
-_LEAST_COSINE = {"fp32": 0.9999, "fp16": 0.9999, "int8": 0.9}
-_GOLDEN_TEXTS = (
-    "a",
-    "shoe",
-    "a photo of a cat",
-    "Blue running shoes, size 42!",
-    "two   spaces\tand a\nnew line",
-    "Überraschung: naïve café, 東京の写真, красный ботинок",
-    "🙂 a smiling face",
-    "it's 3.50 (per litre) & they're sold-out #sale @shop",
-    "",
-    "ALL CAPITALS AND numbers 1234567890",
-    "a photo of " + "a very long description of a thing that goes on " * 4,
-    "word " * 400,
-)
-_GOLDEN_PICTURES = (
-    ("RGB", (640, 480)),
-    ("RGB", (37, 91)),
-    ("RGB", (500, 20)),
-    ("L", (224, 224)),
-    ("RGBA", (65, 64)),
-    ("P", (300, 301)),
-    ("CMYK", (128, 97)),
-    ("RGB", (3, 2)),
-)
+# Beyond this a protocol buffer can't be one file.
+_LARGEST = 2**31 - 2**20
 
 
 @dataclass(frozen=True)
@@ -126,7 +93,9 @@ def export(
         loaded.exported_tokenizer.save(str(folder / TOKENIZER))
         _write_json(folder / PREPROCESSOR, loaded.preprocessor)
         _write_json(folder / CONFIG, loaded.config)
-        files = {n: sha256(folder / n) for n in (TEXT_MODEL, VISION_MODEL, TOKENIZER, PREPROCESSOR, CONFIG)}
+        files = {
+            file.relative_to(folder).as_posix(): sha256(file) for file in sorted(folder.rglob("*")) if file.is_file()
+        }
         manifest: dict[str, Any] = {
             "name": loaded.name,
             "revision": loaded.revision,
@@ -138,14 +107,8 @@ def export(
         _write_json(folder / MANIFEST, manifest)
         progress("comparing with PyTorch")
         encoder = Encoder(folder)
-        text, image = _text_cosines(loaded, encoder), _image_cosines(loaded, encoder)
-        least = _LEAST_COSINE[precision]
-        for kind, cosines in (("text", text), ("image", image)):
-            if not cosines.min() >= least:
-                raise ExportError(
-                    f"the exported {kind} encoder differs from PyTorch: cosine {cosines.min():.6f} on golden input "
-                    f"{int(cosines.argmin())}, {least} needed; nothing was written"
-                )
+        proof = prove(loaded, encoder, precision)
+        text, image = proof.text, proof.image
         manifest["dims"] = encoder.dims
         manifest["parity"] = {
             "text_cosine_min": round(float(text.min()), 7),
@@ -170,25 +133,10 @@ def export(
     )
 
 
-def golden_pictures() -> list[Image.Image]:
-    """Pictures of odd sizes and modes, the same every time: smooth colours with some noise, as photographs have."""
-    rng = np.random.default_rng(20)
-    pictures = []
-    for mode, (width, height) in _GOLDEN_PICTURES:
-        y, x = np.mgrid[0:height, 0:width] / max(width, height)
-        waves = [np.sin(x * a + y * b + c) for a, b, c in rng.uniform(1, 12, (3, 3))]
-        pixels = np.stack(waves, -1) * 90 + 128 + rng.normal(0, 12, (height, width, 3))
-        picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).convert(mode)
-        if mode == "RGBA":
-            picture.putalpha(Image.linear_gradient("L").resize(picture.size))
-        pictures.append(picture)
-    return pictures
-
-
 def _export_text(loaded: Checkpoint, path: Path) -> None:
     length = loaded.settings.length if loaded.settings.fixed else 7
     # Ids below the special tokens exist in every vocabulary; pooling looks for none of them while tracing.
-    ids = torch.randint(1, 50, (2, length), dtype=torch.int64)
+    ids = torch.randint(1, min(50, loaded.exported_tokenizer.get_vocab_size()), (2, length), dtype=torch.int64)
     named = {"input_ids": ids}
     if loaded.masked:
         named["attention_mask"] = torch.ones_like(ids)
@@ -207,18 +155,47 @@ def _trace(
 ) -> None:
     """Exports ``module`` by running it on ``inputs``, in its arguments' order; all share the dynamic ``axes``."""
     with torch.no_grad(), warnings.catch_warnings():
-        # The tracer warns of every Python number it fixes; the parity check below tells whether any mattered.
+        # The tracer warns of every Python number it fixes; the proof afterwards shows whether any mattered.
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module,
-            tuple(inputs.values()),
-            str(path),
-            input_names=list(inputs),
-            output_names=[output],
-            dynamic_axes={**dict.fromkeys(inputs, axes), output: {0: "batch"}},
-            opset_version=_OPSET,
-            dynamo=False,
-        )
+        try:
+            torch.onnx.export(
+                module,
+                tuple(inputs.values()),
+                str(path),
+                input_names=list(inputs),
+                output_names=[output],
+                dynamic_axes={**dict.fromkeys(inputs, axes), output: {0: "batch"}},
+                opset_version=_OPSET,
+                dynamo=False,
+            )
+        except Exception as error:
+            raise ExportError(
+                f"the checkpoint can't be exported ({first_line(error)}); nothing was written",
+                hint="its config.json, tokenizer and preprocessing must be of one checkpoint",
+                parameter="checkpoint",
+            ) from error
+    gather(path)
+
+
+def gather(path: Path) -> None:
+    """Put the weights that PyTorch left beside a graph, a file for each, back into it, or else all into one file."""
+    external = read_graph(path).external
+    if not external:
+        return
+    model = onnx.load(str(path))
+    for name in external:
+        (path.parent / name).unlink()
+    _save(model, path)
+
+
+def _save(model: onnx.ModelProto, path: Path) -> None:
+    """Write one file, or two where one would be larger than a protocol buffer may be."""
+    beside = f"{path.name}_data"
+    (path.parent / beside).unlink(missing_ok=True)
+    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > _LARGEST:
+        onnx.save(model, str(path), save_as_external_data=True, all_tensors_to_one_file=True, location=beside)
+    else:
+        onnx.save(model, str(path))
 
 
 def _convert(path: Path, precision: str) -> None:
@@ -227,11 +204,20 @@ def _convert(path: Path, precision: str) -> None:
     elif precision == "int8":
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
+        external = read_graph(path).external
         quantised = path.with_suffix(".int8.onnx")
         quantize_dynamic(
-            path, quantised, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, weight_type=QuantType.QInt8
+            path,
+            quantised,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            use_external_data_format=bool(external),
         )
+        for name in external:
+            (path.parent / name).unlink()
         quantised.replace(path)
+        gather(path)
 
 
 def store_half(path: Path) -> None:
@@ -248,52 +234,7 @@ def store_half(path: Path) -> None:
     nodes = list(graph.node)
     del graph.node[:]
     graph.node.extend([*casts, *nodes])
-    onnx.save(model, str(path))
-
-
-@torch.no_grad()
-def _text_cosines(loaded: Checkpoint, encoder: Encoder) -> NDArray[np.float64]:
-    """Cosines of each golden text, for each batch size."""
-    cosines = []
-    texts = list(_GOLDEN_TEXTS)
-    for size in _BATCHES:
-        padding = "max_length" if loaded.settings.fixed else True
-        for batch in _batches(texts, size):
-            tokens = loaded.tokenizer(
-                batch, padding=padding, truncation=True, max_length=loaded.settings.length, return_tensors="pt"
-            )
-            inputs = [tokens["input_ids"]]
-            if loaded.masked:
-                inputs.append(tokens["attention_mask"])
-            cosines.append(_cosine(loaded.text(*inputs).numpy(), encoder.encode_texts(batch)))
-    return np.concatenate(cosines)
-
-
-@torch.no_grad()
-def _image_cosines(loaded: Checkpoint, encoder: Encoder) -> NDArray[np.float64]:
-    """Cosines of each golden picture, for each batch size; transformers prepares the pixels on PyTorch's side."""
-    cosines = []
-    for size in _BATCHES:
-        for batch in _batches(golden_pictures(), size):
-            opened = [to_rgb(picture) for picture in batch]
-            if hasattr(loaded.vision, "side"):
-                # NaFlex's processor keeps the aspect ratio; the exported square grid is compared on its own pixels.
-                pixels = torch.from_numpy(np.stack([encoder.transform(p) for p in opened]))
-            else:
-                pixels = loaded.image_processor(opened, return_tensors="pt")["pixel_values"]
-            cosines.append(_cosine(loaded.vision(pixels).numpy(), encoder.encode_images(batch)))
-    return np.concatenate(cosines)
-
-
-def _batches(items: list[_Item], size: int) -> list[list[_Item]]:
-    """All items in batches of ``size``, the last one filled up from the start."""
-    filled = [*items, *(items * size)[: -len(items) % size]]
-    return [filled[i : i + size] for i in range(0, len(filled), size)]
-
-
-def _cosine(expected: NDArray[np.float32], got: NDArray[np.float32]) -> NDArray[np.float64]:
-    a, b = expected.astype(np.float64), got.astype(np.float64)
-    return np.asarray((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1))
+    _save(model, path)
 
 
 def _write_json(path: Path, value: object) -> None:

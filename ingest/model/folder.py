@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from crosslens.errors import ModelError
+from crosslens.ingest.model.files import read_json, sha256
+from crosslens.ingest.model.graph import Graph, read_graph
+from crosslens.ingest.model.layouts import Layout, find_layout
+from crosslens.ingest.model.ports import TextPorts, VisionPorts, text_ports, vision_ports
+from crosslens.ingest.model.transform import ImageTransform, parse_transform
 
 MANIFEST = "crosslens.json"
-TOKENIZER = "tokenizer.json"
-PREPROCESSOR = "preprocessor_config.json"
 CONFIG = "config.json"
-TEXT_MODEL = "onnx/text_model.onnx"
-VISION_MODEL = "onnx/vision_model.onnx"
 # Pooling of these families reads the last position, so their texts are always padded to the full length.
 _FIXED_LENGTH_FAMILIES = {"siglip", "siglip2", "siglip_text_model", "siglip2_text_model"}
 
@@ -29,134 +30,149 @@ class TextSettings:
     pad_id: int
     fixed: bool
     side: str = "right"
+    # Lower case and no punctuation, as open_clip does for SigLIP before it tokenizes.
+    canonical: bool = False
+
+    def line(self) -> str:
+        """All of them in one line, as part of what a fingerprint is of."""
+        return f"{self.length} {self.pad_id} {self.fixed} {self.side} {self.canonical}".lower()
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A folder with both encoders. ``fingerprint`` changes whenever a file that shapes the vectors does; ``dims`` is
-    None where no manifest tells it."""
+    """A folder with both encoders. ``fingerprint`` changes whenever something that shapes the vectors does; ``dims`` is
+    None where no manifest says."""
 
     path: Path
     name: str
     fingerprint: str
     text_model: Path
     vision_model: Path
+    text_ports: TextPorts
+    vision_ports: VisionPorts
+    tokenizer: Path
     text: TextSettings
-    preprocessor: dict[str, Any]
+    transform: ImageTransform
     dims: int | None = None
 
 
 def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -> ModelFolder:
-    """Reads a folder made by crosslens or, in the same layout, by transformers.js or Optimum tools.
+    """Read a folder made by crosslens or, in layouts that `find_layout` knows, by other tools.
 
     ``variant`` picks ``text_model_VARIANT.onnx`` and its twin (transformers.js's quantized, fp16, ...). Where the
     folder has a manifest, every file's sha256 is checked unless ``verify`` is False.
 
-    Raises `ModelError` for a missing file, an altered one (named), or a layout that can't be read.
+    Raises `ModelError` for a missing file, an altered one (named), or graphs and settings that can't be used together.
     """
     path = Path(path).expanduser()
     if not path.is_dir():
         raise ModelError(f"{path} is not a model folder", hint="export a checkpoint to make one", verb="export")
     config = read_json(path / CONFIG)
-    text_model, vision_model = (_graph(path, kind, variant) for kind in ("text_model", "vision_model"))
-    tokenizer = path / TOKENIZER
-    if not tokenizer.exists():
-        raise ModelError(f"{tokenizer} is missing: the folder's tokenizer must be in that form")
-    preprocessor = read_json(path / PREPROCESSOR)
+    layout = find_layout(path, variant)
     manifest = read_json(path / MANIFEST) if (path / MANIFEST).exists() else {}
-    if manifest and variant is None:
-        hashes = dict(manifest["files"])
-        if verify:
-            _verify(path, hashes)
-    else:
-        files = (text_model, vision_model, tokenizer, path / PREPROCESSOR)
-        hashes = {file.relative_to(path).as_posix(): sha256(file) for file in files}
+    recorded = dict(manifest["files"]) if manifest and variant is None else {}
+    if recorded and verify:
+        _verify(path, recorded)
+    transform = parse_transform(layout.preprocessing)
+    graphs = read_graph(layout.text_model), read_graph(layout.vision_model)
+    text, vision = text_ports(graphs[0], config), vision_ports(graphs[1], transform.output_size)
+    if None not in (text.dims, vision.dims) and text.dims != vision.dims:
+        raise ModelError(
+            f"{path} can't compare texts and pictures: its text encoder gives {text.dims} numbers, its image encoder "
+            f"{vision.dims}",
+            hint="one of the two graphs lacks its projection; export the checkpoint to a new folder",
+        )
+    settings = _text_settings(layout, config, manifest)
     return ModelFolder(
         path=path,
-        name=str(manifest.get("name") or config.get("_name_or_path") or path.name),
-        fingerprint=fingerprint(hashes),
-        text_model=text_model,
-        vision_model=vision_model,
-        text=_text_settings(path, config, manifest),
-        preprocessor=preprocessor,
+        name=str(manifest.get("name") or config.get("_name_or_path") or path.resolve().name),
+        fingerprint=_fingerprint(path, layout, graphs, recorded, settings),
+        text_model=layout.text_model,
+        vision_model=layout.vision_model,
+        text_ports=text,
+        vision_ports=vision,
+        tokenizer=layout.tokenizer,
+        text=_fitted(settings, text),
+        transform=transform,
         dims=manifest.get("dims"),
     )
 
 
 def fingerprint(hashes: dict[str, str]) -> str:
-    """16 hex digits over the files' names and sha256, in the names' order."""
+    """Return 16 hex digits over the files' names and sha256, in the names' order."""
     lines = "".join(f"{name} {hashes[name]}\n" for name in sorted(hashes))
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 
-def sha256(path: Path) -> str:
-    """The file's sha256 in hex, read in pieces."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+def _fingerprint(
+    path: Path, layout: Layout, graphs: Iterable[Graph], recorded: dict[str, str], settings: TextSettings
+) -> str:
+    """Of a manifest's own files, or of what decides the vectors without one; the server plugin computes the same.
 
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in ``path``. Raises `ModelError` when it is missing or isn't one."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelError(f"{path} is missing: the folder is not a whole model export") from error
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} can't be read as JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise ModelError(f"{path} must hold a JSON object")
-    return value
+    A manifest names all files there are, so those that an index recorded before stay valid; only weights beside a
+    graph, which earlier manifests left out, are added.
+    """
+    hashes = dict(recorded)
+    files = [graph.path.parent / name for graph in graphs for name in graph.external]
+    if not recorded:
+        files += [layout.text_model, layout.vision_model, layout.tokenizer, layout.preprocessor]
+        hashes["text"] = hashlib.sha256(settings.line().encode()).hexdigest()
+    for file in files:
+        name = file.relative_to(path).as_posix()
+        if not file.is_file():
+            raise ModelError(
+                f"{file} is missing", hint="a graph keeps its weights in it: copy or export the folder again"
+            )
+        if name not in hashes:
+            hashes[name] = sha256(file)
+    return fingerprint(hashes)
 
 
 def text_settings(config: dict[str, Any], tokenizer_config: dict[str, Any], pad_id: int | None) -> TextSettings:
     """Token settings from a checkpoint's config.json and tokenizer_config.json; ``pad_id`` as the tokenizer has it."""
     text = config.get("text_config") or {}
-    limits = [text.get("max_position_embeddings"), tokenizer_config.get("model_max_length")]
+    of_open_clip = (config.get("text_cfg") or {}).get("context_length")
+    limits = [text.get("max_position_embeddings"), tokenizer_config.get("model_max_length"), of_open_clip]
     # transformers writes 1e30 where a tokenizer has no limit.
     lengths = [int(n) for n in limits if isinstance(n, int | float) and 0 < n < 100_000]
     fixed = str(config.get("model_type")) in _FIXED_LENGTH_FAMILIES
     length = min(lengths, default=64 if fixed else 77)
     known = (pad_id, text.get("pad_token_id"), config.get("pad_token_id"))
-    side = str(tokenizer_config.get("padding_side") or "right")
+    side = "left" if tokenizer_config.get("padding_side") == "left" else "right"
     return TextSettings(length, int(next((id for id in known if id is not None), 0)), fixed, side)
 
 
-def _text_settings(path: Path, config: dict[str, Any], manifest: dict[str, Any]) -> TextSettings:
+def _text_settings(layout: Layout, config: dict[str, Any], manifest: dict[str, Any]) -> TextSettings:
     if "text" in manifest:
         return TextSettings(**manifest["text"])
-    tokenizer_config = path / "tokenizer_config.json"
-    settings = read_json(tokenizer_config) if tokenizer_config.exists() else {}
-    return text_settings(config, settings, _pad_id(path / TOKENIZER, settings))
+    file = layout.tokenizer_config
+    told = read_json(file) if file.exists() else {}
+    settings = text_settings(config, told, _pad_id(layout.tokenizer, told))
+    # open_clip cleans texts before it tokenizes, where its configuration says so.
+    cleaning = ((config.get("text_cfg") or {}).get("tokenizer_kwargs") or {}).get("clean")
+    return replace(settings, canonical=cleaning == "canonicalize")
+
+
+def _fitted(settings: TextSettings, text: TextPorts) -> TextSettings:
+    """A graph of a fixed length is given just that."""
+    return replace(settings, length=text.length, fixed=True) if text.length else settings
 
 
 def _pad_id(tokenizer: Path, settings: dict[str, Any]) -> int | None:
-    from tokenizers import Tokenizer
-
     token = settings.get("pad_token")
     name = token.get("content") if isinstance(token, dict) else token
     if not isinstance(name, str):
         return None
-    found = Tokenizer.from_file(str(tokenizer)).token_to_id(name)
+    told = read_json(tokenizer)
+    for added in told.get("added_tokens") or []:
+        if added.get("content") == name:
+            return int(added["id"])
+    model = told.get("model") or {}
+    vocabulary = model.get("vocab")
+    if isinstance(vocabulary, list):
+        return next((i for i, (piece, _) in enumerate(vocabulary) if piece == name), None)
+    found = (vocabulary or {}).get(name)
     return int(found) if found is not None else None
-
-
-def _graph(path: Path, kind: str, variant: str | None) -> Path:
-    name = f"{kind}_{variant}.onnx" if variant else f"{kind}.onnx"
-    for place in (path / "onnx" / name, path / name):
-        if place.exists():
-            return place
-    combined = [p for p in (path / "onnx" / "model.onnx", path / "model.onnx") if p.exists()]
-    if combined:
-        raise ModelError(
-            f"{combined[0]} holds both encoders in one graph, which computes both for every query",
-            hint="export the checkpoint, which keeps them apart",
-            verb="export",
-        )
-    present = sorted(p.name for p in path.rglob(f"{kind}*.onnx"))
-    raise ModelError(
-        f"{path} has no onnx/{name}",
-        hint=f"it has {', '.join(present)}: choose one of them by its variant" if present else "",
-    )
 
 
 def _verify(path: Path, hashes: dict[str, str]) -> None:

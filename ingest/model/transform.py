@@ -86,6 +86,17 @@ def parse_transform(config: dict[str, object]) -> ImageTransform:
 
     Raises `ModelError` where it asks for something that crosslens doesn't do, rather than giving other pixels.
     """
+    try:
+        transform = _parse(config)
+    except (TypeError, ValueError, KeyError) as error:
+        raise ModelError(f"preprocessor_config.json can't be understood ({error})") from error
+    sides = [transform.shortest_edge or 1, *transform.output_size]
+    if min(sides) < 1 or not all(value > 0 for value in transform.std):
+        raise ModelError("preprocessor_config.json: sizes and image_std must be more than zero")
+    return transform
+
+
+def _parse(config: dict[str, object]) -> ImageTransform:
     kind = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "CLIPImageProcessor")
     if "Siglip2" in kind:
         raise ModelError(f"{kind} gives patches of varying number", hint="export the checkpoint", verb="export")

@@ -37,8 +37,12 @@ def export(
 ) -> None:
     """Exports CHECKPOINT (a hub id or a folder) to ONNX in the new folder OUT.
 
-    Needs the extra "export". Golden texts and pictures are compared with PyTorch; where a vector differs, nothing is
-    written.
+    Golden texts and pictures are compared with PyTorch. Where a vector differs, where weights or the tokenizer are
+    missing, or where different inputs have one vector, nothing is written.
+
+    Needs the extra "export". On Linux that brings PyTorch for GPUs, 3 GB that exporting has no use for. To do without,
+    install PyTorch for CPUs first: pip install torch --index-url https://download.pytorch.org/whl/cpu; or all at once:
+    uv pip install 'crosslens[export]' --torch-backend cpu.
     """
     try:
         from crosslens.ingest.model.export import export as run

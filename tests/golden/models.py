@@ -30,12 +30,34 @@ _PREPROCESSOR = json.dumps(
 )
 
 
+def _field(number: int, content: str) -> str:
+    """A field of a protocol buffer that holds bytes, of which there are less than 128, all of them ASCII."""
+    assert len(content) < 128
+    return chr(number << 3 | 2) + chr(len(content)) + content
+
+
+def _graph(read: str, sizes: tuple[int, ...], kind: int, said: str = "", beside: str = "") -> str:
+    """The least that is an ONNX graph: one input of the ``sizes`` (0 for one that may vary), one output, and perhaps
+    weights in the file ``beside`` it; ``said`` makes it another."""
+    dims = "".join(_field(1, "\x08" + chr(size) if size else _field(2, "n")) for size in sizes)
+    given = _field(1, "\x08\x01" + _field(2, _field(1, _field(2, "n")) + _field(1, "\x08\x04")))
+    graph = _field(11, _field(1, read) + _field(2, _field(1, "\x08" + chr(kind) + _field(2, dims))))
+    graph += _field(12, _field(1, "y") + _field(2, given))
+    if beside:
+        graph += _field(5, _field(8, "w") + _field(13, _field(1, "location") + _field(2, beside)))
+    return _field(2, said) + _field(7, graph)
+
+
+_TEXT = _graph("input_ids", (0, 0), 7)
+_VISION = _graph("pixel_values", (0, 3, 8, 8), 1)
+
+
 def _folder(**changed: str) -> Files:
     """A folder as transformers.js has it; ``changed`` by the files' names, "config_json" being config.json."""
     files = {
         "config.json": "{}",
-        "onnx/text_model.onnx": "text",
-        "onnx/vision_model.onnx": "vision",
+        "onnx/text_model.onnx": _TEXT,
+        "onnx/vision_model.onnx": _VISION,
         "tokenizer.json": _TOKENIZER,
         "preprocessor_config.json": _PREPROCESSOR,
     }
@@ -49,12 +71,22 @@ def _with_manifest(files: Files, **more: object) -> Files:
 
 def folders() -> Iterator[tuple[str, Files]]:
     yield "without a manifest", _folder()
-    yield "another graph", _folder() | {"onnx/text_model.onnx": "text 2"}
+    yield "another graph", _folder() | {"onnx/text_model.onnx": _graph("input_ids", (0, 0), 7, "2")}
     yield "another tokenizer", _folder(tokenizer_json=_TOKENIZER + "\n")
     yield "another preprocessor", _folder(preprocessor_config_json=_PREPROCESSOR + "\n")
-    yield "config.json doesn't count", _folder(config_json='{"_name_or_path": "maker/clip"}')
-    yield "nor do other files", _folder(README_md="read me", tokenizer_config_json="{}")
+    yield "config.json counts only for what it says of texts", _folder(config_json='{"_name_or_path": "maker/clip"}')
+    yield "other files don't", _folder(README_md="read me", tokenizer_config_json="{}")
     flat = {name.removeprefix("onnx/"): content for name, content in _folder().items()}
+    yield "another precision of the tokens", _folder() | {"onnx/text_model.onnx": _graph("input_ids", (0, 0), 6)}
+    yield "a graph of a fixed length", _folder() | {"onnx/text_model.onnx": _graph("input_ids", (1, 16), 7)}
+    data = {"onnx/text_model.onnx": _graph("input_ids", (0, 0), 7, beside="t.onnx_data")}
+    yield "weights beside a graph", _folder() | data | {"onnx/t.onnx_data": "0123"}
+    yield "other weights beside the same graph", _folder() | data | {"onnx/t.onnx_data": "0124"}
+    unlisted = _with_manifest(_folder() | data) | {"onnx/t.onnx_data": "0123"}
+    yield "weights beside a graph that a manifest doesn't list", unlisted
+    processor = {name: content for name, content in _folder().items() if name != "preprocessor_config.json"}
+    whole = json.dumps({"image_processor": json.loads(_PREPROCESSOR)})
+    yield "one file for all processors", processor | {"processor_config.json": whole}
     yield "graphs outside of onnx/", flat
     yield "both places", flat | _folder()
     text = {"length": 16, "pad_id": 3, "fixed": True, "side": "left"}

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 transformers = pytest.importorskip("transformers", reason="the extra 'export' is not installed")
 
+import onnx  # noqa: E402
 import torch  # noqa: E402
 
 from crosslens.demo.build import DATA  # noqa: E402
-from crosslens.errors import ExportError  # noqa: E402
+from crosslens.errors import ExportError, ModelError  # noqa: E402
 from crosslens.ingest.model import export as module  # noqa: E402
 from crosslens.ingest.model.encoder import Encoder  # noqa: E402
-from crosslens.ingest.model.export import export, golden_pictures  # noqa: E402
+from crosslens.ingest.model.export import export  # noqa: E402
+from crosslens.ingest.model.proof import _batches, golden_pictures  # noqa: E402
+from crosslens.ingest.model.vocabulary import siglip_tokenizer  # noqa: E402
 from tests import checkpoints  # noqa: E402
 
 pytestmark = pytest.mark.export
@@ -30,6 +34,78 @@ def test_every_family_reproduces_pytorch(tmp_path: Path, family: str) -> None:
     assert report.text_cosine_min >= 0.9999
     assert report.image_cosine_min >= 0.9999
     assert Encoder(tmp_path / "out").dims == report.dims
+
+
+@pytest.mark.parametrize("normalization", ["identity", "nmt_nfkc", "nmt_nfkc_cf"])
+def test_siglips_texts_become_the_ids_that_transformers_gives_them(tmp_path: Path, normalization: str) -> None:
+    checkpoint = checkpoints.siglip(tmp_path / "c", normalization)
+    theirs = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    ours = siglip_tokenizer(checkpoint / "spiece.model")
+    beginnings = [
+        "",
+        " ",
+        "! ",
+        "!",
+        "- ",
+        "...",
+        "\n",
+        "\t! ",
+        '"',
+        "'",
+        "7 ",
+        "🙂",
+        "🙂 ",
+        "東",
+        "É",
+        "▁",
+        "▁ ",
+        "½ ",
+    ]
+    beginnings += ["\u3000", "!\u00a0", "\u200b", "\ufeff", "«", "— ", "_ ", "ΟΔΟΣ ", "İ", "ß ", "\x1c", "! \x00 "]
+    texts = [f"{beginning}{rest}" for beginning in beginnings for rest in ("cat", "Cat!", "a  cat, and A dog ", "")]
+    wrong = [
+        (text, ids, ours.encode(text).ids)
+        for text in texts
+        if (ids := theirs(text)["input_ids"]) != ours.encode(text).ids
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_weights_too_many_for_one_file_lie_in_a_second_that_the_manifest_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    checkpoint = str(checkpoints.clip(tmp_path / "c"))
+    export(checkpoint, tmp_path / "one", precision=precision)
+    monkeypatch.setattr(module, "_LARGEST", 1_000)
+    real = module._trace
+
+    def scattered(*arguments: Any) -> None:
+        """As PyTorch leaves a graph of more than 2 GB: a file for each weight."""
+        real(*arguments)
+        path: Path = arguments[2]
+        onnx.save(
+            onnx.load(str(path)),
+            str(path),
+            save_as_external_data=True,
+            all_tensors_to_one_file=False,
+            size_threshold=64,
+        )
+        assert len(list(path.parent.iterdir())) > 5
+        module.gather(path)
+
+    monkeypatch.setattr(module, "_trace", scattered)
+    report = export(checkpoint, tmp_path / "two", precision=precision)
+    graphs = {f"onnx/{kind}_model.onnx{data}" for kind in ("text", "vision") for data in ("", "_data")}
+    assert {p.relative_to(tmp_path / "two").as_posix() for p in (tmp_path / "two/onnx").iterdir()} == graphs
+    assert graphs < set(json.loads((tmp_path / "two/crosslens.json").read_text())["files"])
+    one, two = Encoder(tmp_path / "one"), Encoder(tmp_path / "two")
+    assert np.allclose(one.encode_texts(["a cat"]), two.encode_texts(["a cat"]), atol=1e-5)
+    assert two.fingerprint == report.fingerprint
+    data = tmp_path / "two/onnx/text_model.onnx_data"
+    data.write_bytes(data.read_bytes()[:-1] + b"!")
+    with pytest.raises(ModelError, match=r"text_model\.onnx_data has been changed"):
+        Encoder(tmp_path / "two")
 
 
 def test_clip_with_the_old_end_token_pools_at_the_same_place(tmp_path: Path) -> None:
@@ -126,7 +202,7 @@ def test_a_text_tower_alone_asks_for_its_image_tower(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("count", "size", "batches"), [(12, 1, 12), (12, 16, 1), (8, 16, 1), (17, 16, 2), (16, 16, 1)])
 def test_golden_batches_are_full_and_leave_nothing_out(count: int, size: int, batches: int) -> None:
-    made = module._batches(list(range(count)), size)
+    made = _batches(list(range(count)), size)
     assert [len(batch) for batch in made] == [size] * batches
     assert {item for batch in made for item in batch} == set(range(count))
 

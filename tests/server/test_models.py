@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import random
 import shutil
 import unicodedata
@@ -81,6 +82,73 @@ def test_texts_of_all_scripts_have_the_same_vectors(plugged: Plugged, families: 
     cosines = (np.stack(made) * expected.encode_texts(texts)).sum(axis=1)
     wrong = [(float(c), t) for c, t in zip(cosines, texts, strict=True) if c < 0.9999]
     assert not wrong, wrong[:3]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_tokenizers_own_words_and_half_an_emoji_are_text(plugged: Plugged, families: Path, family: str) -> None:
+    install_models([families / family], plugged.folder)
+    expected = Encoder(families / family)
+    for word in ("<|endoftext|>", "</s>", "[SEP]", "[PAD]", "<eos>", "<0x41>", "\ud83d", "\ude42", "\ufffe\uffff"):
+        texts = [f"a cat {word} and a dog", f"a cat {word} and shoes", f"{word}a cat", f"a cat{word}"]
+        made = plugged.http.ok("POST", "_crosslens/encode", {"model": family, "texts": texts})["vectors"]
+        assert (np.array(made) * expected.encode_texts(texts)).sum(axis=1).min() >= 0.9999, word
+        assert np.abs(np.array(made[0]) - np.array(made[1])).max() > 1e-4, f"{word} ends the text"
+
+
+def made_elsewhere(folder: Path, kind: str) -> None:
+    """Makes an export one of another tool: no manifest, and graphs as ``kind`` says."""
+    import onnx
+
+    from tests.ingest.test_foreign import TEXT, VISION, edited, gives_half, sized, takes
+
+    (folder / "crosslens.json").unlink()
+    settings = {"model_max_length": 77, "pad_token": "<|endoftext|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    if kind == "data":
+        for name in (TEXT, VISION):
+            model = onnx.load(str(folder / name))
+            onnx.save(
+                model,
+                str(folder / name),
+                save_as_external_data=True,
+                location=f"{Path(name).name}_data",
+                size_threshold=64,
+            )
+    elif kind == "types":
+        edited(folder / TEXT, takes(onnx.TensorProto.INT32), gives_half)
+        edited(folder / VISION, takes(onnx.TensorProto.FLOAT16), gives_half)
+    elif kind == "sizes":
+        edited(folder / TEXT, sized(d0=1, d1=20))
+        edited(folder / VISION, sized(d0=3))
+    elif kind == "processor":
+        file = folder / "preprocessor_config.json"
+        (folder / "processor_config.json").write_text(json.dumps({"image_processor": json.loads(file.read_text())}))
+        file.unlink()
+    elif kind == "left":
+        (folder / "tokenizer_config.json").write_text(
+            json.dumps({**settings, "padding_side": "left", "pad_token": None})
+        )
+
+
+@pytest.mark.parametrize("kind", ["plain", "data", "types", "sizes", "processor", "left"])
+def test_folders_made_elsewhere_have_the_same_vectors_and_fingerprint(
+    plugged: Plugged, families: Path, tmp_path: Path, kind: str
+) -> None:
+    name = f"elsewhere-{kind}"
+    folder = Path(shutil.copytree(families / "clip", tmp_path / name))
+    made_elsewhere(folder, kind)
+    install_models([folder], plugged.folder)
+    expected = Encoder(folder)
+    found = [m for n in plugged.http.ok("GET", "_crosslens/models")["nodes"].values() for m in n["models"]]
+    assert [m.get("fingerprint", m) for m in found if m["directory"] == name] == [expected.fingerprint]
+    texts = ["a cat", "a cat and a dog in a very long description of a thing that goes on and on", "dog", "shoe"]
+    data = [base64.b64encode(each.read_bytes()).decode() for each in sorted(PICTURES.glob("*.webp"))[:4]]
+    made = plugged.http.ok("POST", "_crosslens/encode", {"model": name, "texts": texts})["vectors"]
+    assert (np.array(made) * expected.encode_texts(texts)).sum(axis=1).min() >= 0.9999
+    made = plugged.http.ok("POST", "_crosslens/encode", {"model": name, "images": data})["vectors"]
+    pictures = [base64.b64decode(each) for each in data]
+    assert (np.array(made) * expected.encode_images(pictures)).sum(axis=1).min() >= 0.9999
+    shutil.rmtree(plugged.folder / "config/crosslens" / name, ignore_errors=True)
 
 
 @pytest.mark.parametrize("family", ["clip", "siglip", "siglip2", "chinese_clip", "align"])

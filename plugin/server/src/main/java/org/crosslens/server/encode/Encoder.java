@@ -1,14 +1,19 @@
 package org.crosslens.server.encode;
 
+import ai.onnxruntime.NodeInfo;
+import ai.onnxruntime.OnnxJavaType;
 import ai.onnxruntime.OnnxTensor;
 import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
 import ai.onnxruntime.OrtLoggingLevel;
 import ai.onnxruntime.OrtSession;
+import ai.onnxruntime.TensorInfo;
+import ai.onnxruntime.platform.Fp16Conversions;
 import java.io.Closeable;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
+import java.nio.IntBuffer;
 import java.nio.LongBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -81,6 +86,14 @@ public final class Encoder implements Closeable {
     /** Unit vectors [images][dims] of prepared pictures, in one run of the graph. */
     public float[][] encodePixels(List<float[]> pixels, boolean alone) {
         OrtSession session = session(folder.visionModel(), alone);
+        try {
+            return inBatches(pixels, batch(session, "pixel_values", folder.visionModel()), part -> runPixels(session, part));
+        } catch (OrtException e) {
+            throw failed(folder.visionModel(), e);
+        }
+    }
+
+    private float[][] runPixels(OrtSession session, List<float[]> pixels) throws OrtException {
         ImageTransform transform = folder.transform();
         FloatBuffer buffer = ByteBuffer.allocateDirect(pixels.size() * transform.outputLength() * Float.BYTES)
             .order(ByteOrder.nativeOrder())
@@ -88,15 +101,34 @@ public final class Encoder implements Closeable {
         pixels.forEach(buffer::put);
         buffer.rewind();
         long[] shape = { pixels.size(), 3, transform.outputHeight(), transform.outputWidth() };
-        try (OnnxTensor tensor = OnnxTensor.createTensor(OrtEnvironment.getEnvironment(), buffer, shape)) {
-            return run(session, Map.of("pixel_values", tensor), IMAGE_OUTPUTS, folder.visionModel());
-        } catch (OrtException e) {
-            throw failed(folder.visionModel(), e);
+        OrtEnvironment environment = OrtEnvironment.getEnvironment();
+        OnnxJavaType type = info(session, "pixel_values", folder.visionModel()).type;
+        if (type != OnnxJavaType.FLOAT && type != OnnxJavaType.FLOAT16) {
+            throw new ModelException(folder.visionModel() + " asks for pixels as " + type + ", which crosslens can't give");
         }
+        try (
+            OnnxTensor tensor = type == OnnxJavaType.FLOAT
+                ? OnnxTensor.createTensor(environment, buffer, shape)
+                : OnnxTensor.createTensor(environment, Fp16Conversions.convertFloatBufferToFp16Buffer(buffer), shape, type)
+        ) {
+            return run(session, Map.of("pixel_values", tensor), IMAGE_OUTPUTS, folder.visionModel());
+        }
+    }
+
+    private interface Run<T> {
+        float[][] of(List<T> inputs) throws OrtException;
     }
 
     private float[][] runTexts(List<long[]> ids, boolean alone) {
         OrtSession session = session(folder.textModel(), alone);
+        try {
+            return inBatches(ids, batch(session, "input_ids", folder.textModel()), part -> runTexts(session, part));
+        } catch (OrtException e) {
+            throw failed(folder.textModel(), e);
+        }
+    }
+
+    private float[][] runTexts(OrtSession session, List<long[]> ids) throws OrtException {
         TextSettings settings = folder.text();
         int longest = ids.stream().mapToInt(each -> each.length).max().orElse(0);
         int length = settings.fixed() ? settings.length() : longest;
@@ -120,14 +152,54 @@ public final class Encoder implements Closeable {
                     default -> new long[tokens.length];
                 };
                 long[] shape = { ids.size(), length };
-                inputs.put(name, OnnxTensor.createTensor(OrtEnvironment.getEnvironment(), LongBuffer.wrap(values), shape));
+                inputs.put(name, whole(values, shape, info(session, name, folder.textModel()).type));
             }
             return run(session, inputs, TEXT_OUTPUTS, folder.textModel());
-        } catch (OrtException e) {
-            throw failed(folder.textModel(), e);
         } finally {
             inputs.values().forEach(OnnxTensor::close);
         }
+    }
+
+    private OnnxTensor whole(long[] values, long[] shape, OnnxJavaType type) throws OrtException {
+        OrtEnvironment environment = OrtEnvironment.getEnvironment();
+        if (type == OnnxJavaType.INT64) {
+            return OnnxTensor.createTensor(environment, LongBuffer.wrap(values), shape);
+        }
+        if (type == OnnxJavaType.INT32) {
+            int[] narrow = Arrays.stream(values).mapToInt(value -> (int) value).toArray();
+            return OnnxTensor.createTensor(environment, IntBuffer.wrap(narrow), shape);
+        }
+        throw new ModelException(folder.textModel() + " asks for tokens as " + type + ", which crosslens can't give");
+    }
+
+    /** All inputs in one run or, for a graph of a fixed {@code batch}, that many at a time, the last batch filled up. */
+    private static <T> float[][] inBatches(List<T> inputs, int batch, Run<T> run) throws OrtException {
+        if (batch <= 0 || inputs.size() == batch) {
+            return run.of(inputs);
+        }
+        float[][] vectors = new float[inputs.size()][];
+        for (int start = 0; start < vectors.length; start += batch) {
+            List<T> part = new ArrayList<>(inputs.subList(start, Math.min(start + batch, vectors.length)));
+            int wanted = part.size();
+            while (part.size() < batch) {
+                part.add(part.get(wanted - 1));
+            }
+            System.arraycopy(run.of(part), 0, vectors, start, wanted);
+        }
+        return vectors;
+    }
+
+    private static int batch(OrtSession session, String input, Path model) throws OrtException {
+        long[] shape = info(session, input, model).getShape();
+        return shape.length == 0 ? 0 : (int) shape[0];
+    }
+
+    private static TensorInfo info(OrtSession session, String input, Path model) throws OrtException {
+        NodeInfo node = session.getInputInfo().get(input);
+        if (node == null || node.getInfo() instanceof TensorInfo == false) {
+            throw new ModelException(model + " has no input that is called " + input);
+        }
+        return (TensorInfo) node.getInfo();
     }
 
     private static float[][] run(OrtSession session, Map<String, OnnxTensor> inputs, List<String> outputs, Path model)
@@ -137,6 +209,9 @@ public final class Encoder implements Closeable {
             .findFirst()
             .orElseThrow(() -> new ModelException(model + " gives none of " + outputs));
         try (OrtSession.Result result = session.run(inputs, Set.of(output))) {
+            if (result.get(0).getValue() instanceof float[][] == false) {
+                throw new ModelException(model + " gives " + output + " in a form that crosslens can't read");
+            }
             float[][] vectors = (float[][]) result.get(0).getValue();
             for (float[] vector : vectors) {
                 makeUnit(vector);

@@ -18,8 +18,13 @@ final class Json {
     /** The JSON object in {@code file}. Throws {@link ModelException} where it is missing or isn't one. */
     static Map<String, Object> read(Path file) {
         try {
+            if (Files.exists(file) && OnnxFile.isPointer(file)) {
+                throw new ModelException(file + " is a Git LFS pointer, not the file itself; fetch it with git lfs pull");
+            }
             String text = Files.readString(file, StandardCharsets.UTF_8);
             return XContentHelper.convertToMap(JsonXContent.jsonXContent, text, true);
+        } catch (ModelException e) {
+            throw e;
         } catch (NoSuchFileException e) {
             throw new ModelException(file + " is missing: the folder is not a whole model export", e);
         } catch (IOException | RuntimeException e) {

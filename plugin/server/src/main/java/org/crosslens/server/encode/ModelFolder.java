@@ -7,7 +7,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
 import java.util.HexFormat;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
@@ -32,6 +34,7 @@ public record ModelFolder(
     private static final String MANIFEST = "crosslens.json";
     static final String TOKENIZER = "tokenizer.json";
     private static final String PREPROCESSOR = "preprocessor_config.json";
+    private static final String PROCESSOR = "processor_config.json";
     private static final String CONFIG = "config.json";
     // Pooling of these families reads the last position, so their texts are always padded to the full length.
     private static final Set<String> FIXED_LENGTH = Set.of(
@@ -58,16 +61,36 @@ public record ModelFolder(
         if (Files.exists(tokenizer) == false) {
             throw new ModelException(tokenizer + " is missing: the folder's tokenizer must be in that form");
         }
-        Map<String, Object> preprocessor = Json.read(path.resolve(PREPROCESSOR));
+        // transformers 5 writes one file for all of a model's processors.
+        boolean one = Files.exists(path.resolve(PREPROCESSOR)) == false && Files.exists(path.resolve(PROCESSOR));
+        Path preprocessing = path.resolve(one ? PROCESSOR : PREPROCESSOR);
+        Map<String, Object> preprocessor = Json.read(preprocessing);
+        preprocessor = one ? Json.object(preprocessor, "image_processor") : preprocessor;
         Map<String, Object> manifest = manifest(path);
+        TextSettings settings = textSettings(path, config, manifest);
         Map<String, String> hashes = new TreeMap<>();
+        // A manifest names all files there are, so those that an index recorded before stay valid; only weights beside a
+        // graph, which earlier manifests left out, are added.
+        List<Path> files = new ArrayList<>();
         if (manifest.isEmpty()) {
-            for (Path file : new Path[] { text, vision, tokenizer, path.resolve(PREPROCESSOR) }) {
-                hashes.put(path.relativize(file).toString().replace('\\', '/'), sha256(file));
-            }
+            files.addAll(List.of(text, vision, tokenizer, preprocessing));
+            hashes.put("text", HexFormat.of().formatHex(sha256().digest(settings.line().getBytes(StandardCharsets.UTF_8))));
         } else {
             hashes.putAll(recorded(manifest));
         }
+        OnnxFile textFile = OnnxFile.read(text);
+        textFile.external().forEach(name -> files.add(text.resolveSibling(name)));
+        OnnxFile.read(vision).external().forEach(name -> files.add(vision.resolveSibling(name)));
+        for (Path file : files) {
+            String name = path.relativize(file).toString().replace('\\', '/');
+            if (Files.isRegularFile(file) == false) {
+                throw new ModelException(file + " is missing; it holds weights: copy or export the folder again");
+            }
+            if (hashes.containsKey(name) == false) {
+                hashes.put(name, sha256(file));
+            }
+        }
+        long[] ids = textFile.inputs().getOrDefault("input_ids", new long[2]);
         Object name = manifest.get("name") != null ? manifest.get("name") : config.get("_name_or_path");
         String called = name == null || name.toString().isEmpty() ? path.getFileName().toString() : name.toString();
         Number dims = Json.number(manifest, "dims");
@@ -77,7 +100,7 @@ public record ModelFolder(
             fingerprint(hashes),
             text,
             vision,
-            textSettings(path, config, manifest),
+            settings.fitted(ids.length > 1 ? ids[1] : 0),
             ImageTransform.parse(preprocessor),
             dims == null ? 0 : dims.intValue()
         );
@@ -162,9 +185,14 @@ public record ModelFolder(
         Map<String, Object> text = Json.object(config, "text_config");
         String family = String.valueOf(config.get("model_type"));
         int length = Integer.MAX_VALUE;
+        Map<String, Object> openClip = Json.object(config, "text_cfg");
+        if ("canonicalize".equals(Json.object(openClip, "tokenizer_kwargs").get("clean"))) {
+            throw new ModelException(path + " cleans its texts as open_clip does, which only the Python side can");
+        }
         for (Number limit : new Number[] {
             Json.number(text, "max_position_embeddings"),
-            Json.number(settings, "model_max_length") }) {
+            Json.number(settings, "model_max_length"),
+            Json.number(openClip, "context_length") }) {
             // transformers writes 1e30 where a tokenizer has no limit.
             if (limit != null && limit.doubleValue() > 0 && limit.doubleValue() < 100_000) {
                 length = Math.min(length, limit.intValue());
@@ -195,6 +223,12 @@ public record ModelFolder(
         for (Object added : Json.list(tokenizer, "added_tokens")) {
             if (added instanceof Map<?, ?> map && name.equals(map.get("content")) && map.get("id") instanceof Number id) {
                 return id.longValue();
+            }
+        }
+        List<?> pieces = Json.list(Json.object(tokenizer, "model"), "vocab");
+        for (int i = 0; i < pieces.size(); i++) {
+            if (pieces.get(i) instanceof List<?> pair && name.equals(pair.get(0))) {
+                return (long) i;
             }
         }
         Number id = Json.number(Json.object(Json.object(tokenizer, "model"), "vocab"), (String) name);

@@ -4,7 +4,6 @@ import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
 import java.io.Closeable;
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -25,7 +24,7 @@ final class Tokenizer implements Closeable {
     Tokenizer(Path file, int length) {
         Library.load();
         try {
-            handle = TokenizersLibrary.LIB.createTokenizerFromString(Files.readString(file, StandardCharsets.UTF_8));
+            handle = TokenizersLibrary.LIB.createTokenizerFromString(ControlWords.asText(file));
         } catch (IOException | RuntimeException e) {
             throw new ModelException(file + " can't be read as a tokenizer (" + e.getMessage() + ")", e);
         }

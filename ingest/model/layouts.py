@@ -1,0 +1,126 @@
+"""Where a model folder keeps its parts: as transformers.js, Optimum and crosslens lay them out, or as Immich does."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crosslens.errors import ModelError
+from crosslens.ingest.model.files import read_json
+
+TEXT_MODEL = "onnx/text_model.onnx"
+VISION_MODEL = "onnx/vision_model.onnx"
+TOKENIZER = "tokenizer.json"
+PREPROCESSOR = "preprocessor_config.json"
+_PROCESSOR = "processor_config.json"
+_RESAMPLING = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The parts of a model folder; ``preprocessor`` is the file that ``preprocessing`` was read from."""
+
+    text_model: Path
+    vision_model: Path
+    tokenizer: Path
+    preprocessor: Path
+    preprocessing: dict[str, Any]
+
+    @property
+    def tokenizer_config(self) -> Path:
+        """The tokenizer's settings, which need not be there."""
+        return self.tokenizer.with_name("tokenizer_config.json")
+
+
+def find_layout(path: Path, variant: str | None) -> Layout:
+    """Find a folder's parts; ``variant`` picks among graphs of several precisions.
+
+    Raises `ModelError` for a missing part, and for graphs that only ``variant`` can tell apart.
+    """
+    if (path / "textual/model.onnx").exists() and (path / "visual/model.onnx").exists():
+        if variant:
+            raise ModelError(f"{path} has one graph for each encoder, so no {variant} ones", parameter="variant")
+        preprocessor = path / "visual/preprocess_cfg.json"
+        text, vision = path / "textual/model.onnx", path / "visual/model.onnx"
+        layout = Layout(text, vision, path / "textual" / TOKENIZER, preprocessor, _open_clip(preprocessor))
+    else:
+        text, vision = _graphs(path, variant)
+        layout = Layout(text, vision, path / TOKENIZER, *_preprocessing(path))
+    if not layout.tokenizer.exists():
+        raise ModelError(f"{layout.tokenizer} is missing", hint="the folder's tokenizer must be in that form")
+    return layout
+
+
+def _preprocessing(path: Path) -> tuple[Path, dict[str, Any]]:
+    if not (path / PREPROCESSOR).exists() and (path / _PROCESSOR).exists():
+        # transformers 5 writes one file for all of a model's processors.
+        inside = read_json(path / _PROCESSOR).get("image_processor")
+        if isinstance(inside, dict):
+            return path / _PROCESSOR, inside
+    return path / PREPROCESSOR, read_json(path / PREPROCESSOR)
+
+
+def _open_clip(path: Path) -> dict[str, Any]:
+    """open_clip's preprocessing in transformers' words."""
+    told = read_json(path)
+    size, mode = told.get("size"), told.get("resize_mode", "shortest")
+    sides = list(size) if isinstance(size, list) else [size, size]
+    resample = _RESAMPLING.get(str(told.get("interpolation", "bicubic")))
+    if len(sides) != 2 or not all(isinstance(side, int) for side in sides) or resample is None:
+        raise ModelError(f"{path}: size {size!r} or interpolation {told.get('interpolation')!r} is unknown")
+    if mode not in ("shortest", "squash") or (mode == "shortest" and sides[0] != sides[1]):
+        raise ModelError(f"{path}: resize_mode {mode!r} to {size!r} is not one that crosslens does")
+    whole = {"height": sides[0], "width": sides[1]}
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "size": {"shortest_edge": sides[0]} if mode == "shortest" else whole,
+        "do_center_crop": mode == "shortest",
+        "crop_size": whole,
+        "resample": resample,
+        "image_mean": told.get("mean"),
+        "image_std": told.get("std"),
+    }
+
+
+def _graphs(path: Path, variant: str | None) -> tuple[Path, Path]:
+    texts, visions = _variants(path, "text_model"), _variants(path, "vision_model")
+    wanted = variant or ""
+    if wanted in texts and wanted in visions:
+        return texts[wanted], visions[wanted]
+    if variant is None and len(texts) == len(visions) == 1:
+        return next(iter(texts.values())), next(iter(visions.values()))
+    both = texts.keys() & visions.keys()
+    if variant is None and len(both) == 1:
+        return texts[min(both)], visions[min(both)]
+    combined = [p for folder in (path / "onnx", path) for p in sorted(folder.glob("model*.onnx"))]
+    if combined and not texts and not visions:
+        raise ModelError(
+            f"{combined[0]} holds both encoders in one graph, which computes both for every query; "
+            "crosslens needs them apart",
+            hint="export the checkpoint, which keeps the encoders apart",
+            verb="export",
+        )
+    kind, there = ("vision_model", visions) if wanted in texts else ("text_model", texts)
+    name = f"{kind}_{variant}.onnx" if variant else f"{kind}.onnx"
+    if not there:
+        raise ModelError(
+            f"{path} has no onnx/{name}", hint="export the checkpoint, which keeps the encoders apart", verb="export"
+        )
+    raise ModelError(
+        f"{path} has no onnx/{name}; it has {', '.join(sorted(file.name for file in there.values()))}",
+        hint="keep one of each kind in the folder, or say which variant is meant",
+        parameter="variant",
+    )
+
+
+def _variants(path: Path, kind: str) -> dict[str, Path]:
+    """The graphs of a ``kind`` by what follows it in their names; those in onnx/ come before those beside it."""
+    found: dict[str, Path] = {}
+    for folder in (path, path / "onnx"):
+        for file in sorted(folder.glob(f"{kind}*.onnx")):
+            named = re.fullmatch(rf"{kind}(?:_(\w+))?", file.stem)
+            if named:
+                found[named[1] or ""] = file
+    return found

@@ -1,0 +1,124 @@
+"""How the graphs of a model folder are fed and read: by what they say of their inputs, whoever made them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crosslens.errors import ModelError
+from crosslens.ingest.model.graph import TYPES, Graph, Port
+
+_TEXT_OUTPUTS = ("text_embeds", "pooler_output", "sentence_embedding", "embedding")
+_IMAGE_OUTPUTS = ("image_embeds", "pooler_output", "embedding")
+_MASKS = ("attention_mask", "token_type_ids")
+_WHOLE, _FLOAT = {6, 7}, {1, 10, 11}
+# Their pooled output is not yet projected into the space that both encoders share.
+_PROJECTED = ("clip", "chinese_clip", "align")
+_AGAIN = "export the checkpoint to a new folder"
+
+
+@dataclass(frozen=True)
+class TextPorts:
+    """A text graph: ``ids``, and the other inputs it wants; None for a size that may vary."""
+
+    path: Path
+    ids: Port
+    others: tuple[Port, ...]
+    output: str
+    dims: int | None
+
+    @property
+    def batch(self) -> int | None:
+        """How many texts it reads at once."""
+        return self.ids.shape[0]
+
+    @property
+    def length(self) -> int | None:
+        """How many tokens it reads of each."""
+        return self.ids.shape[1]
+
+
+@dataclass(frozen=True)
+class VisionPorts:
+    """An image graph, whose ``pixels`` are [pictures, 3, height, width]; None for a size that may vary."""
+
+    path: Path
+    pixels: Port
+    output: str
+    dims: int | None
+
+    @property
+    def batch(self) -> int | None:
+        """How many pictures it reads at once."""
+        return self.pixels.shape[0]
+
+
+def text_ports(graph: Graph, config: dict[str, Any]) -> TextPorts:
+    """Find what a text encoder's graph reads and gives. Raises `ModelError` for one that crosslens can't feed."""
+    others = tuple(port for name, port in graph.inputs.items() if name in _MASKS)
+    ids = [port for name, port in graph.inputs.items() if name not in _MASKS]
+    if len(ids) != 1 or ids[0].kind not in _WHOLE or len(ids[0].shape) != 2:
+        raise ModelError(
+            f"{graph.path} asks for inputs that crosslens doesn't know: {_described(graph)}", hint=_AGAIN, verb="export"
+        )
+    for port in others:
+        if port.kind not in TYPES or len(port.shape) != 2:
+            raise ModelError(
+                f"{graph.path} asks for {port.name} in a form that crosslens doesn't know", hint=_AGAIN, verb="export"
+            )
+    output = _output(graph, _TEXT_OUTPUTS)
+    if output.name == "pooler_output" and config.get("model_type") in _PROJECTED:
+        raise ModelError(f"{graph.path} gives no text_embeds: it lacks its projection", hint=_AGAIN, verb="export")
+    return TextPorts(graph.path, ids[0], others, output.name, _dims(output))
+
+
+def vision_ports(graph: Graph, size: tuple[int, int]) -> VisionPorts:
+    """Find what an image encoder's graph reads and gives; ``size`` is the (height, width) that pictures are made.
+
+    Raises `ModelError` for one that crosslens can't feed, or that reads pictures of another size.
+    """
+    inputs = [port for port in graph.inputs.values() if port.kind in _FLOAT and len(port.shape) == 4]
+    if len(inputs) != 1 or len(graph.inputs) != 1 or inputs[0].shape[1] not in (None, 3):
+        raise ModelError(
+            f"{graph.path} asks for inputs that crosslens doesn't know: {_described(graph)}", hint=_AGAIN, verb="export"
+        )
+    for reads, made in zip(inputs[0].shape[2:], size, strict=True):
+        if reads not in (None, made):
+            raise ModelError(
+                f"{graph.path} reads pictures of {inputs[0].shape[2]} x {inputs[0].shape[3]} pixels, and the folder's "
+                f"preprocessing makes them {size[0]} x {size[1]}",
+                hint=_AGAIN,
+                verb="export",
+            )
+    output = _output(graph, _IMAGE_OUTPUTS)
+    return VisionPorts(graph.path, inputs[0], output.name, _dims(output))
+
+
+def _output(graph: Graph, names: tuple[str, ...]) -> Port:
+    for name in names:
+        if name in graph.outputs:
+            found = graph.outputs[name]
+            break
+    else:
+        if len(graph.outputs) != 1:
+            raise ModelError(f"{graph.path} gives {sorted(graph.outputs)}, none of which is {' or '.join(names)}")
+        (found,) = graph.outputs.values()
+    if found.kind not in _FLOAT or len(found.shape) not in (0, 2):
+        raise ModelError(
+            f"{graph.path} gives {_described_port(found)}, not one vector for each input", hint=_AGAIN, verb="export"
+        )
+    return found
+
+
+def _dims(output: Port) -> int | None:
+    return output.shape[1] if len(output.shape) == 2 else None
+
+
+def _described(graph: Graph) -> str:
+    return ", ".join(_described_port(port) for port in graph.inputs.values()) or "none"
+
+
+def _described_port(port: Port) -> str:
+    kind = getattr(TYPES.get(port.kind), "__name__", f"type {port.kind}")
+    return f"{port.name} ({kind} {[size or '?' for size in port.shape]})"

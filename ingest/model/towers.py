@@ -1,0 +1,93 @@
+"""The two sides of a checkpoint as modules that give plain tensors, as they are exported."""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import Any
+
+from torch import Tensor, nn
+
+from crosslens.errors import ExportError
+
+
+class TextTower(nn.Module):
+    """The text side of a model with both; ``masked`` where it needs to know which positions are padding."""
+
+    def __init__(self, model: Any, masked: bool):
+        super().__init__()
+        self.model, self.masked = model, masked
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Embed texts."""
+        # Without a mask the causal encoders read no padding before the token they pool at.
+        if self.masked:
+            return _pooled(self.model.get_text_features(input_ids=input_ids, attention_mask=attention_mask))
+        return _pooled(self.model.get_text_features(input_ids=input_ids))
+
+
+class ImageTower(nn.Module):
+    """The image side of a model with both."""
+
+    def __init__(self, model: Any):
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """Embed pictures."""
+        return _pooled(self.model.get_image_features(pixel_values=pixel_values))
+
+
+class SquarePatches(nn.Module):
+    """SigLIP 2's NaFlex image tower at its native square grid.
+
+    It was trained on many aspect ratios by resizing its position embeddings for each picture, which no static graph
+    can; at the grid they were learned on nothing is resized, so one graph serves all pictures, stretched to a square.
+    """
+
+    def __init__(self, model: Any):
+        super().__init__()
+        self.vision, self.config = model.vision_model, model.config.vision_config
+        self.patch = int(self.config.patch_size)
+        self.grid = isqrt(int(self.config.num_patches))
+        if self.grid**2 != self.config.num_patches:
+            raise ExportError(
+                f"the image encoder learned {self.config.num_patches} positions, which are no square of patches",
+                hint="only a square grid can be exported as one graph",
+                parameter="checkpoint",
+            )
+        self.side = self.patch * self.grid
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """Embed pictures."""
+        n = pixel_values.shape[0]
+        grid, patch = self.grid, self.patch
+        patches = pixel_values.reshape(n, 3, grid, patch, grid, patch).permute(0, 2, 4, 3, 5, 1)
+        patches = patches.reshape(n, grid * grid, patch * patch * 3)
+        embeddings = self.vision.embeddings
+        hidden = embeddings.patch_embedding(patches) + embeddings.position_embedding.weight
+        hidden = self.vision.encoder(inputs_embeds=hidden, attention_mask=None).last_hidden_state
+        pooled: Tensor = self.vision.head(self.vision.post_layernorm(hidden), None)
+        return pooled
+
+
+class SentenceTower(nn.Module):
+    """Mean-pooled transformer and dense layers: sentence-transformers' Transformer, Pooling and Dense modules."""
+
+    def __init__(self, transformer: Any, mean: bool, dense: list[nn.Module]):
+        super().__init__()
+        self.transformer, self.mean, self.dense = transformer, mean, nn.Sequential(*dense)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Embed texts."""
+        hidden = self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        pooled: Tensor = hidden[:, 0]
+        if self.mean:
+            weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
+            pooled = (hidden * weights).sum(1) / weights.sum(1)
+        projected: Tensor = self.dense(pooled)
+        return projected
+
+
+def _pooled(output: Any) -> Tensor:
+    """transformers 5 returns an output object where version 4 returned the tensor."""
+    return output if isinstance(output, Tensor) else output.pooler_output
