@@ -156,15 +156,18 @@ def test_a_run_outlives_the_killing_and_restarting_of_the_node(
         if report.documents >= 300 and not killed.is_set():
             killed.set()
             os.kill(pid, signal.SIGKILL)
-            threading.Thread(target=restart).start()
+            starter.start()
 
     def restart() -> None:
         while (found := node.status()) is not None and found.running:
             time.sleep(0.05)
         node.start()
 
+    starter = threading.Thread(target=restart)
     report = add_vectors(server.client, index, encoder, [TITLE, PHOTO], options(pictures), progress=kill)
     assert killed.is_set()
+    # Else the node may not be noted as running yet when it is to be stopped.
+    starter.join()
     assert report.failures == []
     assert add_vectors(server.client, index, encoder, [TITLE, PHOTO], options(pictures)).todo == 0
     assert len(expect_exact(server, index, encoder, pictures)) == 900
