@@ -147,7 +147,7 @@ def test_ranks_that_only_some_documents_changed_are_told_apart_from_the_others(t
     _, report = read_clicks(write(tmp_path / "log.jsonl", lines))
     assert report.examination[2] == pytest.approx(1.0, abs=0.05)
     assert report.estimated == frozenset({1, 2})
-    assert "tell for ranks 1 to 2, assumed as 1 / rank for the others" in str(report)
+    assert "show for ranks 1 to 2, assumed as 1 / rank for the others" in str(report)
 
 
 def test_worked_numbers_of_examination_and_grades() -> None:
