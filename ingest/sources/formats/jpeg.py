@@ -1,0 +1,131 @@
+"""JPEG: without needless metadata, reduced where that is enough, and with care where its end is missing."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, JpegImagePlugin
+
+from crosslens.errors import ImageError
+from crosslens.ingest.sources.formats import orientation
+from crosslens.ingest.sources.formats.common import FLAT_BYTES, Pending, PictureRules
+from crosslens.ingest.sources.formats.flat import bands, flat
+
+_END = b"\xff\xd9"
+_PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
+# Any entropy-coded bytes but those of the file: what they change in the picture is what the file lacks.
+_OTHER_END = bytes(range(1, 128)) * 64 + _END
+# A row that is this much different (of 255, on average) without the missing bytes isn't in the file.
+_DIFFERENT = 8.0
+_MOST_MISSING = 0.1
+
+
+@dataclass(frozen=True)
+class _Slim:
+    """A JPEG without its application segments and comments, but those that say how colours are stored."""
+
+    data: bytes
+    orientation: int | None
+    progressive: bool
+
+
+def start(data: bytes, target: int, rules: PictureRules) -> Pending:
+    """Reads the header; ``target`` as in `crosslens.ingest.sources.images.opened`."""
+    slim = _slimmed(data)
+    image = _image(slim.data)
+    width, height = image.size
+    if target:
+        image.draft(None, (2 * target, 2 * target))
+    decoded = image.width * image.height
+    # A progressive file's coefficients are all in memory before the first pixel is.
+    coefficients = width * height * 2 * len(image.getbands()) if slim.progressive else 0
+    memory = decoded * (4 + FLAT_BYTES) + coefficients + len(data)
+
+    def load() -> Image.Image:
+        decoded: Image.Image = image
+        try:
+            image.load()
+        except OSError as error:
+            if "truncated" not in str(error):
+                raise
+            decoded = _without_its_end(slim.data, target, rules)
+        return orientation.turned(flat(decoded), slim.orientation)
+
+    return Pending(width, height, memory, load)
+
+
+def _image(data: bytes) -> JpegImagePlugin.JpegImageFile:
+    return JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+
+
+def _slimmed(data: bytes) -> _Slim:
+    kept, at = [data[:2]], 2
+    exif = xmp = None
+    progressive = False
+    while at + 4 <= len(data):
+        if data[at] != 0xFF:
+            # A segment gave its length wrongly; decoders look for the next marker.
+            at = data.find(b"\xff", at)
+            if at < 0:
+                break
+            continue
+        marker = data[at + 1]
+        if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD9:
+            # None that has a length, or none at all.
+            at += 2
+            continue
+        if marker == 0xFF:
+            # Any number of fill bytes may stand before a marker.
+            at += 1
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        end = at + 2 + length
+        if marker == 0xDA or length < 2 or end > len(data):
+            break
+        segment = data[at + 4 : end]
+        if marker == 0xE1 and segment.startswith(b"Exif\0"):
+            exif = exif or orientation.of_exif(segment)
+        elif marker == 0xE1 and segment.startswith(b"http://ns.adobe.com/xap/1.0/"):
+            xmp = xmp or orientation.of_xmp(segment)
+        progressive = progressive or marker in _PROGRESSIVE
+        # JFIF (0xE0) and Adobe (0xEE) say how colours are stored.
+        if not (0xE0 <= marker <= 0xEF or marker == 0xFE) or marker in (0xE0, 0xEE):
+            kept.append(data[at:end])
+        at = end
+    kept.append(data[at:] if at >= 0 else b"")
+    return _Slim(b"".join(kept), exif or xmp, progressive)
+
+
+def _without_its_end(data: bytes, target: int, rules: PictureRules) -> Image.Image:
+    """The picture of a file whose last bytes are missing: if no row lacks anything, or if a few may.
+
+    The file is decoded with two different ends; the rows that differ are those that it doesn't hold.
+    """
+    one, other = _image(data + _END), _image(data + _OTHER_END)
+    for image in (one, other):
+        if target:
+            image.draft(None, (2 * target, 2 * target))
+        image.load()
+    missing = rows = 0
+    for top, end in bands(*one.size):
+        box = (0, top, one.width, end)
+        first, second = (np.asarray(image.crop(box), dtype=np.int16) for image in (one, other))
+        difference = np.abs(first - second).reshape(end - top, -1).mean(axis=1)
+        rows += end - top
+        missing += int(np.count_nonzero(difference > (_DIFFERENT if rules.tolerate_truncated else 0)))
+    if missing == 0 and not rules.tolerate_truncated:
+        return one
+    few = missing <= _MOST_MISSING * rows
+    if not (few and rules.tolerate_truncated):
+        reason = f"cut off after {len(data):,} bytes, without {max(1, round(100 * missing / rows))} % of its rows"
+        if few:
+            raise ImageError(
+                f"{rules.name}: can't be decoded: the JPEG is {reason}",
+                hint="fetch it again, or allow JPEGs that lack their last rows",
+                parameter="tolerate_truncated",
+            )
+        raise ImageError(f"{rules.name}: can't be decoded: the JPEG is {reason}")
+    rules.truncated()
+    return one
