@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from crosslens.errors import ImageError
-from crosslens.ingest.sources.formats import jpeg, optional, orientation, plain, png, tiff
+from crosslens.ingest.sources.formats import bmp, jpeg, optional, orientation, plain, png, tiff
 from crosslens.ingest.sources.formats.common import MAX_PIXELS, Pending, PictureRules
 from crosslens.ingest.sources.formats.flat import flat
 from crosslens.ingest.sources.formats.naming import FORMATS, cut_off, description, format_of
@@ -87,6 +87,8 @@ def _started(data: bytes, kind: str | None, target: int, rules: PictureRules) ->
             raise ImageError(_unknown(data, rules.name))
         case "PNG":
             return png.start(data, target, rules)
+        case "BMP":
+            return bmp.start(data, target, rules)
         case "JPEG":
             return jpeg.start(data, target, rules)
         case "TIFF":

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from PIL import Image
 
+from crosslens.ingest.sources.formats.orientation import turned
 from crosslens.ingest.sources.formats.samples import Array, Span, lab_to_rgb, span
 
 _BAND_PIXELS = 1 << 18
@@ -17,6 +18,17 @@ def bands(width: int, height: int) -> Iterator[tuple[int, int]]:
     rows = max(1, _BAND_PIXELS // max(1, width))
     for top in range(0, height, rows):
         yield top, min(height, top + rows)
+
+
+def finished(image: Image.Image, orientation: int | None) -> Image.Image:
+    """``image`` turned and flat. It is used up: each copy is freed as soon as the next one is made."""
+    upright = turned(image, orientation)
+    if upright is not image:
+        image.close()
+    shown = flat(upright)
+    if shown is not upright:
+        upright.close()
+    return shown
 
 
 def flat(image: Image.Image) -> Image.Image:

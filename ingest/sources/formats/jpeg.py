@@ -11,7 +11,7 @@ from PIL import Image, JpegImagePlugin
 from crosslens.errors import ImageError
 from crosslens.ingest.sources.formats import orientation
 from crosslens.ingest.sources.formats.common import FLAT_BYTES, Pending, PictureRules
-from crosslens.ingest.sources.formats.flat import bands, flat
+from crosslens.ingest.sources.formats.flat import bands, finished
 
 _END = b"\xff\xd9"
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
@@ -29,12 +29,16 @@ class _Slim:
     data: bytes
     orientation: int | None
     progressive: bool
+    adobe: bool
 
 
 def start(data: bytes, target: int, rules: PictureRules) -> Pending:
     """Reads the header; ``target`` as in `crosslens.ingest.sources.images.opened`."""
     slim = _slimmed(data)
     image = _image(slim.data)
+    if len(image.getbands()) == 4 and not slim.adobe:
+        # Adobe's programs store the inverse, others don't, and some decoders take it for granted.
+        raise ImageError(f"{rules.name}: a CMYK JPEG that doesn't say whether its inks are inverted is not read")
     width, height = image.size
     if target:
         image.draft(None, (2 * target, 2 * target))
@@ -51,7 +55,7 @@ def start(data: bytes, target: int, rules: PictureRules) -> Pending:
             if "truncated" not in str(error):
                 raise
             decoded = _without_its_end(slim.data, target, rules)
-        return orientation.turned(flat(decoded), slim.orientation)
+        return finished(decoded, slim.orientation)
 
     return Pending(width, height, memory, load)
 
@@ -63,7 +67,7 @@ def _image(data: bytes) -> JpegImagePlugin.JpegImageFile:
 def _slimmed(data: bytes) -> _Slim:
     kept, at = [data[:2]], 2
     exif = xmp = None
-    progressive = False
+    progressive = adobe = False
     while at + 4 <= len(data):
         if data[at] != 0xFF:
             # A segment gave its length wrongly; decoders look for the next marker.
@@ -89,13 +93,14 @@ def _slimmed(data: bytes) -> _Slim:
             exif = exif or orientation.of_exif(segment)
         elif marker == 0xE1 and segment.startswith(b"http://ns.adobe.com/xap/1.0/"):
             xmp = xmp or orientation.of_xmp(segment)
+        adobe = adobe or (marker == 0xEE and segment.startswith(b"Adobe"))
         progressive = progressive or marker in _PROGRESSIVE
         # JFIF (0xE0) and Adobe (0xEE) say how colours are stored.
         if not (0xE0 <= marker <= 0xEF or marker == 0xFE) or marker in (0xE0, 0xEE):
             kept.append(data[at:end])
         at = end
     kept.append(data[at:] if at >= 0 else b"")
-    return _Slim(b"".join(kept), exif or xmp, progressive)
+    return _Slim(b"".join(kept), exif or xmp, progressive, adobe)
 
 
 def _without_its_end(data: bytes, target: int, rules: PictureRules) -> Image.Image:

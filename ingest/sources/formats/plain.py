@@ -1,4 +1,4 @@
-"""WebP, GIF, BMP and AVIF, as Pillow decodes them."""
+"""WebP, GIF, AVIF and ordinary BMP, as Pillow decodes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL import Image
 from crosslens.errors import ImageError
 from crosslens.ingest.sources.formats import orientation
 from crosslens.ingest.sources.formats.common import FLAT_BYTES, Pending, PictureRules
-from crosslens.ingest.sources.formats.flat import flat
+from crosslens.ingest.sources.formats.flat import finished
 
 
 def start(kind: str, data: bytes, rules: PictureRules) -> Pending:
@@ -27,6 +27,8 @@ def start(kind: str, data: bytes, rules: PictureRules) -> Pending:
         turn = orientation.of_exif(exif) if isinstance(exif, bytes) else None
         if turn is None and isinstance(xmp, bytes):
             turn = orientation.of_xmp(xmp)
-        return orientation.turned(flat(image), turn)
+        return finished(image, turn)
 
-    return Pending(width, height, width * height * (8 + FLAT_BYTES) + len(data), load)
+    # Pillow's WebP decoder holds two canvases and a copy beside the picture.
+    decoding = 16 if kind == "WEBP" else 8
+    return Pending(width, height, width * height * (decoding + FLAT_BYTES) + len(data), load)

@@ -11,7 +11,7 @@ from PIL import Image, PngImagePlugin
 
 from crosslens.ingest.sources.formats import orientation
 from crosslens.ingest.sources.formats.common import FLAT_BYTES, Pending, PictureRules
-from crosslens.ingest.sources.formats.flat import bands, flat
+from crosslens.ingest.sources.formats.flat import bands, finished
 
 _MARK = 8
 _GREY, _RGB, _PALETTE = 0, 2, 3
@@ -46,8 +46,8 @@ def start(data: bytes, _target: int, _rules: PictureRules) -> Pending:
             image.info["transparency"] = (clear[-1] & ((1 << depth) - 1)) * 255 // ((1 << depth) - 1)
         if low is not None:
             image.info.pop("transparency", None)
-            return orientation.turned(_with_clear_colour(image, low, clear), turn)
-        return orientation.turned(flat(image), turn)
+            return finished(_with_clear_colour(image, low, clear), turn)
+        return finished(image, turn)
 
     memory = width * height * (4 + FLAT_BYTES + (4 if depth == 16 else 0)) + len(data)
     return Pending(width, height, memory, load)

@@ -9,8 +9,9 @@ from PIL import Image, TiffImagePlugin
 from crosslens.errors import ImageError
 from crosslens.ingest.sources.formats import orientation, tiff_tags
 from crosslens.ingest.sources.formats.common import FLAT_BYTES, Pending, PictureRules
-from crosslens.ingest.sources.formats.flat import flat
-from crosslens.ingest.sources.formats.tiff_samples import BYTEWISE, Layout, Planes, assembled
+from crosslens.ingest.sources.formats.flat import finished
+from crosslens.ingest.sources.formats.tiff_samples import Layout, Planes, assembled
+from crosslens.ingest.sources.formats.tiff_strips import BYTEWISE
 from crosslens.ingest.sources.formats.tiff_tags import Tags
 
 _PHOTOMETRICS = {
@@ -33,24 +34,31 @@ def start(data: bytes, _target: int, rules: PictureRules) -> Pending:
     xmp = tags.raw.get(tiff_tags.XMP)
     turn = tags.one(tiff_tags.ORIENTATION) or (orientation.of_xmp(xmp[2]) if xmp else None)
     pixels = layout.width * layout.height
-    if _is_plain(layout, tags):
+    if _is_plain(layout):
         # Without what the pixels don't need, no odd tag is in the way, and Pillow turns nothing by itself.
-        clean = tiff_tags.with_directory(data, tags, {}, without=frozenset())
+        clean = tiff_tags.with_directory(data, tags, {})
         image = TiffImagePlugin.TiffImageFile(io.BytesIO(clean))
 
         def load() -> Image.Image:
             image.load()
-            return orientation.turned(flat(image), turn)
+            return finished(image, turn)
 
         return Pending(layout.width, layout.height, pixels * (4 + FLAT_BYTES) + 2 * len(data), load)
     if layout.compression not in BYTEWISE:
         raise ImageError(f"{rules.name}: a TIFF of {_words(layout)} under compression {layout.compression} is not read")
-    planes = Planes(data, tags, layout)
+    try:
+        planes = Planes(data, tags, layout)
+    except ImageError as error:
+        raise ImageError(f"{rules.name}: {error.message}") from error
 
     def assemble() -> Image.Image:
-        return orientation.turned(assembled(planes, layout), turn)
+        try:
+            return finished(assembled(planes, layout), turn)
+        except ImageError as error:
+            raise ImageError(f"{rules.name}: {error.message}") from error
 
-    memory = layout.height * planes.row_bytes * planes.count * 2 + pixels * FLAT_BYTES + 2 * len(data)
+    # Whole, if it is one strip, and once more while that is put together.
+    memory = layout.height * planes.row_bytes * 2 + pixels * 2 * FLAT_BYTES + len(data)
     return Pending(layout.width, layout.height, memory, assemble)
 
 
@@ -99,17 +107,17 @@ def _check(layout: Layout, tags: Tags) -> None:
         raise ImageError("a TIFF of inks other than cyan, magenta, yellow and black is not read")
     if layout.photometric == 3 and (layout.bits > 16 or len(layout.colours) < 3 << layout.bits):
         raise ImageError("can't be decoded: the TIFF's palette is missing or too short")
+    subsampled = tags.all(tiff_tags.SUBSAMPLING, (2, 2)) != (1, 1)
+    if layout.photometric == 6 and subsampled and layout.samples == 3 and layout.compression not in _CCITT_OR_JPEG:
+        raise ImageError("a TIFF of subsampled YCbCr is read only under JPEG compression")
 
 
-def _is_plain(layout: Layout, tags: Tags) -> bool:
+def _is_plain(layout: Layout) -> bool:
     """Whether Pillow gives the right picture."""
     if layout.compression in _CCITT_OR_JPEG:
         return layout.bits in (1, 8) and layout.kind == "unsigned" and layout.photometric in (0, 1, 2, 5, 6)
     if layout.kind != "unsigned" or layout.planar:
         return False
-    if layout.photometric == 6:
-        # libtiff makes colours of them, subsampled or not.
-        return layout.bits == 8 and layout.samples == 3 and tags.all(tiff_tags.SUBSAMPLING, (2, 2)) != (1, 1)
     if layout.samples == 1:
         return layout.bits in (1, 2, 4, 8) and layout.photometric in (0, 1)
     return layout.bits == 8 and layout.photometric == 2 and layout.samples == 3

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from crosslens.errors import ImageError
 from crosslens.ingest.sources.formats import tiff_tags
 from crosslens.ingest.sources.formats.flat import bands
 from crosslens.ingest.sources.formats.samples import Array, Bytes, Kind, Span, lab_to_rgb, over_white, span
+from crosslens.ingest.sources.formats.tiff_strips import Strips
 from crosslens.ingest.sources.formats.tiff_tags import Tags
 
-# Compressions that know nothing of samples: none, LZW, deflate (twice), PackBits, LZMA, Zstandard.
-BYTEWISE = {1, 5, 8, 32946, 32773, 34925, 50000}
+# LZW, deflate (twice), LZMA and Zstandard, before which neighbours are subtracted.
+_PREDICTED = {5, 8, 32946, 34925, 50000}
 _COLOUR_SAMPLES = {2: 3, 5: 4, 6: 3, 8: 3, 9: 3}
 _ASSOCIATED, _UNASSOCIATED, _COREL = 1, 2, 999
 _MOST_BYTES = 4 << 30
@@ -72,98 +72,72 @@ class Layout:
 
 
 class Planes:
-    """The bytes of the samples, one plane or one for each sample, and bands of rows of them as numbers."""
+    """The samples of a TIFF, in bands of rows. Planes that the picture isn't made of are not decompressed."""
 
     def __init__(self, data: bytes, tags: Tags, layout: Layout):
-        self._data, self._tags, self._layout = data, tags, layout
-        self._planes = layout.used if layout.planar else (0,)
-        self.count = len(self._planes)
+        self._layout = layout
         self._in_row = 1 if layout.planar else layout.samples
-        tile = tags.one(tiff_tags.TILE_WIDTH)
-        self._tiled = tile > 0 and tiff_tags.TILE_OFFSETS in tags.values
-        self._part = tile if self._tiled else layout.width
+        tiled = tiff_tags.TILE_OFFSETS in tags.values
+        self._part = tags.one(tiff_tags.TILE_WIDTH) if tiled else layout.width
+        if self._part < 1:
+            raise ImageError("can't be decoded: the TIFF's tiles have no size")
         self._part_bytes = ceil(self._part * self._in_row * layout.bits / 8)
         self._parts = ceil(layout.width / self._part)
-        self.row_bytes = self._part_bytes * self._parts
-        self._check(tags)
+        self._predictor = layout.predictor if layout.compression in _PREDICTED else 1
+        self._check()
+        self._strips = [
+            Strips(
+                data,
+                tags,
+                height=layout.height,
+                part_bytes=self._part_bytes,
+                parts=self._parts,
+                plane=plane,
+                planes=layout.samples if layout.planar else 1,
+            )
+            for plane in (layout.used if layout.planar else (0,))
+        ]
 
     @property
-    def bits(self) -> int:
-        """The width of a sample."""
-        return self._layout.bits
+    def row_bytes(self) -> int:
+        """The bytes of a row, of all planes that are decompressed."""
+        return self._part_bytes * self._parts * (len(self._layout.used) if self._layout.planar else 1)
 
-    def read_as(self, layout: Layout) -> None:
-        """Takes the samples' kind from another layout."""
-        self._layout = layout
+    def read_as(self, kind: Kind) -> None:
+        """Takes the samples for another kind."""
+        self._layout = replace(self._layout, kind=kind)
 
-    def _check(self, tags: Tags) -> None:
+    def _check(self) -> None:
         layout = self._layout
         wholes = layout.bits in (8, 16, 32, 64)
-        if layout.predictor not in (1, 2, 3) or (layout.predictor == 2 and not wholes):
+        if self._predictor not in (1, 2, 3) or (self._predictor == 2 and not wholes):
             raise ImageError(f"a TIFF with predictor {layout.predictor} and {layout.bits}-bit samples is not read")
-        if layout.predictor == 3 and layout.kind != "float":
+        if self._predictor == 3 and layout.kind != "float":
             raise ImageError("a TIFF with a predictor for floats, but without floats, is not read")
-        if self.row_bytes * layout.height * self.count > _MOST_BYTES:
-            raise ImageError("a TIFF of more than 4 GB of samples is not read")
-        if self._tiled and not 0 < tags.one(tiff_tags.TILE_HEIGHT) <= 1 << 20:
-            raise ImageError("can't be decoded: the TIFF's tiles have no size")
+        if self.row_bytes * layout.height > _MOST_BYTES:
+            raise ImageError(f"a TIFF of more than {_MOST_BYTES >> 30} GB of samples is not read")
 
-    def decode(self) -> list[Image.Image]:
-        """Each plane's bytes as a grey picture, as wide as a row has bytes."""
-        planes: list[Image.Image] = []
-        for plane in self._planes:
-            image = TiffImagePlugin.TiffImageFile(io.BytesIO(self._as_bytes(plane)))
-            image.load()
-            planes.append(image)
-        return planes
-
-    def _as_bytes(self, plane: int) -> bytes:
-        """The file with a directory that calls this plane's bytes a grey picture's samples."""
-        tags, layout = self._tags, self._layout
-        changed: dict[int, tuple[int, ...]] = {
-            tiff_tags.WIDTH: (self.row_bytes,),
-            tiff_tags.HEIGHT: (layout.height,),
-            tiff_tags.BITS: (8,),
-            tiff_tags.COMPRESSION: (layout.compression,),
-            tiff_tags.PHOTOMETRIC: (1,),
-            tiff_tags.SAMPLES: (1,),
-        }
-        if self._tiled:
-            changed[tiff_tags.TILE_WIDTH] = (self._part_bytes,)
-            changed[tiff_tags.TILE_HEIGHT] = (tags.one(tiff_tags.TILE_HEIGHT),)
-            named = tiff_tags.TILE_OFFSETS, tiff_tags.TILE_COUNTS
-        else:
-            rows = min(tags.one(tiff_tags.ROWS_PER_STRIP, layout.height), layout.height)
-            changed[tiff_tags.ROWS_PER_STRIP] = (rows,)
-            named = tiff_tags.STRIP_OFFSETS, tiff_tags.STRIP_COUNTS
-        for tag in named:
-            values = tags.all(tag)
-            each = len(values) // (self._layout.samples if self._layout.planar else 1)
-            changed[tag] = values[plane * each : (plane + 1) * each]
-        if not changed[named[0]]:
-            raise ImageError("can't be decoded: the TIFF's directory doesn't say where its pixels are")
-        if not changed[named[1]]:
-            del changed[named[1]]
-        keep = {tiff_tags.FILL_ORDER}
-        return tiff_tags.with_directory(self._data, tags, changed, without=frozenset(tags.raw) - keep)
-
-    def numbers(self, planes: list[Image.Image], top: int, end: int) -> Array:
-        """The samples [rows, width, `Layout.used`] of a band."""
-        parts = [self._of_plane(np.asarray(plane.crop((0, top, self.row_bytes, end)))) for plane in planes]
-        return np.concatenate(parts, -1) if self._layout.planar else parts[0][..., self._layout.used]
+    def __iter__(self) -> Iterator[tuple[int, Array]]:
+        """(first row, samples [rows, width, `Layout.used`]) of bands, in order."""
+        done = 0
+        for groups in zip(*self._strips, strict=True):
+            for top, end in bands(self._layout.width * self._layout.samples, groups[0].shape[0]):
+                parts = [self._of_plane(group[top:end]) for group in groups]
+                yield done + top, np.concatenate(parts, -1) if self._layout.planar else parts[0][..., self._layout.used]
+            done += groups[0].shape[0]
 
     def _of_plane(self, rows: Bytes) -> Array:
         layout, height = self._layout, rows.shape[0]
         # Tiles, and the predictor within them, end where the next one begins.
         parts = rows.reshape(height, self._parts, self._part_bytes)
-        if layout.predictor == 3:
+        if self._predictor == 3:
             parts = self._without_float_predictor(parts)
             numbers = parts.view(f">f{layout.bits // 8}").reshape(height, self._parts, self._part, self._in_row)
         else:
             numbers = self._values(parts).reshape(height, self._parts, self._part, self._in_row)
-            if layout.predictor == 2:
+            if self._predictor == 2:
                 numbers = np.cumsum(numbers, axis=2, dtype=numbers.dtype.newbyteorder("="))
-        if layout.kind == "float" and layout.predictor != 3:
+        if layout.kind == "float" and self._predictor != 3:
             numbers = np.ascontiguousarray(numbers).view(numbers.dtype.str.replace("u", "f"))
         elif layout.kind == "signed":
             numbers = _signed(numbers, layout.bits)
@@ -198,19 +172,17 @@ class Planes:
 
 
 def assembled(planes: Planes, layout: Layout) -> Image.Image:
-    """The RGB picture."""
-    images = planes.decode()
-    edges = list(bands(layout.width * layout.samples, layout.height))
-    if layout.kind == "signed" and _unsigned_after_all(planes, images, edges):
+    """The RGB picture. Where the samples' span is open, or something else doubtful, they are gone through twice."""
+    if layout.kind == "signed" and _unsigned_after_all(planes, layout.bits):
         layout = replace(layout, kind="unsigned")
-        planes.read_as(layout)
+        planes.read_as("unsigned")
     colours = slice(0, layout.colour_samples)
-    scale = span(layout.kind, layout.bits, (planes.numbers(images, *edge)[..., colours] for edge in edges))
+    scale = span(layout.kind, layout.bits, (numbers[..., colours] for _, numbers in planes))
     palette = _palette(layout)
-    opaque = layout.opacity is None or (not layout.extra and _all_clear(planes, images, edges))
+    # Nobody stores an invisible picture: what may be the opacity isn't, if it is zero everywhere.
+    opaque = layout.opacity is None or not (layout.extra or any(numbers[..., -1].any() for _, numbers in planes))
     out = Image.new("RGB", (layout.width, layout.height))
-    for top, end in edges:
-        numbers = planes.numbers(images, top, end)
+    for top, numbers in planes:
         eight = _colours(numbers, layout, scale, palette)
         if not opaque:
             eight = over_white(eight, _opacity(numbers[..., -1], layout), premultiplied=layout.premultiplied)
@@ -220,17 +192,12 @@ def assembled(planes: Planes, layout: Layout) -> Image.Image:
     return out
 
 
-def _all_clear(planes: Planes, images: list[Image.Image], edges: Sequence[tuple[int, int]]) -> bool:
-    """Whether what may be the opacity is zero everywhere: then it isn't, since nobody stores an invisible picture."""
-    return not any(planes.numbers(images, *edge)[..., -1].any() for edge in edges)
-
-
-def _unsigned_after_all(planes: Planes, images: list[Image.Image], edges: Sequence[tuple[int, int]]) -> bool:
+def _unsigned_after_all(planes: Planes, bits: int) -> bool:
     """Whether samples that are called signed make the smoother picture without a sign, as some writers have it."""
     rough = plain = 0.0
-    for edge in edges[:: max(1, len(edges) // 8)]:
-        signed = planes.numbers(images, *edge).astype(np.float64)
-        unsigned = np.where(signed < 0, signed + 2.0**planes.bits, signed)
+    for _, numbers in planes:
+        signed = numbers.astype(np.float64)
+        unsigned = np.where(signed < 0, signed + 2.0**bits, signed)
         rough += float(np.abs(np.diff(signed, axis=1)).sum())
         plain += float(np.abs(np.diff(unsigned, axis=1)).sum())
     return plain * 1.5 < rough

@@ -84,12 +84,12 @@ def read_tags(data: bytes) -> Tags:
     return Tags(order, values, raw)
 
 
-def with_directory(data: bytes, tags: Tags, changed: Mapping[int, Value], *, without: frozenset[int]) -> bytes:
-    """The file with a directory of ``changed`` and what else decoders need; ``without`` some, and without all else."""
+def with_directory(data: bytes, tags: Tags, changed: Mapping[int, Value]) -> bytes:
+    """The file with a directory of ``changed`` and of what decoders need of ``tags``, and without all else."""
     order = tags.order
     entries: dict[int, tuple[int, int, bytes]] = {}
     for tag, (kind, number, content) in tags.raw.items():
-        if tag in changed or tag in without or tag in (XMP, ORIENTATION):
+        if tag in changed or tag in (XMP, ORIENTATION):
             continue
         if tag in tags.values and kind in (16, 17):
             entries[tag] = _longs(order, tags.values[tag])
