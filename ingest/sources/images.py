@@ -117,7 +117,8 @@ def _explained(step: Callable[[], _T], data: bytes, kind: str | None, rules: Pic
         if kind and cut_off(data, kind):
             reason = f"the {kind} is cut off after {len(data):,} bytes, as half a download is"
         else:
-            reason = f"damaged {kind} ({'; '.join([f'{type(error).__name__}: {error}', *said[:1]])})"
+            what = "; ".join([f"{type(error).__name__}: {error}", *said[:1]])
+            reason = f"damaged {kind} ({' '.join(what.split())})"
         raise ImageError(f"{rules.name}: can't be decoded: {reason}") from error
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from PIL import Image
+if TYPE_CHECKING:
+    from PIL import Image
 
 # As many pixels as Pillow itself accepts without a warning: about 350 MB once they are decoded.
 MAX_PIXELS = 89_478_485

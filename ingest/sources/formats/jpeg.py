@@ -15,10 +15,10 @@ from crosslens.ingest.sources.formats.flat import bands, finished
 
 _END = b"\xff\xd9"
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
+_FRAMES = tuple(bytes((0xFF, marker)) for marker in sorted(_PROGRESSIVE))
+_SCAN = b"\xff\xda"
 # Any entropy-coded bytes but those of the file: what they change in the picture is what the file lacks.
 _OTHER_END = bytes(range(1, 128)) * 64 + _END
-# A row that is this much different (of 255, on average) without the missing bytes isn't in the file.
-_DIFFERENT = 8.0
 _MOST_MISSING = 0.1
 
 
@@ -54,7 +54,7 @@ def start(data: bytes, target: int, rules: PictureRules) -> Pending:
         except OSError as error:
             if "truncated" not in str(error):
                 raise
-            decoded = _without_its_end(slim.data, target, rules)
+            decoded = _without_its_end(slim, target, rules)
         return finished(decoded, slim.orientation)
 
     return Pending(width, height, memory, load)
@@ -103,34 +103,56 @@ def _slimmed(data: bytes) -> _Slim:
     return _Slim(b"".join(kept), exif or xmp, progressive, adobe)
 
 
-def _without_its_end(data: bytes, target: int, rules: PictureRules) -> Image.Image:
-    """The picture of a file whose last bytes are missing: if no row lacks anything, or if a few may.
+def _without_its_end(slim: _Slim, target: int, rules: PictureRules) -> Image.Image:
+    """The picture of a file whose last bytes are missing: if no row lacks anything, or if a few of the last may.
 
-    The file is decoded with two different ends; the rows that differ are those that it doesn't hold.
+    The file is decoded with two different ends; where the pictures begin to differ, the file ended.
     """
-    one, other = _image(data + _END), _image(data + _OTHER_END)
+    one, other = _image(slim.data + _END), _image(slim.data + _OTHER_END)
     for image in (one, other):
         if target:
             image.draft(None, (2 * target, 2 * target))
         image.load()
-    missing = rows = 0
-    for top, end in bands(*one.size):
-        box = (0, top, one.width, end)
-        first, second = (np.asarray(image.crop(box), dtype=np.int16) for image in (one, other))
-        difference = np.abs(first - second).reshape(end - top, -1).mean(axis=1)
-        rows += end - top
-        missing += int(np.count_nonzero(difference > (_DIFFERENT if rules.tolerate_truncated else 0)))
-    if missing == 0 and not rules.tolerate_truncated:
+    rows = one.height
+    missing = rows - _first_difference(one, other) if not slim.progressive or _all_begun(slim.data) else rows
+    other.close()
+    if missing == 0:
         return one
     few = missing <= _MOST_MISSING * rows
-    if not (few and rules.tolerate_truncated):
-        reason = f"cut off after {len(data):,} bytes, without {max(1, round(100 * missing / rows))} % of its rows"
-        if few:
-            raise ImageError(
-                f"{rules.name}: can't be decoded: the JPEG is {reason}",
-                hint="fetch it again, or allow JPEGs that lack their last rows",
-                parameter="tolerate_truncated",
-            )
-        raise ImageError(f"{rules.name}: can't be decoded: the JPEG is {reason}")
-    rules.truncated()
-    return one
+    if few and rules.tolerate_truncated:
+        rules.truncated()
+        return one
+    share = f"without the last {max(1, round(100 * missing / rows))} % of its rows" if missing < rows else "too early"
+    raise ImageError(
+        f"{rules.name}: can't be decoded: the JPEG is cut off after {len(slim.data):,} bytes, {share}",
+        hint="fetch it again, or allow JPEGs that lack their last rows" if few else "",
+        parameter="tolerate_truncated" if few else None,
+    )
+
+
+def _first_difference(one: Image.Image, other: Image.Image) -> int:
+    """The first row in which two pictures of one size differ; their height for none."""
+    for top, end in bands(*one.size):
+        box = (0, top, one.width, end)
+        first, second = (np.asarray(image.crop(box)).reshape(end - top, -1) for image in (one, other))
+        differing = np.flatnonzero((first != second).any(axis=1))
+        if differing.size:
+            return top + int(differing[0])
+    return one.height
+
+
+def _all_begun(data: bytes) -> bool:
+    """Whether each scan of a progressive file has begun: the one that brings the last bits of every coefficient."""
+    frame = next((at for at in map(data.find, _FRAMES) if at >= 0), None)
+    if frame is None:
+        return False
+    components = data[frame + 10 : frame + 10 + 3 * data[frame + 9] : 3]
+    wanted = {(component, k) for component in components for k in range(64)}
+    at = data.find(_SCAN)
+    while at >= 0 and at + 5 < len(data):
+        count = data[at + 4]
+        named, rest = data[at + 5 : at + 5 + 2 * count : 2], data[at + 5 + 2 * count : at + 8 + 2 * count]
+        if len(rest) == 3 and rest[2] & 15 == 0:
+            wanted -= {(component, k) for component in named for k in range(rest[0], rest[1] + 1)}
+        at = data.find(_SCAN, at + 2)
+    return not wanted
