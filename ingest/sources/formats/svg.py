@@ -64,7 +64,7 @@ def size(text: str, target: int) -> tuple[int, int]:
 
 
 def _own_size(text: str) -> tuple[float, float]:
-    root = re.search(r"<([\w.-]+:)?svg\b[^>]*>", text, re.DOTALL)
+    root = re.search(r"<([\w.-]+:)?svg\b[^>]*>", re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL))
     named = dict(re.findall(r"\s(width|height|viewBox)\s*=\s*[\"']([^\"']*)[\"']", root[0])) if root else {}
     box = [float(n) for n in re.findall(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", named.get("viewBox", ""), re.I)]
     shape = (box[2], box[3]) if len(box) == 4 else None
