@@ -190,8 +190,8 @@ def shown(reference: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with a question mark for each half of a character (a lone surrogate), which nothing can store."""
-    return text if _is_text(text) else text.encode("utf-8", "replace").decode("utf-8")
+    """The text with the replacement character for each half of one (a lone surrogate), which nothing can store."""
+    return text if _is_text(text) else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _is_text(text: str) -> bool:

@@ -181,14 +181,17 @@ def assembled(planes: Planes, layout: Layout) -> Image.Image:
     palette = _palette(layout)
     # Nobody stores an invisible picture: what may be the opacity isn't, if it is zero everywhere.
     opaque = layout.opacity is None or not (layout.extra or any(numbers[..., -1].any() for _, numbers in planes))
-    out = Image.new("RGB", (layout.width, layout.height))
+    out = None
     for top, numbers in planes:
+        # Not before the first strip is there, which may be all of the picture.
+        out = out or Image.new("RGB", (layout.width, layout.height))
         eight = _colours(numbers, layout, scale, palette)
         if not opaque:
             eight = over_white(eight, _opacity(numbers[..., -1], layout), premultiplied=layout.premultiplied)
         if eight.shape[-1] == 1:
             eight = np.repeat(eight, 3, -1)
         out.paste(Image.fromarray(eight), (0, top))
+    assert out is not None  # a picture has rows
     return out
 
 

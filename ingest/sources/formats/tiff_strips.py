@@ -24,6 +24,7 @@ _NONE, _DEFLATE = 1, (8, 32946)
 BYTEWISE = {_NONE, *_DEFLATE, 5, 32773, 34925, 50000}
 _REVERSED = bytes(int(f"{i:08b}"[::-1], 2) for i in range(256))
 _GROUP_BYTES = 16 << 20
+_FED = 16 << 10
 # libtiff's bytes come as a grey picture, of which Pillow takes no larger one.
 _MOST_IN_PICTURE = 170_000_000
 
@@ -68,20 +69,24 @@ class Strips:
                 yield self._by_libtiff(pieces, height)
 
     def _put_together(self, pieces: list[bytes], height: int) -> Bytes:
+        if len(pieces) == 1 and not self.tiled:
+            return self._plain(pieces[0], height)
         group = np.zeros((ceil(height / self._rows) * self._rows, self._parts, self._part_bytes), np.uint8)
         for i, piece in enumerate(pieces):
             top = i // self._parts * self._rows
             # The last strip has only the rows that are left, a tile all of them.
             rows = self._rows if self.tiled else min(self._rows, height - top)
-            wanted = rows * self._part_bytes
-            if self._reversed:
-                piece = piece.translate(_REVERSED)
-            plain = piece[:wanted] if self._compression == _NONE else zlib.decompressobj().decompress(piece, wanted)
-            if len(plain) < wanted:
-                raise ImageError("can't be decoded: a strip or tile of the TIFF is cut off")
-            block = np.frombuffer(plain, np.uint8).reshape(rows, self._part_bytes)
-            group[top : top + rows, i % self._parts] = block
+            group[top : top + rows, i % self._parts] = self._plain(piece, rows)
         return group[:height].reshape(height, self._parts * self._part_bytes)
+
+    def _plain(self, piece: bytes, rows: int) -> Bytes:
+        wanted = rows * self._part_bytes
+        if self._reversed:
+            piece = piece.translate(_REVERSED)
+        plain = memoryview(piece)[:wanted] if self._compression == _NONE else _inflated(piece, wanted)
+        if len(plain) < wanted:
+            raise ImageError("can't be decoded: a strip or tile of the TIFF is cut off")
+        return np.frombuffer(plain, np.uint8).reshape(rows, self._part_bytes)
 
     def _by_libtiff(self, pieces: list[bytes], height: int) -> Bytes:
         """Decompressed as a small TIFF by itself, whose bytes are said to be the samples of a grey picture."""
@@ -109,3 +114,16 @@ class Strips:
         image = TiffImagePlugin.TiffImageFile(io.BytesIO(tiff_tags.with_directory(body, little, named)))
         image.load()
         return np.asarray(image)
+
+
+def _inflated(piece: bytes, wanted: int) -> memoryview:
+    """At most ``wanted`` bytes, decompressed little by little, so that they are held only once."""
+    whole, size = bytearray(wanted), 0
+    stream = zlib.decompressobj()
+    for at in range(0, len(piece), _FED):
+        if size == wanted or stream.eof:
+            break
+        part = stream.decompress(piece[at : at + _FED], wanted - size)
+        whole[size : size + len(part)] = part
+        size += len(part)
+    return memoryview(whole)[:size]
