@@ -55,8 +55,10 @@ def test_a_failure_names_its_reference_and_a_cut_off_jpeg_is_counted(
     (tmp_path / "page.jpg").write_bytes(b"<html><title>Sign in</title>")
     (tmp_path / "cut.jpg").write_bytes(photo[: -len(photo) // 50])
     inline = base64.b64encode(photo).decode()
-    documents = [{"title": "a", "photo": each} for each in ("page.jpg", "cut.jpg", inline)]
-    keyword = {"properties": {"title": {"type": "text"}, "photo": {"type": "keyword", "ignore_above": 256}}}
+    documents: list[dict[str, object]] = [{"title": "a", "photo": each} for each in ("page.jpg", "cut.jpg", inline)]
+    keyword: dict[str, object] = {
+        "properties": {"title": {"type": "text"}, "photo": {"type": "keyword", "ignore_above": 256}}
+    }
     index = server.new_index(keyword, documents)
     report = add_vectors(server.client, index, encoder, [TITLE, PHOTO], Options(images=ImageAccess(root=tmp_path)))
     reasons = {failure.id: failure.reason for failure in report.failures}
@@ -74,7 +76,7 @@ def test_a_failure_names_its_reference_and_a_cut_off_jpeg_is_counted(
 
 def test_a_binary_field_holds_images(server: Server, encoder: Encoder, pictures: Path, tmp_path: Path) -> None:
     data = [(pictures / f"{n}.png").read_bytes() for n in range(3)]
-    documents = [{"title": "a", "photo": base64.b64encode(each).decode()} for each in data]
+    documents: list[dict[str, object]] = [{"title": "a", "photo": base64.b64encode(each).decode()} for each in data]
     index = server.new_index({"properties": {"title": {"type": "text"}, "photo": {"type": "binary"}}}, documents)
     report = add_vectors(server.client, index, encoder, [PHOTO], Options(images=ImageAccess(root=tmp_path)))
     assert (report.written, report.failures) == ({"photo_vector": 3}, [])

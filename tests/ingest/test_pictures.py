@@ -40,7 +40,7 @@ def resembles(opened: Image.Image, wanted: Array) -> bool:
     return pixels.shape == wanted.shape and float(np.abs(pixels - wanted).mean()) < 3
 
 
-def changed(samples: Array, at: tuple[int, ...], value: float) -> Array:
+def changed(samples: Array, at: tuple[int | slice, ...], value: float) -> Array:
     other = samples.copy()
     other[at] = value
     return other
@@ -108,7 +108,7 @@ def test_white_may_be_zero(kind: str) -> None:
     ],
     ids=["one strip", "strips", "tiles", "deflated", "predicted", "predicted in tiles"],
 )
-def test_colours_may_lie_in_planes_strips_and_tiles(how: dict[str, Any], order: str) -> None:
+def test_colours_may_lie_in_planes_strips_and_tiles(how: dict[str, Any], order: Any) -> None:
     for samples in (RGB, WIDE, RGB.astype(np.uint32) * 16843009):
         for planar in (False, True):
             assert resembles(open_image(tiff(samples, 2, order=order, planar=planar, **how)), RGB)
@@ -116,7 +116,7 @@ def test_colours_may_lie_in_planes_strips_and_tiles(how: dict[str, Any], order: 
 
 def test_floats_may_be_predicted() -> None:
     for how in ({"rows": 9}, {"tile": 32}, {"planar": True}):
-        assert resembles(open_image(tiff(FLOAT, 2, packed=True, predictor=3, **how)), RGB)  # type: ignore[arg-type]
+        assert resembles(open_image(tiff(FLOAT, 2, packed=True, predictor=3, **how)), RGB)
 
 
 @pytest.mark.parametrize("scale", [1, 257])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ def tiff(
     photometric: int,
     *,
     bits: int = 0,
-    order: str = "<",
+    order: Literal["<", ">"] = "<",
     planar: bool = False,
     rows: int = 0,
     tile: int = 0,
@@ -71,7 +71,7 @@ def _padded(plane: NDArray[Any], y: int, x: int, tile: int) -> NDArray[Any]:
     return np.pad(part, ((0, tile - part.shape[0]), (0, tile - part.shape[1]), (0, 0)))
 
 
-def _encoded(block: NDArray[Any], bits: int, order: str, predictor: int) -> bytes:
+def _encoded(block: NDArray[Any], bits: int, order: Literal["<", ">"], predictor: int) -> bytes:
     size = block.dtype.itemsize
     if bits != size * 8:
         flat = block.reshape(block.shape[0], -1).astype(np.uint64)
