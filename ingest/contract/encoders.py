@@ -15,7 +15,7 @@ from crosslens.ingest.model import known as models
 from crosslens.ingest.model.cluster import ClusterEncoder
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.transform import Float32Array
-from crosslens.ingest.sources.images import ImageSource
+from crosslens.ingest.sources.images import ImageSource, PictureRules
 
 _LOG = logging.getLogger("crosslens")
 
@@ -49,7 +49,7 @@ class VectorEncoder(Protocol):
     def encode_images(self, images: Iterable[ImageSource]) -> Float32Array:
         """Unit vectors of images."""
 
-    def prepare_image(self, image: ImageSource) -> Float32Array:
+    def prepare_image(self, image: ImageSource, rules: PictureRules | None = None) -> Float32Array:
         """What `encode_pixels` takes of an image."""
 
     def encode_pixels(self, pixels: Float32Array) -> Float32Array:

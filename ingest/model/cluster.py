@@ -16,7 +16,7 @@ from PIL import Image
 from crosslens.client import reason
 from crosslens.errors import ImageError, ModelError
 from crosslens.ingest.model.transform import Float32Array
-from crosslens.ingest.sources.images import ImageSource, open_image
+from crosslens.ingest.sources.images import ImageSource, PictureRules, open_image
 from crosslens.retrying import patient
 
 # Texts of one request; the plugin sorts and divides them itself.
@@ -133,21 +133,22 @@ class ClusterEncoder:
         vectors = [self.prepare_image(image) for image in images]
         return np.stack(vectors) if vectors else np.empty((0, self.dims), dtype=np.float32)
 
-    def prepare_image(self, image: ImageSource) -> Float32Array:
+    def prepare_image(self, image: ImageSource, rules: PictureRules | None = None) -> Float32Array:
         """The unit vector of an image, float32 [dims]: in the cluster preparing and encoding are one.
 
-        Raises `ImageError` when it can't be read.
+        The cluster has its own limits; of ``rules`` only the name counts. Raises `ImageError` when it can't be read.
         """
         data = _encoded(image)
+        name = f"{rules.name}: " if rules and rules.name else ""
         if not data:
-            raise ImageError("the image is empty")
+            raise ImageError(f"{name}the file is empty")
         try:
             vector: Float32Array = self._encode(images=[base64.b64encode(data).decode()])[0]
             return vector
         except ApiError as error:
             if error.status_code not in (400, 413):
                 raise
-            raise ImageError(f"the cluster can't encode the image: {_reason(error)}") from error
+            raise ImageError(f"{name}the cluster can't encode the image: {_reason(error)}") from error
 
     def encode_pixels(self, pixels: Float32Array) -> Float32Array:
         """What `prepare_image` gave, stacked [n, dims], as it is."""

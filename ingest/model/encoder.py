@@ -16,7 +16,7 @@ from crosslens.errors import ModelError
 from crosslens.ingest.model.folder import ModelFolder, open_model
 from crosslens.ingest.model.tokens import TextTokenizer
 from crosslens.ingest.model.transform import Float32Array
-from crosslens.ingest.sources.images import ImageSource, open_image
+from crosslens.ingest.sources.images import ImageSource, PictureRules, opened
 
 Inputs = dict[str, NDArray[Any]]
 Runner = Callable[[Inputs], NDArray[Any]]
@@ -100,7 +100,7 @@ class Encoder:
         return out
 
     def encode_images(self, images: Iterable[ImageSource]) -> Float32Array:
-        """float32 [n, dims], unit length, in the order given; for what an image may be, see `open_image`.
+        """float32 [n, dims], unit length, in the order given; for what an image may be, see `opened`.
 
         Raises `ImageError` for the first image that can't be read.
         """
@@ -115,9 +115,10 @@ class Encoder:
             parts.append(self.encode_pixels(np.stack(batch)))
         return np.concatenate(parts) if parts else np.empty((0, self.dims), dtype=np.float32)
 
-    def prepare_image(self, image: ImageSource) -> Float32Array:
-        """float32 [3, height, width], what the image encoder reads. Raises `ImageError` as `open_image` does."""
-        return self.transform(open_image(image, target=self.transform.resize_target))
+    def prepare_image(self, image: ImageSource, rules: PictureRules | None = None) -> Float32Array:
+        """float32 [3, height, width], what the image encoder reads. Raises `ImageError` as `opened` does."""
+        with opened(image, target=self.transform.resize_target, rules=rules) as picture:
+            return self.transform(picture)
 
     def encode_pixels(self, pixels: Float32Array) -> Float32Array:
         """float32 [n, dims], unit length, of prepared images [n, 3, height, width], in one run of the graph."""

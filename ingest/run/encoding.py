@@ -21,8 +21,9 @@ from crosslens.ingest.contract.statistics import CorpusStatistics
 from crosslens.ingest.model.transform import Float32Array
 from crosslens.ingest.run.reading import Document
 from crosslens.ingest.run.tasks import Task
-from crosslens.ingest.sources.access import ImageReader, is_remote
+from crosslens.ingest.sources.access import ImageReader, is_remote, printable
 from crosslens.ingest.sources.hashing import content_hash
+from crosslens.ingest.sources.inline import is_inline
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")
@@ -37,7 +38,8 @@ class Prepared:
     """A document with what its fields encode, by path: texts, or pixels (None for an image that can't be read).
 
     ``states`` are final. ``failed`` are (field, reason) for the report; a field whose vector is still right, but could
-    not be checked, is among them without a state. ``unchanged`` fields need nothing.
+    not be checked, is among them without a state. ``unchanged`` fields need nothing. ``truncated`` has a field for each
+    picture that was let pass though its last rows are missing.
     """
 
     document: Document
@@ -46,6 +48,7 @@ class Prepared:
     states: dict[str, State] = field(default_factory=dict)
     failed: list[tuple[str, str]] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    truncated: list[str] = field(default_factory=list)
     vectors: dict[str, Any] = field(default_factory=dict)
 
 
@@ -148,7 +151,8 @@ class Pipeline:
             if found is None:
                 continue
             try:
-                pixels[-1] = self._encoders[each.path].prepare_image(found)
+                rules = self._images.rules(values[i], lambda: prepared.truncated.append(each.field))
+                pixels[-1] = self._encoders[each.path].prepare_image(found, rules)
             except ImageError as error:
                 wrong.append(f"[{i}] {error}" if each.each else str(error))
         if wrong:
@@ -208,15 +212,15 @@ class Pipeline:
 def _stored(each: VectorField, values: Sequence[str], vectors: Mapping[int, Any]) -> Any:
     """What a document keeps: the vector, or with ``each`` an object for every value, in order.
 
-    A data URI isn't repeated; its position tells which one it is.
+    An image that stands in the document isn't repeated; its position tells which one it is.
     """
     if not each.each:
         return vectors[0]
     stored = []
     for i, vector in sorted(vectors.items()):
         entry: dict[str, Any] = {"vector": vector, "position": i}
-        if each.modality == "image" and values[i][:5].lower() != "data:":
-            entry["reference"] = values[i]
+        if each.modality == "image" and not is_inline(values[i]):
+            entry["reference"] = printable(values[i])
         stored.append(entry)
     return stored
 

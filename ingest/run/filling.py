@@ -137,6 +137,8 @@ class _Filling:
     def _note(self, prepared: Prepared) -> None:
         for name in prepared.unchanged:
             self._report.count(self._report.unchanged, name)
+        for name in prepared.truncated:
+            self._report.count(self._report.truncated, name)
         for name, reason in prepared.failed:
             self._fail(Failure(prepared.document.index, prepared.document.id, name, reason))
 

@@ -95,6 +95,8 @@ class Follower:
         for chunk in self._pipeline.run(self._work(pages)):
             self._writer.put([self._write(prepared) for prepared in chunk])
             for prepared in chunk:
+                for name in prepared.truncated:
+                    self.report.count(self.report.truncated, name)
                 for name, reason in prepared.failed:
                     self._fail(Failure(self.into, prepared.document.id, name, reason))
             done += len(chunk)

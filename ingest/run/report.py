@@ -13,6 +13,7 @@ from typing import IO, Any
 from crosslens.ingest.contract.documents import state_of
 from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.run.estimate import Estimate
+from crosslens.ingest.sources.access import printable
 
 # A million failures are listed in a file, not in memory.
 _KEPT = 1_000
@@ -34,7 +35,8 @@ class Report:
 
     ``todo`` documents were found to look at, ``documents`` were taken up; ``written``, ``skipped`` (nothing to encode),
     ``unchanged`` (looked at again) and ``failed`` count vector fields of documents, by field. ``failures`` are the
-    first thousand. ``caught_up`` documents changed during the run and were taken up again; where they were
+    first thousand. ``truncated`` counts JPEGs that were encoded though their last rows are missing, by field (see
+    `crosslens.ImageAccess`). ``caught_up`` documents changed during the run and were taken up again; where they were
     ``still_changing`` at the end, those of the last moments are the next run's. A dry run has an ``estimate``, counts
     what it would write, and says by field how all documents ``stands`` (see
     `crosslens.ingest.contract.documents.standing`).
@@ -48,6 +50,7 @@ class Report:
     skipped: dict[str, int] = field(default_factory=dict)
     unchanged: dict[str, int] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
+    truncated: dict[str, int] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     failed_earlier: dict[str, int] = field(default_factory=dict)
     caught_up: int = 0
@@ -78,7 +81,7 @@ class Report:
         """Adds what another worker did to the same index."""
         for name in ("todo", "documents", "caught_up"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("written", "skipped", "unchanged", "failed"):
+        for name in ("written", "skipped", "unchanged", "failed", "truncated"):
             mine: dict[str, int] = getattr(self, name)
             for key, value in getattr(other, name).items():
                 mine[key] = mine.get(key, 0) + value
@@ -122,7 +125,7 @@ class FailureLog:
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("w", encoding="utf-8")
-        self._file.write(json.dumps({**asdict(failure), "retry": self._retry}, ensure_ascii=False) + "\n")
+        self._file.write(printable(json.dumps({**asdict(failure), "retry": self._retry}, ensure_ascii=False)) + "\n")
         self._file.flush()
         self.written += 1
 

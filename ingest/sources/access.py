@@ -1,22 +1,25 @@
-"""Getting the bytes of an image that a document refers to: by path, file://, data:, http(s):// or an fsspec URL."""
+"""Getting the bytes of an image that a document refers to: by path, URL (file, data, http(s), fsspec), or as base64.
+
+What a reference means is what the server plugin takes it for (`References.java`), which reads no URLs.
+"""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, unquote_to_bytes, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from crosslens.errors import ImageError
 from crosslens.ingest.sources.cache import ImageCache
-from crosslens.ingest.sources.fetching import Fetcher
+from crosslens.ingest.sources.fetching import MAX_FETCHED, Fetcher, shown_url
+from crosslens.ingest.sources.formats.common import MAX_PIXELS, PictureRules
+from crosslens.ingest.sources.inline import MAX_BYTES, base64_of_image, is_data_uri, is_inline, read_data_uri
+from crosslens.ingest.sources.memory import PICTURES
 
-# An encoded picture of the most pixels that are decoded is smaller than this.
-MAX_BYTES = 100 << 20
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 # Protocols of fsspec that would get around the checks of paths and addresses.
 _NEVER = {"file", "local", "http", "https", "blockcache", "cached", "dir", "filecache", "reference", "simplecache"}
@@ -47,9 +50,9 @@ class ImageRoot:
         try:
             found = (self.folder / Path(path)).resolve()
         except (OSError, RuntimeError, ValueError) as error:
-            raise ImageError(f"{_shorten(reference)}: not a usable path ({error})") from error
+            raise ImageError(f"{shown(reference)}: not a usable path ({printable(str(error))})") from error
         if self.confined and not found.is_relative_to(self.folder):
-            raise ImageError(f"{_shorten(reference)}: lies outside the image folder {self.folder}")
+            raise ImageError(f"{shown(reference)}: lies outside the image folder {self.folder}")
         return found
 
 
@@ -60,12 +63,21 @@ class ImageAccess:
     ``root`` as in `ImageRoot.of`; ``allow_private_urls`` lets http(s) URLs reach one's own network; ``schemes`` are
     fsspec protocols that are read, such as "s3" (none by default: they use this machine's credentials); ``cache``
     is the folder for downloaded images (None: the user's cache folder).
+
+    Files of more than ``max_bytes`` (None: 100 MB, and 32 MB where they are fetched by http) and pictures of more than
+    ``max_pixels`` are refused. ``tolerate_truncated`` takes JPEGs that lack their last rows, and counts them.
+    ``memory`` bytes are what all pictures that this process decodes at once may take (None: a quarter of the
+    machine's); a larger one is decoded alone.
     """
 
     root: Path | str | None = None
     allow_private_urls: bool = False
     schemes: tuple[str, ...] = ()
     cache: Path | None = None
+    max_bytes: int | None = None
+    max_pixels: int = MAX_PIXELS
+    tolerate_truncated: bool = False
+    memory: int | None = None
 
     def __post_init__(self) -> None:
         wrong = sorted(_NEVER.intersection(self.schemes))
@@ -73,7 +85,9 @@ class ImageAccess:
             raise ImageError(f"{', '.join(wrong)}: not a scheme to allow; paths and http(s) URLs are read without")
 
     def reader(self) -> ImageReader:
-        """A reader with this access."""
+        """A reader with this access. Sets the process's memory budget for pictures, if ``memory`` is given."""
+        if self.memory is not None:
+            PICTURES.resize(self.memory)
         return ImageReader(self)
 
 
@@ -83,46 +97,77 @@ class ImageReader:
     def __init__(self, access: ImageAccess | None = None):
         self._access = access or ImageAccess()
         self._root = ImageRoot.of(self._access.root)
+        self._max_bytes = MAX_BYTES if self._access.max_bytes is None else self._access.max_bytes
 
     @cached_property
     def _fetcher(self) -> Fetcher:
-        return Fetcher(allow_private=self._access.allow_private_urls, cache=ImageCache(self._access.cache))
+        return Fetcher(
+            allow_private=self._access.allow_private_urls,
+            max_bytes=self._access.max_bytes or MAX_FETCHED,
+            cache=ImageCache(self._access.cache),
+        )
+
+    def rules(self, reference: str, truncated: Callable[[], None]) -> PictureRules:
+        """How the picture that ``reference`` names is to be opened; ``truncated`` as in `PictureRules`."""
+        return PictureRules(self._access.max_pixels, self._access.tolerate_truncated, truncated, shown(reference))
 
     def read(self, reference: str, *, fresh_s: float = 3600.0) -> bytes:
         """The encoded bytes of the image that ``reference`` names; a URL's at most ``fresh_s`` seconds old.
 
         Raises `ImageError` when there is no such image, it is too large, or the reference isn't allowed.
         """
-        if reference[:5].lower() == "data:":
-            return _read_data_uri(reference)
+        if is_data_uri(reference):
+            return read_data_uri(reference, shown(reference), self._max_bytes)
         found = _SCHEME.match(reference)
         scheme = found[1].lower() if found else ""
-        if scheme in ("http", "https"):
-            return self._fetcher.fetch(reference, fresh_s=fresh_s)
         if scheme and scheme != "file":
+            if not _is_text(reference):
+                raise ImageError(f"{shown(reference)}: not a usable URL (it holds half of a character)")
+            if scheme in ("http", "https"):
+                return self._fetcher.fetch(reference, fresh_s=fresh_s)
             return self._read_fsspec(reference, scheme)
-        return _read_file(reference, self._root)
+        if reference.startswith("//"):
+            raise ImageError(f"{shown(reference)}: a URL without its scheme; write https:{shown(reference)}")
+        bare = base64_of_image(reference, self._max_bytes)
+        return bare if bare is not None else self._read_file(reference)
 
     def _read_fsspec(self, reference: str, scheme: str) -> bytes:
         if scheme not in self._access.schemes:
-            raise ImageError(f"{_shorten(reference)}: {scheme}:// is not read unless allowed", parameter="allow_scheme")
+            raise ImageError(f"{shown(reference)}: {scheme}:// is not read unless allowed", parameter="allow_scheme")
         if "::" in reference:
-            raise ImageError(f"{_shorten(reference)}: chained URLs are not read")
+            raise ImageError(f"{shown(reference)}: chained URLs are not read")
         try:
             import fsspec
         except ImportError as error:
-            raise ImageError(f"{_shorten(reference)}: needs fsspec", hint="install crosslens[fsspec]") from error
+            raise ImageError(f"{shown(reference)}: needs fsspec", hint="install crosslens[fsspec]") from error
         try:
             filesystem, path = fsspec.core.url_to_fs(reference)
             size = filesystem.size(path)
-            if size is not None and size > MAX_BYTES:
-                raise ImageError(f"{_shorten(reference)}: {size >> 20} MB are more than the {MAX_BYTES >> 20} allowed")
+            self._check_size(reference, size)
             data: Any = filesystem.cat_file(path)
         except ImageError:
             raise
         except Exception as error:
-            raise ImageError(f"{_shorten(reference)}: can't be read ({type(error).__name__}: {error})") from error
+            raise ImageError(f"{shown(reference)}: can't be read ({type(error).__name__}: {error})") from error
         return bytes(data)
+
+    def _read_file(self, reference: str) -> bytes:
+        path = self._root.locate(reference)
+        try:
+            if not path.is_file():
+                raise ImageError(f"{shown(reference)}: no such file in {self._root.folder}")
+            self._check_size(reference, path.stat().st_size)
+            return path.read_bytes()
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ImageError(f"{shown(reference)}: can't be read ({reason})") from error
+
+    def _check_size(self, reference: str, size: int | None) -> None:
+        if size is not None and size > self._max_bytes:
+            raise ImageError(
+                f"{shown(reference)}: {size:,} bytes are more than the {self._max_bytes:,} allowed",
+                parameter="max_bytes",
+            )
 
 
 def is_remote(reference: str) -> bool:
@@ -131,36 +176,25 @@ def is_remote(reference: str) -> bool:
     return found is not None and found[1].lower() != "file"
 
 
-def _read_file(reference: str, root: ImageRoot) -> bytes:
-    path = root.locate(reference)
+def shown(reference: str) -> str:
+    """The reference as messages have it: a line of text, without what may be secret, and without an image within."""
+    text = printable(reference)
+    if is_inline(text):
+        head = text[: text.find(",") + 1] if is_data_uri(text) else ""
+        return f"{head[:60]}{text[len(head) : len(head) + 24]}... ({len(text):,} characters)"
+    if _SCHEME.match(text) and text[:4].lower() == "http":
+        return shown_url(text)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def printable(text: str) -> str:
+    """The text with the replacement character for each half of one (a lone surrogate), which nothing can store."""
+    return text if _is_text(text) else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _is_text(text: str) -> bool:
     try:
-        if not path.is_file():
-            raise ImageError(f"{_shorten(reference)}: no such file in {root.folder}")
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ImageError(f"{_shorten(reference)}: {size >> 20} MB are more than the {MAX_BYTES >> 20} allowed")
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"{_shorten(reference)}: can't be read ({error.strerror or error})") from error
-
-
-def _read_data_uri(uri: str) -> bytes:
-    """RFC 2397: ``data:[type][;base64],data``."""
-    head, comma, body = uri.partition(",")
-    if not comma:
-        raise ImageError(f"{_shorten(uri)}: a data URI without a comma")
-    if len(body) > MAX_BYTES * 4 // 3:
-        raise ImageError(f"{_shorten(uri)}: more than the {MAX_BYTES >> 20} MB allowed")
-    if not head.lower().endswith(";base64"):
-        return unquote_to_bytes(body)
-    text = "".join(unquote(body).split())
-    # Many writers leave the padding out.
-    padding = "" if text.endswith("=") else "=" * (-len(text) % 4)
-    try:
-        return base64.b64decode(text + padding, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ImageError(f"{_shorten(uri)}: not valid base64 ({error})") from error
-
-
-def _shorten(reference: str) -> str:
-    return reference if len(reference) <= 120 else f"{reference[:117]}..."
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -34,6 +34,7 @@ _WORTH_ANOTHER_TRY = {408, 429, 500, 502, 503, 504}
 _TRIES = 3
 _LONGEST_PAUSE_S = 15.0
 _CHUNK = 64 << 10
+MAX_FETCHED = 32 << 20
 # Prefixes that carry an IPv4 address inside an IPv6 one, with the bit at which it starts: NAT64 and 6to4.
 _CARRIERS = ((ipaddress.IPv6Network("64:ff9b::/96"), 96), (ipaddress.IPv6Network("2002::/16"), 16))
 
@@ -137,7 +138,7 @@ class Fetcher:
         self,
         *,
         allow_private: bool = False,
-        max_bytes: int = 32 << 20,
+        max_bytes: int = MAX_FETCHED,
         max_seconds: float = 30.0,
         per_host: int = 4,
         cache: ImageCache | None = None,
@@ -177,7 +178,7 @@ class Fetcher:
             body = known[1]
             answer = {"etag": known[0].etag or "", "last-modified": known[0].last_modified or "", **answer}
         elif status != 200:
-            raise ImageError(f"{_shown(url)}: the server answered {status}")
+            raise ImageError(f"{shown_url(url)}: the server answered {status}")
         if self._cache is not None:
             self._cache.store(
                 url, body, etag=answer.get("etag") or None, last_modified=answer.get("last-modified") or None
@@ -190,9 +191,9 @@ class Fetcher:
         for _ in range(_MOST_REDIRECTS + 1):
             parts = urlsplit(at)
             if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ImageError(f"{_shown(url)}: leads to {_shown(at)}, which is no http(s) URL")
+                raise ImageError(f"{shown_url(url)}: leads to {shown_url(at)}, which is no http(s) URL")
             if parts.username or parts.password:
-                raise ImageError(f"{_shown(url)}: a URL with a user name is not fetched")
+                raise ImageError(f"{shown_url(url)}: a URL with a user name is not fetched")
             with self._lock:
                 turn = self._turns[parts.hostname]
             with turn:
@@ -204,7 +205,7 @@ class Fetcher:
             if status not in _REDIRECTS or not target:
                 return status, body, answer
             at = urljoin(at, target)
-        raise ImageError(f"{_shown(url)}: more than {_MOST_REDIRECTS} redirects")
+        raise ImageError(f"{shown_url(url)}: more than {_MOST_REDIRECTS} redirects")
 
     def _once(self, url: str, at: str, headers: dict[str, str], seconds: float) -> tuple[int, bytes, dict[str, str]]:
         """One request to ``at``, on the way from ``url``."""
@@ -232,12 +233,12 @@ class Fetcher:
             return response.status, body, {k.lower(): v for k, v in response.headers.items()}
         except _ForbiddenError as error:
             raise ImageError(
-                f"{_shown(url)}: {error}, and others are not read unless allowed", parameter="allow_private_urls"
+                f"{shown_url(url)}: {error}, and others are not read unless allowed", parameter="allow_private_urls"
             ) from error
         except (HTTPError, OSError, ValueError, HTTPException) as error:
             if attempt.cut:
-                raise ImageError(f"{_shown(url)}: took more than {self._max_seconds:.0f} s") from error
-            raise ImageError(f"{_shown(url)}: can't be fetched ({error})") from error
+                raise ImageError(f"{shown_url(url)}: took more than {self._max_seconds:.0f} s") from error
+            raise ImageError(f"{shown_url(url)}: can't be fetched ({error})") from error
         finally:
             timer.cancel()
             _thread.attempt = None
@@ -245,13 +246,13 @@ class Fetcher:
     def _body(self, url: str, response: urllib3.BaseHTTPResponse) -> bytes:
         encoding = response.headers.get("content-encoding", "identity")
         if encoding.lower() != "identity":
-            raise ImageError(f"{_shown(url)}: sent with content-encoding {encoding}, which wasn't asked for")
+            raise ImageError(f"{shown_url(url)}: sent with content-encoding {encoding}, which wasn't asked for")
         size = 0
         parts = []
         for chunk in response.stream(_CHUNK, decode_content=False):
             size += len(chunk)
             if size > self._max_bytes:
-                raise ImageError(f"{_shown(url)}: more than the {self._max_bytes >> 20} MB allowed")
+                raise ImageError(f"{shown_url(url)}: more than the {self._max_bytes >> 20} MB allowed")
             parts.append(chunk)
         return b"".join(parts)
 
@@ -262,7 +263,7 @@ def _pause(retry_after: str | None, attempt: int) -> float:
     return min(asked, _LONGEST_PAUSE_S)
 
 
-def _shown(url: str) -> str:
+def shown_url(url: str) -> str:
     """The URL without a user's name and password or its query, which may hold secrets, cut to a line."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]

@@ -2,90 +2,124 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from crosslens.errors import ImageError
+from crosslens.ingest.sources.formats import bmp, jpeg, optional, orientation, plain, png, tiff
+from crosslens.ingest.sources.formats.common import MAX_PIXELS, Pending, PictureRules
+from crosslens.ingest.sources.formats.flat import flat
+from crosslens.ingest.sources.formats.naming import FORMATS, cut_off, description, format_of
+from crosslens.ingest.sources.formats.remarks import remarks
+from crosslens.ingest.sources.memory import PICTURES
 
+_T = TypeVar("_T")
 ImageSource = Path | str | bytes | Image.Image | NDArray[np.uint8]
 
-# Formats whose decoders are in wide use; Pillow's others (EPS runs Ghostscript, FPX, ...) are not for strangers' files.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-# As many pixels as Pillow itself accepts without a warning: about 256 MB as RGB.
-MAX_PIXELS = 89_478_485
+_ARRAYS = "give uint8 [h, w], [h, w, 3] or [h, w, 4]"
+
+__all__ = ["MAX_PIXELS", "ImageSource", "PictureRules", "open_image", "opened", "to_rgb"]
 
 
-def open_image(source: ImageSource, *, target: int = 0, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_image(source: ImageSource, *, target: int = 0, rules: PictureRules | None = None) -> Image.Image:
+    """The picture in ``source``, as `opened` gives it; its memory counts in the budget only while it is decoded."""
+    with opened(source, target=target, rules=rules) as picture:
+        return picture
+
+
+@contextlib.contextmanager
+def opened(source: ImageSource, *, target: int = 0, rules: PictureRules | None = None) -> Iterator[Image.Image]:
     """The picture in ``source`` (a path, encoded bytes, a PIL image, or uint8 pixels [h, w], [h, w, 3] or [h, w, 4]).
 
-    EXIF orientation is applied, transparency lies on white, 16-bit samples are scaled, an animation gives its first
-    frame. JPEG is decoded at a reduced size where that leaves both sides at least twice ``target`` pixels (0: never).
+    The orientation that EXIF or XMP names is applied, transparency lies on white, wide samples are scaled, an animation
+    gives its first frame. JPEG is decoded at a reduced size where that leaves both sides at least twice ``target``
+    pixels (0: never). Within the block its memory counts in the budget of `crosslens.ingest.sources.memory`; a thread
+    must not open another one meanwhile.
 
-    Raises `ImageError` for a missing, empty, corrupt or truncated file, a format not in `FORMATS`, or more than
-    ``max_pixels`` pixels, which are counted before any is decoded.
+    Raises `ImageError` for a missing, empty, corrupt or truncated file, a format that isn't read, or more pixels than
+    ``rules`` allow, which are counted before any is decoded.
     """
     if isinstance(source, np.ndarray):
-        return to_rgb(_from_array(source))
+        yield to_rgb(_from_array(source))
+        return
     if isinstance(source, Image.Image):
-        return to_rgb(source)
-    if isinstance(source, str | Path):
-        data = _read(Path(source))
-        name = str(source)
-    else:
-        data, name = source, f"{len(source)} bytes"
-    if not data:
-        raise ImageError(f"{name}: the file is empty")
-    # Pillow's decoders raise almost anything on hostile input (SyntaxError, struct.error, IndexError, ...).
-    try:
-        with Image.open(io.BytesIO(data), formats=_available_formats()) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise ImageError(f"{name}: {width} x {height} pixels are more than the {max_pixels} allowed")
-            if target and image.format in ("JPEG", "MPO"):
-                image.draft(None, (2 * target, 2 * target))
-            image.load()
-            return to_rgb(image)
-    except ImageError:
-        raise
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: not an image in a supported format ({', '.join(FORMATS)})") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{name}: far too many pixels for its size ({error})") from error
-    except Exception as error:
-        raise ImageError(f"{name}: can't be decoded ({type(error).__name__}: {error})") from error
+        yield to_rgb(source)
+        return
+    data = source if isinstance(source, bytes) else _read(Path(source))
+    rules = rules or PictureRules()
+    named = rules.name or (f"{len(data):,} bytes" if isinstance(source, bytes) else str(source))
+    rules = replace(rules, name=named)
+    kind = format_of(data)
+    with remarks(named) as said:
+        pending = _explained(lambda: _started(data, kind, target, rules), data, kind, rules, said)
+        if pending.width * pending.height > rules.max_pixels:
+            raise ImageError(
+                f"{named}: {pending.width} x {pending.height} pixels are more than the {rules.max_pixels:,} allowed",
+                parameter="max_pixels",
+            )
+        with PICTURES.taken(pending.memory):
+            yield _explained(pending.load, data, kind, rules, said)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """An upright, opaque RGB copy of ``image``, whatever its mode."""
-    # A crop or copy loses nothing here; a multi-frame image's current frame is its first unless the caller moved it.
-    upright = ImageOps.exif_transpose(image)
-    mode = upright.mode
-    if mode == "RGB" and "transparency" not in upright.info:
-        return upright
-    if mode.startswith("I;16") or mode in ("I", "F"):
-        return _scale_samples(upright).convert("RGB")
-    if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in upright.info:
-        # Premultiplied modes convert to RGBA in one step too.
-        layer = upright.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return upright.convert("RGB")
+    # What an image object says may be newer than the bytes that it was read from.
+    try:
+        turn = image.getexif().get(0x0112)
+    except Exception:  # noqa: BLE001 - whatever stands there, only the orientation is wanted of it
+        exif = image.info.get("exif")
+        turn = orientation.of_exif(exif) if isinstance(exif, bytes) else None
+    image.load()
+    upright = orientation.turned(flat(image), turn if isinstance(turn, int) else None)
+    return upright.copy() if upright is image else upright
 
 
-def _scale_samples(image: Image.Image) -> Image.Image:
-    """8-bit greys from wider samples; Pillow's own conversion clips them, which turns 16-bit pictures white."""
-    samples = np.asarray(image).astype(np.float64)
-    if image.mode == "F":
-        finite = np.nan_to_num(samples, posinf=0.0, neginf=0.0)
-        low, high = min(0.0, float(finite.min())), float(finite.max())
-        full = 1.0 if high <= 1.0 else 255.0 if high <= 255.0 else high
-        return Image.fromarray(((finite - low) * (255.0 / max(full - low, 1e-9))).clip(0, 255).astype(np.uint8))
-    full = 255.0 if image.mode == "I" and samples.max(initial=0) <= 255 else 65535.0
-    return Image.fromarray((samples * (255.0 / full)).round().clip(0, 255).astype(np.uint8))
+def _started(data: bytes, kind: str | None, target: int, rules: PictureRules) -> Pending:
+    match kind:
+        case None:
+            raise ImageError(_unknown(data, rules.name))
+        case "PNG":
+            return png.start(data, target, rules)
+        case "BMP":
+            return bmp.start(data, target, rules)
+        case "JPEG":
+            return jpeg.start(data, target, rules)
+        case "TIFF":
+            return tiff.start(data, target, rules)
+        case "HEIF":
+            return optional.start_heif(data, target, rules)
+        case "SVG":
+            return optional.start_svg(data, target, rules)
+    return plain.start(kind, data, rules)
+
+
+def _unknown(data: bytes, name: str) -> str:
+    if not data:
+        return f"{name}: the file is empty"
+    return f"{name}: not an image in a supported format but {description(data)} (read are {', '.join(FORMATS)})"
+
+
+def _explained(step: Callable[[], _T], data: bytes, kind: str | None, rules: PictureRules, said: list[str]) -> _T:
+    """What ``step`` gives; whatever else than `ImageError` it raises, as one."""
+    # Pillow's decoders raise almost anything on hostile input (SyntaxError, struct.error, IndexError, ...).
+    try:
+        return step()
+    except ImageError:
+        raise
+    except Exception as error:
+        if kind and cut_off(data, kind):
+            reason = f"the {kind} is cut off after {len(data):,} bytes, as half a download is"
+        else:
+            what = "; ".join([f"{type(error).__name__}: {error}", *said[:1]])
+            reason = f"damaged {kind} ({' '.join(what.split())})"
+        raise ImageError(f"{rules.name}: can't be decoded: {reason}") from error
 
 
 def _read(path: Path) -> bytes:
@@ -99,14 +133,7 @@ def _read(path: Path) -> bytes:
 
 def _from_array(array: NDArray[np.uint8]) -> Image.Image:
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
-        raise ImageError(
-            f"an array of {array.dtype} {list(array.shape)} is not an image; give uint8 [h, w], [h, w, 3] or [h, w, 4]"
-        )
+        raise ImageError(f"an array of {array.dtype} {list(array.shape)} is not an image; {_ARRAYS}")
     if array.size == 0:
         raise ImageError(f"an array of shape {list(array.shape)} has no pixels")
     return Image.fromarray(array)
-
-
-def _available_formats() -> list[str]:
-    Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]

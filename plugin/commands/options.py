@@ -19,6 +19,7 @@ from crosslens.index import Index
 from crosslens.ingest.contract.record import Modality
 from crosslens.ingest.contract.targets import DEFAULT_INDEX_TYPE, INDEX_TYPES, Target, parse_target
 from crosslens.ingest.sources.access import ImageAccess
+from crosslens.ingest.sources.formats.common import MAX_PIXELS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -132,6 +133,10 @@ def encoding_options(command: Command) -> Command:
         image_root: Path | None,
         allow_private_urls: bool,
         schemes: tuple[str, ...],
+        max_bytes: int | None,
+        max_pixels: int,
+        tolerate_truncated: bool,
+        image_memory: int | None,
         batch_size: int,
         threads: int,
         workers: int,
@@ -139,7 +144,15 @@ def encoding_options(command: Command) -> Command:
         in_cluster: bool = False,
         **others: Any,
     ) -> Any:
-        images = ImageAccess(image_root, allow_private_urls, schemes)
+        images = ImageAccess(
+            image_root,
+            allow_private_urls,
+            schemes,
+            max_bytes=max_bytes,
+            max_pixels=max_pixels,
+            tolerate_truncated=tolerate_truncated,
+            memory=None if image_memory is None else image_memory << 20,
+        )
         encoding = Encoding(images, batch_size, threads, workers, failures, in_cluster)
         return command(*arguments, encoding=encoding, **others)
 
@@ -158,6 +171,27 @@ def encoding_options(command: Command) -> Command:
                 multiple=True,
                 metavar="SCHEME",
                 help="Read images by this fsspec scheme, as in s3, with this machine's credentials.",
+            ),
+            click.option(
+                "--max-bytes",
+                type=click.IntRange(1),
+                help="Refuse larger image files. Default: 100 MB, or 32 MB where they are fetched by http.",
+            ),
+            click.option(
+                "--max-pixels",
+                type=click.IntRange(1),
+                default=MAX_PIXELS,
+                show_default=True,
+                help="Refuse images of more pixels.",
+            ),
+            click.option(
+                "--tolerate-truncated", is_flag=True, help="Encode JPEGs that lack only their last rows; count them."
+            ),
+            click.option(
+                "--image-memory",
+                type=click.IntRange(1),
+                metavar="MB",
+                help="Memory for all images that are decoded at once. Default: a quarter of the machine's.",
             ),
             click.option(
                 "--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Inputs for one encoding."

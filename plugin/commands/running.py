@@ -90,6 +90,9 @@ def show(report: Report, dry_run: bool) -> None:
         out.print(table)
         if report.caught_up:
             out.print(f"{report.caught_up} documents changed meanwhile and were taken up again")
+    truncated = sum(report.truncated.values())
+    if truncated:
+        out.print(f"{truncated} JPEGs lack their last rows, and were encoded all the same")
     if report.still_changing:
         out.print("documents keep changing: the last moment's are the next run's, with --missing --stale")
     for failure in report.failures[:_SHOWN_FAILURES]:

@@ -1,0 +1,1 @@
+"""Decoding pictures of unknown origin, format by format."""

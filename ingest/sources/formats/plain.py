@@ -1,0 +1,34 @@
+"""WebP, GIF, AVIF and ordinary BMP, as Pillow decodes them."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+
+from crosslens.errors import ImageError
+from crosslens.ingest.sources.formats import orientation
+from crosslens.ingest.sources.formats.common import FLAT_BYTES, Pending, PictureRules
+from crosslens.ingest.sources.formats.flat import finished
+
+
+def start(kind: str, data: bytes, rules: PictureRules) -> Pending:
+    """Reads the header of a file in Pillow's format ``kind``."""
+    Image.init()
+    if kind not in Image.OPEN:
+        raise ImageError(f"{rules.name}: {kind} is not read here, since this machine's Pillow has no decoder for it")
+    # Not Image.open, which has its own limit of pixels and tries one format after the other.
+    image = Image.OPEN[kind][0](io.BytesIO(data), "")
+    width, height = image.size
+
+    def load() -> Image.Image:
+        image.load()
+        exif, xmp = image.info.get("exif"), image.info.get("xmp")
+        turn = orientation.of_exif(exif) if isinstance(exif, bytes) else None
+        if turn is None and isinstance(xmp, bytes):
+            turn = orientation.of_xmp(xmp)
+        return finished(image, turn)
+
+    # Pillow's WebP decoder holds two canvases and a copy beside the picture.
+    decoding = 16 if kind == "WEBP" else 8
+    return Pending(width, height, width * height * (decoding + FLAT_BYTES) + len(data), load)

@@ -1,0 +1,122 @@
+"""Samples of other widths than 8 bits as 8-bit ones: what is black and what white where a file doesn't say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Bytes = NDArray[np.uint8]
+Kind = Literal["unsigned", "signed", "float"]
+
+_TAKEN_A_PART = 50_000
+# Resampling overshoots: samples of 0 to 1 may reach a little further.
+_OVERSHOOT = 1.05
+
+
+@dataclass(frozen=True)
+class Span:
+    """The samples that black and white have."""
+
+    black: float
+    white: float
+
+    def eight(self, samples: Array) -> Bytes:
+        """8-bit samples; what is beyond the span, or infinite, is clipped, and what is no number is black."""
+        scale = 255.0 / max(self.white - self.black, 1e-30)
+        wide: NDArray[np.floating[Any]] = samples.astype(np.float64 if samples.dtype.itemsize > 2 else np.float32)
+        values = (wide - self.black) * scale
+        if samples.dtype.kind == "f":
+            values = np.nan_to_num(values, nan=0.0, posinf=255.0, neginf=0.0)
+        eight: Bytes = values.clip(0, 255).round().astype(np.uint8)
+        return eight
+
+
+def span(kind: Kind, bits: int, parts: Iterable[Array]) -> Span:
+    """The span of a picture's samples, which come in ``parts`` (read only where the format leaves it open).
+
+    Unsigned samples of up to 16 bits fill their width. Wider ones and floats hold 0 to 1, 0 to 255, 0 to 65,535 or
+    their whole width, whichever holds nearly all of them: one sample beyond doesn't turn the picture black.
+    """
+    if kind == "unsigned" and bits <= 16:
+        return Span(0.0, float((1 << bits) - 1))
+    taken = _taken(parts)
+    if taken.size == 0:
+        return Span(0.0, 1.0)
+    low, high = _ends(taken)
+    if float(np.mean(taken < 0)) > 0.01:
+        return _of_both_signs(kind, bits, low, high)
+    if kind == "float":
+        return Span(0.0, _white_of_floats(taken, high))
+    if bits <= 16:
+        return Span(0.0, float((1 << (bits - 1)) - 1))
+    full = (1 << (bits - 1)) - 1 if kind == "signed" else (1 << bits) - 1
+    possible = [255, 65_535, (1 << 24) - 1, *((1 << 31) - 1, (1 << 32) - 1) * (bits > 32), full]
+    most = float(np.quantile(taken, 0.99))
+    return Span(0.0, float(next((each for each in possible if most <= each * _OVERSHOOT), full)))
+
+
+def _of_both_signs(kind: Kind, bits: int, low: float, high: float) -> Span:
+    if kind == "float":
+        return Span(-1.0, 1.0) if max(-low, high) <= _OVERSHOOT else Span(low, high)
+    full = float(1 << (bits - 1))
+    return Span(-full, full - 1) if max(-low, high) > full / 2 else Span(low, high)
+
+
+def _white_of_floats(taken: Array, high: float) -> float:
+    fractions = float(np.mean((taken < 1) & (taken != np.floor(taken))))
+    if high <= _OVERSHOOT or (float(np.median(taken)) <= _OVERSHOOT and fractions > 0.01):
+        return 1.0
+    most = float(np.quantile(taken, 0.99))
+    # Of 8-bit and of 16-bit pictures as floats; anything else is shown from black to its own white.
+    return next((white for white in (255.0, 65_535.0) if white / 8 < most <= white * _OVERSHOOT), high)
+
+
+def _taken(parts: Iterable[Array]) -> Array:
+    """A part of the samples, as float64: finite ones other than zero."""
+    taken = []
+    for part in parts:
+        flat = part.reshape(-1)
+        some = flat[:: max(1, flat.size // _TAKEN_A_PART)].astype(np.float64)
+        taken.append(some[np.isfinite(some) & (some != 0)])
+    return np.concatenate(taken) if taken else np.empty(0)
+
+
+def _ends(taken: Array) -> tuple[float, float]:
+    """The least and the largest, or nearly, where a few lie far beyond (as a survey's mark for no data does)."""
+    low, high = float(taken.min()), float(taken.max())
+    little, much = (float(q) for q in np.quantile(taken, (0.001, 0.999)))
+    width = max(much - little, 1e-30)
+    return (little if little - low > 16 * width else min(low, 0.0)), (much if high - much > 16 * width else high)
+
+
+def lab_to_rgb(lab: Array) -> Bytes:
+    """CIELAB (L 0 to 100, a and b) under D50 as 8-bit sRGB (CIE 15:2004; IEC 61966-2-1, with Bradford's adaptation)."""
+    y = (lab[..., 0] + 16) / 116
+    parts = np.stack([y + lab[..., 1] / 500, y, y - lab[..., 2] / 200], -1)
+    edge = 6 / 29
+    xyz = np.where(parts > edge, parts**3, 3 * edge**2 * (parts - 4 / 29)) * np.array([0.96422, 1.0, 0.82521])
+    matrix = np.array(
+        [
+            [3.1338561, -1.6168667, -0.4906146],
+            [-0.9787684, 1.9161415, 0.0334540],
+            [0.0719453, -0.2289914, 1.4052427],
+        ]
+    )
+    linear = (xyz @ matrix.T).clip(0, 1)
+    curved = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    eight: Bytes = (curved * 255).round().astype(np.uint8)
+    return eight
+
+
+def over_white(colours: Bytes, alpha: Bytes, *, premultiplied: bool = False) -> Bytes:
+    """Colours [..., channels] with their opacity [...], laid on white."""
+    opaque = alpha[..., None].astype(np.uint16)
+    white = 255 * (255 - opaque.astype(np.uint32))
+    shown = colours.astype(np.uint32) * (255 if premultiplied else opaque)
+    flat: Bytes = ((shown + white + 127) // 255).clip(0, 255).astype(np.uint8)
+    return flat
