@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, NotFoundError
 
-from crosslens.client import parse_version, reason
+from crosslens.client import server_version, server_version_async
 from crosslens.errors import MixedModelsError, ModelError, QueryError
 from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
@@ -50,6 +50,7 @@ from crosslens.queries.search.steps import (
 )
 from crosslens.queries.search.terms import Terms, vectors
 from crosslens.queries.show.result import Hit, SearchResult
+from crosslens.refusals import reason
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -646,7 +647,7 @@ class HybridSearcher(_Searcher):
         return self._seen
 
     def _look(self) -> _Seen:
-        version = self._seen.version if self._seen else parse_version(self._client.info()["version"]["number"])
+        version = self._seen.version if self._seen else server_version(self._client)
         for remaining in reversed(range(_CONSISTENT_TRIES)):
             try:
                 mappings = read_mappings(self._client, self._index)
@@ -742,7 +743,7 @@ class AsyncHybridSearcher(_Searcher):
         return self._seen
 
     async def _look(self) -> _Seen:
-        version = self._seen.version if self._seen else parse_version((await self._client.info())["version"]["number"])
+        version = self._seen.version if self._seen else await server_version_async(self._client)
         for remaining in reversed(range(_CONSISTENT_TRIES)):
             try:
                 found = await self._client.indices.get_mapping(index=self._index, expand_wildcards="open")

@@ -10,7 +10,6 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from crosslens.client import reason
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.queries.fusion.fuse import Mean, Part, Scores, fused_scores
@@ -19,6 +18,7 @@ from crosslens.queries.search.legs import KEYWORD, PART, Leg, named
 from crosslens.queries.search.readings import assign
 from crosslens.queries.show.explain import explain
 from crosslens.queries.show.result import Hit, SearchResult
+from crosslens.refusals import reason
 
 Search = tuple[str, dict[str, Any]]
 Plan = Generator[list[Search], list[dict[str, Any]], "SearchResult"]
