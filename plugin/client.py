@@ -127,21 +127,23 @@ def opened(connection: Connection) -> tuple[dict[str, Any], tuple[int, ...]]:
     options = client_options(connection)
     hosts = _hosts(connection)
     where = ", ".join(map(str, hosts)) or "the cloud deployment"
-    signed_in = "api_key" if connection.api_key else "user" if "basic_auth" in options else ""
+    signed_in = "api_key" if connection.api_key else "password" if connection.user else ""
+    if "basic_auth" in options and not signed_in:
+        signed_in = "url"
     with explained(where, hosts, default=connection.url is None, signed_in=signed_in):
-        careful = Elasticsearch(**options, node_class=Compatible8Node)
         try:
-            said = str(careful.info()["version"]["number"])
+            with Elasticsearch(**options, node_class=Compatible8Node) as careful:
+                said = str(careful.info()["version"]["number"])
         except AuthorizationException as refused:
-            plain = Elasticsearch(**options)
             try:
-                version = _least_version(plain)
+                with Elasticsearch(**options) as plain:
+                    version = _least_version(plain)
             except ApiError:
                 # Nothing can be searched either; what was said first says more.
                 raise refused from None
             _LOG.warning(
-                "%s doesn't tell this user its version (%s); it is taken to be %s.%s or newer. "
-                "The cluster privilege monitor lets it be asked.",
+                "%s doesn't say its version to this user (%s); it is taken to be %s.%s or newer. "
+                "The cluster privilege monitor lets a user ask.",
                 *(where, said_by(refused), *version),
             )
             return options, version

@@ -85,11 +85,11 @@ def explained(where: str, hosts: list[Host], *, default: bool, signed_in: str) -
 def _answered(where: str, error: ApiError, signed_in: str) -> ConnectionFailedError:
     status, said = error.status_code, said_by(error)
     if status == 401:
-        what = {"": "wants credentials", "api_key": "refused the API key"}.get(
-            signed_in, "refused the user or password"
-        )
+        what = "refused the API key" if signed_in == "api_key" else "refused the user or the password"
         return ConnectionFailedError(
-            f"{where} {what} (401: {said})", hint="give an API key, or a user and a password", parameter="api_key"
+            f"{where} {what if signed_in else 'wants credentials'} (401: {said})",
+            hint="check it" if signed_in else "give an API key, or a user and a password",
+            parameter=signed_in or "api_key",
         )
     if status == 403:
         return ConnectionFailedError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -10,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -27,21 +27,26 @@ from crosslens.node.installing import home_with_plugins
 from crosslens.node.jvm import find_java
 from crosslens.node.launching import (
     LOG4J,
-    TRANSPORT_PORT,
     check_memory,
-    claim,
-    claim_from,
     command,
     heap_bytes,
-    is_free,
     launch_arguments,
 )
+from crosslens.node.ports import TRANSPORT_PORT, check_port, claim, claim_from, is_free
+from crosslens.node.removing import check_removable, delete
 
 DEFAULT_VERSION = "9.5.3"
 DEFAULT_PORT = 9200
 _START_TIMEOUT_S = 180
 _STOP_TIMEOUT_S = 60
 _PORT_TIMEOUT_S = 3
+_PORT_TRIES = 3
+_ANSWER_TIMEOUT_S = 30
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class _PortTakenError(NodeError):
+    """Another program took the port between choosing and listening."""
 
 
 class Node:
@@ -77,7 +82,7 @@ class Node:
         """The address of the running node. Raises `NodeError` when it isn't running."""
         status = self.running()
         if status is None:
-            raise NodeError(f"no node is running in {self.folder}", hint="start it")
+            raise NodeError(f"no node is running in {self.folder}", hint="start it", verb="node start")
         return status.url
 
     @property
@@ -108,7 +113,20 @@ class Node:
         Raises `NodeError` when it already runs, for no or too old Java, no network on the first start, a taken port,
         too little memory, an older version than the data's, or a server that exits (with the end of its log).
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if self._port is not None:
+            check_port(self._port)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return self._start()
+        except OSError as error:
+            raise NodeError(
+                f"the node can't be started in {self.folder}: {error.strerror or error}"
+                + (f" ({error.filename})" if error.filename else ""),
+                hint="check the folder and its disk, or give another",
+                parameter="folder",
+            ) from error
+
+    def _start(self) -> NodeStatus:
         with self._lock():
             running = find_process(self.folder)
             if running is not None:
@@ -117,7 +135,7 @@ class Node:
                 raise NodeError(
                     f"a node already runs in {self.folder}{where} (process {running})",
                     hint="stop it, or give another folder",
-                    parameter="folder",
+                    verb="node stop",
                 )
             version = self._choose_version()
             heap = heap_bytes(self._heap)
@@ -125,9 +143,16 @@ class Node:
             java = find_java(version, self._java)
             assembled = assemble(version, java)
             home = home_with_plugins(assembled, self.folder, version)
-            with contextlib.ExitStack() as claims:
-                ports = self._choose_port(claims), claim_from(TRANSPORT_PORT, claims)
-                return self._launch(home, assembled, java.java, version, ports)
+            for left in reversed(range(_PORT_TRIES)):
+                with contextlib.ExitStack() as claims:
+                    ports = self._choose_port(claims), claim_from(TRANSPORT_PORT, claims)
+                    try:
+                        return self._launch(home, assembled, java.java, version, ports)
+                    except _PortTakenError:
+                        # Another user's node was faster; its claims aren't seen here.
+                        if not left:
+                            raise
+            raise AssertionError("the last try returns or raises")
 
     def stop(self) -> bool:
         """Stops the node and returns True, or False when none was running. Data and settings stay."""
@@ -145,6 +170,16 @@ class Node:
                 process.kill()
                 process.wait(_STOP_TIMEOUT_S)
         return True
+
+    def remove(self) -> int:
+        """Stop the node if it runs and delete its folder with all its data; return how many bytes that freed.
+
+        Raises `NodeError` for a folder that isn't a node's, or that holds other things as well.
+        """
+        check_removable(self.folder)
+        with self._lock():
+            self.stop()
+            return delete(self.folder)
 
     def __enter__(self) -> Self:
         if self.running() is None:
@@ -205,8 +240,10 @@ class Node:
         deadline = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < deadline:
             if process.poll() is not None:
-                raise NodeError(
-                    f"Elasticsearch {status.version} exited with {process.returncode} while starting:\n{self._why()}"
+                why = self._why()
+                taken = re.search(r"BindHttpException|BindTransportException|Address already in use", why)
+                raise (_PortTakenError if taken else NodeError)(
+                    f"Elasticsearch {status.version} exited with {process.returncode} while starting:\n{why}"
                 )
             try:
                 health = _answer(f"{status.url}/_cluster/health?wait_for_status=yellow&timeout=5s")
@@ -215,7 +252,8 @@ class Node:
                 if not health["timed_out"] and [each["process"]["id"] for each in local] == [process.pid]:
                     return
                 time.sleep(0.2)
-            except (urllib.error.URLError, ConnectionError, TimeoutError):
+            # Whatever else listens there may answer with anything.
+            except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
                 time.sleep(0.2)
         raise NodeError(f"Elasticsearch did not answer within {_START_TIMEOUT_S} s; its log: {self.log}")
 
@@ -238,7 +276,7 @@ class Node:
                 f"the data in {self.folder} belongs to Elasticsearch {last.version} and can't be opened by the "
                 f"older {version}",
                 hint="leave the version out, or give another folder",
-                parameter="folder",
+                parameter="version",
             )
         return version
 
@@ -263,11 +301,12 @@ class Node:
             with FileLock(self.folder / "start.lock", timeout=0):
                 yield
         except Timeout as error:
-            raise NodeError(f"another start is under way in {self.folder}; wait for it to finish") from error
+            raise NodeError(f"another start is under way in {self.folder}", hint="wait for it to finish") from error
 
 
 def _answer(url: str) -> Any:
-    with urllib.request.urlopen(url) as reply:
+    # Loopback is asked directly, whatever proxy the environment names.
+    with _DIRECT.open(url, timeout=_ANSWER_TIMEOUT_S) as reply:
         return json.load(reply)
 
 

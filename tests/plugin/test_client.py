@@ -442,7 +442,7 @@ def test_who_may_not_ask_for_the_version_can_add_and_search(server: Server, capl
     with Unprivileged() as web:
         web.node_url = server.node.url
         with Index(name, url=web.url, model=DEMO_MODEL) as index:
-            assert "doesn't tell this user its version" in caplog.text
+            assert "doesn't say its version to this user" in caplog.text
             assert server_version(index.client)[:2] == (9, 2)
             assert index.add(TextField("title")).written == {"title_vector": 2}
             assert index.search("shoe").hits[0].source == {"title": "a red shoe"}
