@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import re
@@ -11,12 +10,11 @@ import shutil
 import signal
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from filelock import FileLock, Timeout
 
@@ -34,6 +32,7 @@ from crosslens.node.launching import (
 )
 from crosslens.node.ports import TRANSPORT_PORT, check_port, claim, claim_from, is_free
 from crosslens.node.removing import check_removable, delete
+from crosslens.node.watching import is_up, last_words
 
 DEFAULT_VERSION = "9.5.3"
 DEFAULT_PORT = 9200
@@ -41,8 +40,6 @@ _START_TIMEOUT_S = 180
 _STOP_TIMEOUT_S = 60
 _PORT_TIMEOUT_S = 3
 _PORT_TRIES = 3
-_ANSWER_TIMEOUT_S = 30
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class _PortTakenError(NodeError):
@@ -240,31 +237,15 @@ class Node:
         deadline = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < deadline:
             if process.poll() is not None:
-                why = self._why()
+                why = last_words(self.folder / "logs", self.log, self._log_start)
                 taken = re.search(r"BindHttpException|BindTransportException|Address already in use", why)
                 raise (_PortTakenError if taken else NodeError)(
                     f"Elasticsearch {status.version} exited with {process.returncode} while starting:\n{why}"
                 )
-            try:
-                health = _answer(f"{status.url}/_cluster/health?wait_for_status=yellow&timeout=5s")
-                # Another server may have taken the port meanwhile: then this one is about to exit.
-                local = _answer(f"{status.url}/_nodes/_local/process?filter_path=nodes.*.process.id")["nodes"].values()
-                if not health["timed_out"] and [each["process"]["id"] for each in local] == [process.pid]:
-                    return
-                time.sleep(0.2)
-            # Whatever else listens there may answer with anything.
-            except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
-                time.sleep(0.2)
+            if is_up(status.url, process.pid):
+                return
+            time.sleep(0.2)
         raise NodeError(f"Elasticsearch did not answer within {_START_TIMEOUT_S} s; its log: {self.log}")
-
-    def _why(self) -> str:
-        """The lines that tell why the server exited: those of its log with errors, else the end of its console."""
-        lines: list[str] = []
-        for path, start in ((self.log, self._log_start), (self.folder / "logs" / "console.log", 0)):
-            if path.exists():
-                lines += path.read_bytes()[start:].decode(errors="replace").splitlines()[-200:]
-        telling = [line for line in lines if re.search(r"ERROR|FATAL|Exception|error", line)]
-        return "\n".join((telling or lines)[-8:]) or f"it wrote no log; see {self.folder / 'logs'}"
 
     def _choose_version(self) -> str:
         last = recorded(self.folder)
@@ -302,12 +283,6 @@ class Node:
                 yield
         except Timeout as error:
             raise NodeError(f"another start is under way in {self.folder}", hint="wait for it to finish") from error
-
-
-def _answer(url: str) -> Any:
-    # Loopback is asked directly, whatever proxy the environment names.
-    with _DIRECT.open(url, timeout=_ANSWER_TIMEOUT_S) as reply:
-        return json.load(reply)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
