@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from elastic_transport import AiohttpHttpNode
 from elasticsearch import AsyncElasticsearch
 
-from crosslens.client import Connection, client_options, connect, server_version
+from crosslens.client import Connection, opened
 from crosslens.dialect import compatible_with_8
+from crosslens.failover import AsyncFailoverTransport
 
 if TYPE_CHECKING:
     from elastic_transport._node import NodeApiResponse
@@ -28,8 +29,8 @@ class Compatible8AsyncNode(AiohttpHttpNode):
 async def connect_async(connection: Connection | None = None) -> AsyncElasticsearch:
     """As `connect`, for asyncio; needs aiohttp (``pip install 'elasticsearch[async]'``). Close it after use."""
     # Whatever can go wrong has its message there.
-    checked = await asyncio.to_thread(connect, connection)
-    options = client_options(connection or Connection.from_environment())
-    if (await asyncio.to_thread(server_version, checked))[0] == 8:
+    options, version = await asyncio.to_thread(opened, connection or Connection.from_environment())
+    options["transport_class"] = AsyncFailoverTransport
+    if version[0] == 8:
         return AsyncElasticsearch(**options, node_class=Compatible8AsyncNode)
     return AsyncElasticsearch(**options)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import elasticsearch
-from elastic_transport import ConnectionError as TransportConnectionError
-from elastic_transport import TlsError
-from elasticsearch import ApiError, Elasticsearch
+from elastic_transport.client_utils import parse_cloud_id
+from elasticsearch import ApiError, AuthorizationException, BadRequestError, Elasticsearch
 
+from crosslens.addresses import Host, has_user, parse_hosts, without_secrets
 from crosslens.dialect import Compatible8Node
 from crosslens.errors import ConnectionFailedError
+from crosslens.failover import FailoverTransport
 from crosslens.local import running_url
+from crosslens.refusals import check_certificates, explained, said_by
+
+if TYPE_CHECKING:
+    pass
 
 DEFAULT_URL = "http://localhost:9200"
 VARIABLES = {
@@ -28,24 +32,40 @@ VARIABLES = {
     "cloud_id": ("ELASTICSEARCH_CLOUD_ID", "ELASTIC_CLOUD_ID"),
 }
 """The environment variables that each part of a connection is read from, the first one that is set."""
-_OLDEST_SERVER = (8, 15)
+_LOG = logging.getLogger(__name__)
+OLDEST_SERVER = (8, 15)
+# A search that finds nothing, and that servers understand from this version on. Where it is refused for being
+# understood, the server may be older: nothing that depends on a version is then used.
+UNDERSTANDS = (9, 2)
+OF_NOTHING: dict[str, Any] = {"index": "crosslens-none-*", "size": 0, "source": {"exclude_vectors": False}}
 
 
 @dataclass(frozen=True)
 class Connection:
-    """Where the cluster is and how to authenticate. Secrets are left out of its representation.
+    """Where the cluster is and how to authenticate. Its representation leaves secrets out.
 
-    ``url`` None means the running embedded node, else `DEFAULT_URL`; ``cloud_id`` replaces the address.
-    `from_environment` fills in what the environment says.
+    ``url`` is one address, several with commas between them, or a JSON list of some, each perhaps with a user and a
+    password (``https://user:password@host:9200``); None means the running embedded node, else `DEFAULT_URL`.
+    Give ``cloud_id`` instead of it for Elastic Cloud. `from_environment` fills in what the environment says.
     """
 
     url: str | None = None
-    api_key: str | None = field(default=None, repr=False)
+    api_key: str | None = None
     user: str | None = None
-    password: str | None = field(default=None, repr=False)
+    password: str | None = None
     ca_certs: Path | None = None
     cloud_id: str | None = None
     timeout_s: float = 60.0
+
+    def __repr__(self) -> str:
+        given = {
+            "url": without_secrets(self.url) if self.url is not None else None,
+            "user": self.user,
+            "ca_certs": self.ca_certs,
+            "cloud_id": self.cloud_id,
+            "timeout_s": self.timeout_s,
+        }
+        return f"Connection({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     @classmethod
     def from_environment(
@@ -61,15 +81,17 @@ class Connection:
         Elasticsearch's own tools read (`VARIABLES`).
 
         An address or credentials that are given come whole: none of the other kind is then taken from the environment.
-        A password without a user, left in a variable, is ignored.
+        A password without a user, left in a variable, is ignored, and so is a certificate file for an http address.
         """
         if url is None and cloud_id is None:
-            url, cloud_id = _variable("url"), _variable("cloud_id")
-        if api_key is None and user is None:
+            cloud_id = _variable("cloud_id")
+            url = None if cloud_id else _variable("url")
+        if api_key is None and user is None and not has_user(url):
             api_key, user = _variable("api_key"), _variable("user")
         if user is not None and password is None:
             password = _variable("password")
-        certificates = ca_certs or _variable("ca_certs")
+        plain = cloud_id is None and (url or "http:").lower().lstrip(' ["').startswith("http:")
+        certificates = ca_certs or (None if plain else _variable("ca_certs"))
         return cls(
             url=url,
             api_key=api_key,
@@ -87,51 +109,67 @@ def _variable(name: str) -> str | None:
 def connect(connection: Connection | None = None) -> Elasticsearch:
     """A client that has been answered once; without a ``connection``, as the environment says.
 
-    It retries nothing by itself: what may be sent again, callers decide.
+    It repeats nothing that may have reached a host: what may be sent again, callers decide. Of several hosts the next
+    one is asked where one can't be reached. A user without the right to ask for the server's version (the cluster
+    privilege ``monitor``) is connected all the same if the server answers a search; `server_version` then is a bound.
 
     Raises `ConnectionFailedError` when nothing answers, the certificate isn't trusted, the credentials are refused, or
     the server is older than 8.15.
     """
-    connection = connection or Connection.from_environment()
-    options = client_options(connection)
-    where = "the cloud deployment" if connection.cloud_id else _without_secrets(options["hosts"][0])
-    try:
-        info = Elasticsearch(**options, node_class=Compatible8Node).info()
-    except ApiError as error:
-        if error.status_code in (401, 403):
-            raise ConnectionFailedError(
-                f"{where} refused the credentials ({error.status_code})",
-                hint="give an API key, or a user and a password",
-                parameter="api_key",
-            ) from error
-        raise ConnectionFailedError(f"{where} answered with an error: {error}") from error
-    except TlsError as error:
-        raise ConnectionFailedError(
-            f"{where}: the certificate isn't trusted ({error.message})",
-            hint="name the certificate authority's file",
-            parameter="ca_certs",
-        ) from error
-    except (TransportConnectionError, elasticsearch.ConnectionTimeout) as error:
-        raise ConnectionFailedError(
-            f"no Elasticsearch answers at {where} ({error.message})",
-            hint="check the address, or start the embedded node",
-            parameter="url",
-        ) from error
-    except elasticsearch.UnsupportedProductError as error:
-        raise ConnectionFailedError(f"{where} is not Elasticsearch: {error}") from error
-    version = parse_version(str(info["version"]["number"]))
-    if version < _OLDEST_SERVER:
-        raise ConnectionFailedError(
-            f"{where} runs Elasticsearch {info['version']['number']}; crosslens needs 8.15 or newer"
-        )
+    options, version = opened(connection or Connection.from_environment())
     if version[0] == 8:
         return Elasticsearch(**options, node_class=Compatible8Node)
     return Elasticsearch(**options)
 
 
+def opened(connection: Connection) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """The keyword arguments of a client for ``connection``, and the version that has answered. Raises as `connect`."""
+    options = client_options(connection)
+    hosts = _hosts(connection)
+    where = ", ".join(map(str, hosts)) or "the cloud deployment"
+    signed_in = "api_key" if connection.api_key else "password" if connection.user else ""
+    if "basic_auth" in options and not signed_in:
+        signed_in = "url"
+    with explained(where, hosts, default=connection.url is None, signed_in=signed_in):
+        try:
+            with Elasticsearch(**options, node_class=Compatible8Node) as careful:
+                said = str(careful.info()["version"]["number"])
+        except AuthorizationException as refused:
+            try:
+                with Elasticsearch(**options) as plain:
+                    version = _least_version(plain)
+            except ApiError:
+                # Nothing can be searched either; what was said first says more.
+                raise refused from None
+            _LOG.warning(
+                "%s doesn't say its version to this user (%s); it is taken to be %s.%s or newer. "
+                "The cluster privilege monitor lets a user ask.",
+                *(where, said_by(refused), *version),
+            )
+            return options, version
+        except KeyError:
+            raise ConnectionFailedError(f"{where} is not Elasticsearch: it names no version") from None
+    version = parse_version(said)
+    if version < OLDEST_SERVER:
+        raise ConnectionFailedError(f"{where} runs Elasticsearch {said}; crosslens needs 8.15 or newer")
+    return options, version
+
+
 def server_version(client: Elasticsearch) -> tuple[int, ...]:
-    """The server's version, as in (9, 5, 3)."""
-    return parse_version(str(client.info()["version"]["number"]))
+    """The server's version, as in (9, 5, 3); for a user who may not ask, one that the server is no older than."""
+    try:
+        return parse_version(str(client.info()["version"]["number"]))
+    except AuthorizationException:
+        return _least_version(client)
+
+
+def _least_version(client: Elasticsearch) -> tuple[int, ...]:
+    """A bound by what the server understands, which it looks at before the user's rights."""
+    try:
+        client.search(**OF_NOTHING)
+    except BadRequestError:
+        return OLDEST_SERVER
+    return UNDERSTANDS
 
 
 def parse_version(text: str) -> tuple[int, ...]:
@@ -139,51 +177,69 @@ def parse_version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text.split("-")[0]))
 
 
-def _address(connection: Connection) -> str:
-    url = connection.url
-    if url is None:
-        url = running_url() or DEFAULT_URL
-    if not re.match(r"https?://", url):
-        raise ConnectionFailedError(
-            f"{_without_secrets(url)!r} is not an address; it must start with http:// or https://"
-        )
-    return url
-
-
-def _without_secrets(url: str) -> str:
-    """The address without the user and password it may hold, for messages."""
-    return re.sub(r"//[^/@]*@", "//", url)
+def _hosts(connection: Connection) -> list[Host]:
+    if connection.cloud_id:
+        return []
+    return parse_hosts(connection.url if connection.url is not None else running_url() or DEFAULT_URL)
 
 
 def client_options(connection: Connection) -> dict[str, Any]:
     """The keyword arguments of a client for ``connection``. Raises `ConnectionFailedError` where they contradict."""
-    if connection.api_key and connection.user:
-        raise ConnectionFailedError("give either an API key or a user, not both")
+    if connection.url is not None and connection.cloud_id:
+        raise ConnectionFailedError("give either an address or a cloud ID, not both", parameter="cloud_id")
+    hosts = _hosts(connection)
+    options: dict[str, Any] = {
+        "request_timeout": connection.timeout_s,
+        "max_retries": 0,
+        "retry_on_timeout": False,
+        "transport_class": FailoverTransport,
+        **_credentials(connection, hosts),
+    }
+    if connection.cloud_id:
+        try:
+            known = parse_cloud_id(connection.cloud_id).es_address
+        except ValueError:
+            known = None
+        if known is None:
+            raise ConnectionFailedError(
+                "the cloud ID can't be read", hint="copy it whole from the deployment's page", parameter="cloud_id"
+            )
+        options["cloud_id"] = connection.cloud_id
+    else:
+        options["hosts"] = [{"scheme": h.scheme, "host": h.name, "port": h.port, "path_prefix": h.path} for h in hosts]
+    if connection.ca_certs:
+        if any(host.scheme == "http" for host in hosts):
+            raise ConnectionFailedError(
+                "a certificate file is for https, and the address begins with http://",
+                hint="write https://, or leave the file out",
+                parameter="ca_certs",
+            )
+        check_certificates(connection.ca_certs)
+        options["ca_certs"] = str(connection.ca_certs)
+    return options
+
+
+def _credentials(connection: Connection, hosts: list[Host]) -> dict[str, Any]:
+    # The client sends one host's credentials to all of them, so there can be but one pair.
+    named = {(host.user, host.password) for host in hosts if host.user is not None}
+    if len(named) > 1:
+        raise ConnectionFailedError("the addresses name different users", hint="give one for all", parameter="url")
+    if bool(connection.api_key) + bool(connection.user) + bool(named) > 1:
+        raise ConnectionFailedError("give either an API key or a user, not both, and the user in one place only")
     if connection.user and connection.password is None:
         raise ConnectionFailedError(
             f"the user {connection.user} needs a password",
             hint="give it, or set ELASTICSEARCH_PASSWORD",
             parameter="password",
         )
-    options: dict[str, Any] = {"request_timeout": connection.timeout_s, "max_retries": 0, "retry_on_timeout": False}
-    if connection.cloud_id:
-        options["cloud_id"] = connection.cloud_id
-    else:
-        options["hosts"] = [_address(connection)]
     if connection.api_key:
-        options["api_key"] = connection.api_key
+        if not re.fullmatch(r"[!-~]+", connection.api_key):
+            raise ConnectionFailedError(
+                "the API key holds a space, a line break or another character that no key has",
+                hint="copy it again, in its encoded form",
+                parameter="api_key",
+            )
+        return {"api_key": connection.api_key}
     if connection.user:
-        options["basic_auth"] = (connection.user, connection.password)
-    if connection.ca_certs:
-        if not connection.ca_certs.exists():
-            raise ConnectionFailedError(f"the certificate file {connection.ca_certs} doesn't exist")
-        options["ca_certs"] = str(connection.ca_certs)
-    return options
-
-
-def reason(error: Any) -> str:
-    """The first cause in the server's description of an error."""
-    if not isinstance(error, Mapping):
-        return str(error)
-    causes = error.get("root_cause") or [error]
-    return str(causes[0].get("reason") or error.get("reason") or error)
+        return {"basic_auth": (connection.user, connection.password)}
+    return {"basic_auth": named.pop()} if named else {}

@@ -7,8 +7,9 @@ class CrosslensError(Exception):
     """Base of every error below; the command line prints the message and the hint, and exits with ``exit_code``.
 
     ``message`` says what was wrong and where. ``hint`` says what to do, in words that suit every caller; where that
-    means a method of `crosslens.Index` (and so the command of the same name), ``verb`` names it, and where it means an
-    argument, ``parameter`` does. The command line turns both into its own words.
+    means a method of `crosslens.Index` (and so the command of the same name), ``verb`` names it, as in "migrate"; what
+    `crosslens.node` does is named as in "node start". Where it means an argument, ``parameter`` names that. The command
+    line turns both into its own words.
     """
 
     exit_code = 2

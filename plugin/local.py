@@ -43,7 +43,7 @@ def recorded(folder: Path) -> NodeStatus | None:
     try:
         return NodeStatus(**json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
-        raise NodeError(f"{path} is damaged ({error}); delete it and start the node again") from error
+        raise NodeError(f"{path} is damaged ({error})", hint="delete it and start the node again") from error
 
 
 def find_process(folder: Path) -> int | None:
@@ -51,7 +51,7 @@ def find_process(folder: Path) -> int | None:
     try:
         import psutil
     except ImportError as error:
-        raise NodeError("the embedded node needs the extra 'node': pip install 'crosslens[node]'") from error
+        raise NodeError("the embedded node needs the extra 'node'", hint="pip install 'crosslens[node]'") from error
 
     mark = config_option(folder)
     for process in psutil.process_iter(["cmdline"]):

@@ -13,10 +13,10 @@ import numpy as np
 from elasticsearch import ApiError, Elasticsearch
 from PIL import Image
 
-from crosslens.client import reason
 from crosslens.errors import ImageError, ModelError
 from crosslens.ingest.model.transform import Float32Array
 from crosslens.ingest.sources.images import ImageSource, PictureRules, open_image
+from crosslens.refusals import reason
 from crosslens.retrying import patient
 
 # Texts of one request; the plugin sorts and divides them itself.

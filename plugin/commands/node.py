@@ -13,6 +13,7 @@ from crosslens.ingest.model.known import DEMO_MODEL
 from crosslens.node import DEFAULT_VERSION, Node
 from crosslens.node.build import cached_plugin
 from crosslens.node.installing import install_models, install_plugin, installed_models
+from crosslens.node.removing import check_removable, size
 
 _folder = click.option("--folder", type=FOLDER, help="The node's folder. Default: the user's data folder.")
 
@@ -62,7 +63,7 @@ def start(
 
 def _install(node: Node, models: tuple[Path, ...], java: Path | None) -> None:
     if node.running() is not None:
-        raise NodeError("the node already runs; stop it first: crosslens node stop")
+        raise NodeError("the node already runs", hint="stop it first", verb="node stop")
     with note.status("building the server plugin"):
         path = cached_plugin(node.version, java)
     node.folder.mkdir(parents=True, exist_ok=True)
@@ -76,6 +77,24 @@ def stop(folder: Path | None) -> None:
     """Stops the node; its data stays."""
     stopped = Node(folder).stop()
     out.print("stopped" if stopped else "no node was running")
+
+
+@node.command()
+@_folder
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def remove(folder: Path | None, yes: bool) -> None:
+    """Deletes the node: its folder with all indices, logs, settings, plugin and models.
+
+    Stops it first if it runs. What it was made of stays cached for the next one: see the page on cleaning up.
+    """
+    removed = Node(folder)
+    check_removable(removed.folder)
+    if not yes:
+        running = " It runs, and is stopped first." if removed.running() else ""
+        held = f"{size(removed.folder) / 1e6:.1f} MB"
+        click.confirm(f"delete {removed.folder} with all its indices ({held})?{running}", abort=True, err=True)
+    freed = removed.remove()
+    out.print(f"deleted {removed.folder}; {freed / 1e6:.1f} MB are free again", highlight=False, soft_wrap=True)
 
 
 @node.command()
@@ -102,7 +121,7 @@ def logs(folder: Path | None, lines: int, follow: bool) -> None:
     """Prints the end of the server's log."""
     path = Node(folder).log
     if not path.exists():
-        raise NodeError(f"there is no log yet at {path}; start the node first: crosslens node start")
+        raise NodeError(f"there is no log yet at {path}", hint="start the node first", verb="node start")
     with path.open(encoding="utf-8", errors="replace") as handle:
         for line in handle.readlines()[-lines:]:
             click.echo(line, nl=False)

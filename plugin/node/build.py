@@ -41,9 +41,11 @@ def build_plugin(
     """
     maven = shutil.which("mvn")
     if maven is None:
-        raise NodeError("building the plugin needs Maven: install it (for example the package maven), then try again")
+        raise NodeError("building the plugin needs Maven", hint="install it (for example the package maven)")
     if platform is not None and platform not in PLATFORMS:
-        raise NodeError(f"unknown platform {platform!r}; one of {', '.join(PLATFORMS)}")
+        raise NodeError(
+            f"unknown platform {platform!r}", hint=f"give one of {', '.join(PLATFORMS)}", parameter="platform"
+        )
     # The sources say for which Java they are compiled; the tests load native libraries, as a node does.
     home = find_java(version, java).home
     with tempfile.TemporaryDirectory(prefix="crosslens-plugin-") as tmp:

@@ -43,7 +43,9 @@ def assemble(version: str, java: Java) -> Path:
     Several processes may call it at once. Raises `NodeError` when the jars can't be had or don't compile with ours.
     """
     if not re.fullmatch(r"\d+\.\d+\.\d+", version):
-        raise NodeError(f"{version!r} is not an Elasticsearch version; give three numbers, as in 9.5.3")
+        raise NodeError(
+            f"{version!r} is not an Elasticsearch version", hint="give three numbers, as in 9.5.3", parameter="version"
+        )
     home = cache_folder() / f"elasticsearch-{version}-{_LAYOUT}"
     if home.is_dir():
         return home
@@ -97,13 +99,15 @@ def _resolve(endpoint: str, version: str) -> list[Path]:
     try:
         import jgo
     except ImportError as error:
-        raise NodeError("the embedded node needs the extra 'node': pip install 'crosslens[node]'") from error
+        raise NodeError("the embedded node needs the extra 'node'", hint="pip install 'crosslens[node]'") from error
     try:
         folder = Path(jgo.build(endpoint).path)
     except Exception as error:
         raise NodeError(
-            f"Elasticsearch {version} could not be downloaded from Maven Central ({type(error).__name__}: {error}). "
-            "The first start needs the network; check it, the version, and any proxy settings, then start again."
+            f"Elasticsearch {version} could not be downloaded from Maven Central ({type(error).__name__}: {error}); "
+            "the first start needs the network",
+            hint="check it, the version, and any proxy settings, then start again",
+            verb="node start",
         ) from error
     return sorted(folder.glob("*/*.jar"))
 

@@ -32,7 +32,7 @@ def read_plugin(path: Path) -> PluginFile:
             text = archive.read(_DESCRIPTOR).decode()
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise NodeError(
-            f"{path} is not an Elasticsearch plugin ({error}); make one with: crosslens plugin build"
+            f"{path} is not an Elasticsearch plugin ({error})", hint="build one", verb="plugin build"
         ) from error
     properties = _properties(text)
     if properties.get("name") != NAME:
@@ -71,7 +71,7 @@ def install_models(models: Sequence[Path], folder: Path, config: str = "config")
     for model in models:
         source = model.expanduser().resolve()
         if not source.is_dir():
-            raise NodeError(f"{model} is not a model folder; make one with: crosslens export CHECKPOINT {model}")
+            raise NodeError(f"{model} is not a model folder", hint="export a checkpoint to it", verb="export")
         target = folder / config / NAME / source.name
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix="installing-") as tmp:
@@ -98,7 +98,10 @@ def home_with_plugins(home: Path, folder: Path, version: str) -> Path:
     if descriptor.get("elasticsearch.version") != version:
         raise NodeError(
             f"the plugin in {folder} was built for Elasticsearch {descriptor.get('elasticsearch.version')}, the node "
-            f"is {version}; install one that fits: crosslens plugin install --es-version {version}"
+            f"is {version}",
+            hint="install one that fits",
+            verb="plugin install",
+            parameter="es_version",
         )
     own = folder / "home"
     shutil.rmtree(own, ignore_errors=True)

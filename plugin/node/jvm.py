@@ -56,7 +56,9 @@ def find_java(version: str, explicit: Path | None = None) -> Java:
         if java is None or java.release < needed or not java.javac.exists():
             raise NodeError(
                 f"{explicit} is {_describe(java)}, "
-                f"but Elasticsearch {version} needs a Java development kit of release {needed} or newer"
+                f"but Elasticsearch {version} needs a Java development kit of release {needed} or newer",
+                hint="name the home of one, or none",
+                parameter="java",
             )
         return java
     seen: list[str] = []
@@ -70,8 +72,9 @@ def find_java(version: str, explicit: Path | None = None) -> Java:
         return fetched
     found = "; found " + ", ".join(seen) if seen else "; found none"
     raise NodeError(
-        f"Elasticsearch {version} needs a Java development kit of release {needed} or newer{found}. "
-        f"Install one (for example openjdk-{needed}-jdk), or point --java or JAVA_HOME at one."
+        f"Elasticsearch {version} needs a Java development kit of release {needed} or newer{found}",
+        hint=f"install one (for example openjdk-{needed}-jdk), or name one, here or in JAVA_HOME",
+        parameter="java",
     )
 
 

@@ -1,23 +1,14 @@
-"""What the server's process is started with: its arguments, its log's settings, memory and ports."""
+"""What the server's process is started with: its arguments, its log's settings and memory."""
 
 from __future__ import annotations
 
-import contextlib
-import getpass
 import re
-import socket
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from crosslens.errors import NodeError
 from crosslens.local import config_option
-
-TRANSPORT_PORT = 9300
-
 
 LOG4J = """\
 status = error
@@ -111,7 +102,9 @@ def heap_bytes(heap: str) -> int:
     """The size of a heap as Java takes it, 512m or 2g. Raises `NodeError` for anything else."""
     match = re.fullmatch(r"(\d+)([mMgG])", heap)
     if not match:
-        raise NodeError(f"{heap!r} is not a heap size; give a number with m or g, as in 512m or 2g")
+        raise NodeError(
+            f"{heap!r} is not a heap size", hint="give a number with m or g, as in 512m or 2g", parameter="heap"
+        )
     return int(match[1]) << (20 if match[2] in "mM" else 30)
 
 
@@ -128,44 +121,3 @@ def check_memory(heap: int) -> None:
             hint="close something, or give a smaller one, such as 512m",
             parameter="heap",
         )
-
-
-def is_free(port: int) -> bool:
-    """Whether nothing listens on the port of the loopback interface."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-def claim(port: int, claims: contextlib.ExitStack) -> bool:
-    """Whether ``port`` is free, and no other start on this machine has claimed it; it then is ours for ``claims``.
-
-    Between choosing a port and listening on it a server takes seconds, in which another start would choose the same
-    one, and take the first server's answers for its own.
-    """
-    lock = FileLock(Path(tempfile.gettempdir()) / f"crosslens-{getpass.getuser()}-{port}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except (Timeout, PermissionError):
-        return False
-    if not is_free(port):
-        lock.release()
-        return False
-    claims.callback(lock.release)
-    return True
-
-
-def claim_from(first: int, claims: contextlib.ExitStack) -> int:
-    """The first one of a hundred ports from ``first`` that can be claimed.
-
-    Ports that the system hands out to outgoing connections would be taken by others between a stop and a start. Raises
-    `NodeError` where there is none.
-    """
-    for port in range(first, min(first + 100, 65536)):
-        if claim(port, claims):
-            return port
-    raise NodeError(f"the ports {first} to {first + 99} are all taken", hint="give one that is free", parameter="port")

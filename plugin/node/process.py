@@ -10,13 +10,11 @@ import shutil
 import signal
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from filelock import FileLock, Timeout
 
@@ -27,21 +25,25 @@ from crosslens.node.installing import home_with_plugins
 from crosslens.node.jvm import find_java
 from crosslens.node.launching import (
     LOG4J,
-    TRANSPORT_PORT,
     check_memory,
-    claim,
-    claim_from,
     command,
     heap_bytes,
-    is_free,
     launch_arguments,
 )
+from crosslens.node.ports import TRANSPORT_PORT, check_port, claim, claim_from, is_free
+from crosslens.node.removing import check_removable, delete
+from crosslens.node.watching import is_up, last_words
 
 DEFAULT_VERSION = "9.5.3"
 DEFAULT_PORT = 9200
 _START_TIMEOUT_S = 180
 _STOP_TIMEOUT_S = 60
 _PORT_TIMEOUT_S = 3
+_PORT_TRIES = 3
+
+
+class _PortTakenError(NodeError):
+    """Another program took the port between choosing and listening."""
 
 
 class Node:
@@ -77,7 +79,7 @@ class Node:
         """The address of the running node. Raises `NodeError` when it isn't running."""
         status = self.running()
         if status is None:
-            raise NodeError(f"no node is running in {self.folder}", hint="start it")
+            raise NodeError(f"no node is running in {self.folder}", hint="start it", verb="node start")
         return status.url
 
     @property
@@ -108,7 +110,20 @@ class Node:
         Raises `NodeError` when it already runs, for no or too old Java, no network on the first start, a taken port,
         too little memory, an older version than the data's, or a server that exits (with the end of its log).
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if self._port is not None:
+            check_port(self._port)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return self._start()
+        except OSError as error:
+            raise NodeError(
+                f"the node can't be started in {self.folder}: {error.strerror or error}"
+                + (f" ({error.filename})" if error.filename else ""),
+                hint="check the folder and its disk, or give another",
+                parameter="folder",
+            ) from error
+
+    def _start(self) -> NodeStatus:
         with self._lock():
             running = find_process(self.folder)
             if running is not None:
@@ -117,7 +132,7 @@ class Node:
                 raise NodeError(
                     f"a node already runs in {self.folder}{where} (process {running})",
                     hint="stop it, or give another folder",
-                    parameter="folder",
+                    verb="node stop",
                 )
             version = self._choose_version()
             heap = heap_bytes(self._heap)
@@ -125,9 +140,16 @@ class Node:
             java = find_java(version, self._java)
             assembled = assemble(version, java)
             home = home_with_plugins(assembled, self.folder, version)
-            with contextlib.ExitStack() as claims:
-                ports = self._choose_port(claims), claim_from(TRANSPORT_PORT, claims)
-                return self._launch(home, assembled, java.java, version, ports)
+            for left in reversed(range(_PORT_TRIES)):
+                with contextlib.ExitStack() as claims:
+                    ports = self._choose_port(claims), claim_from(TRANSPORT_PORT, claims)
+                    try:
+                        return self._launch(home, assembled, java.java, version, ports)
+                    except _PortTakenError:
+                        # Another user's node was faster; its claims aren't seen here.
+                        if not left:
+                            raise
+            raise AssertionError("the last try returns or raises")
 
     def stop(self) -> bool:
         """Stops the node and returns True, or False when none was running. Data and settings stay."""
@@ -145,6 +167,16 @@ class Node:
                 process.kill()
                 process.wait(_STOP_TIMEOUT_S)
         return True
+
+    def remove(self) -> int:
+        """Stop the node if it runs and delete its folder with all its data; return how many bytes that freed.
+
+        Raises `NodeError` for a folder that isn't a node's, or that holds other things as well.
+        """
+        check_removable(self.folder)
+        with self._lock():
+            self.stop()
+            return delete(self.folder)
 
     def __enter__(self) -> Self:
         if self.running() is None:
@@ -205,28 +237,15 @@ class Node:
         deadline = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < deadline:
             if process.poll() is not None:
-                raise NodeError(
-                    f"Elasticsearch {status.version} exited with {process.returncode} while starting:\n{self._why()}"
+                why = last_words(self.folder / "logs", self.log, self._log_start)
+                taken = re.search(r"BindHttpException|BindTransportException|Address already in use", why)
+                raise (_PortTakenError if taken else NodeError)(
+                    f"Elasticsearch {status.version} exited with {process.returncode} while starting:\n{why}"
                 )
-            try:
-                health = _answer(f"{status.url}/_cluster/health?wait_for_status=yellow&timeout=5s")
-                # Another server may have taken the port meanwhile: then this one is about to exit.
-                local = _answer(f"{status.url}/_nodes/_local/process?filter_path=nodes.*.process.id")["nodes"].values()
-                if not health["timed_out"] and [each["process"]["id"] for each in local] == [process.pid]:
-                    return
-                time.sleep(0.2)
-            except (urllib.error.URLError, ConnectionError, TimeoutError):
-                time.sleep(0.2)
+            if is_up(status.url, process.pid):
+                return
+            time.sleep(0.2)
         raise NodeError(f"Elasticsearch did not answer within {_START_TIMEOUT_S} s; its log: {self.log}")
-
-    def _why(self) -> str:
-        """The lines that say why the server exited: those of its log with errors, else the end of its console."""
-        lines: list[str] = []
-        for path, start in ((self.log, self._log_start), (self.folder / "logs" / "console.log", 0)):
-            if path.exists():
-                lines += path.read_bytes()[start:].decode(errors="replace").splitlines()[-200:]
-        telling = [line for line in lines if re.search(r"ERROR|FATAL|Exception|error", line)]
-        return "\n".join((telling or lines)[-8:]) or f"it wrote no log; see {self.folder / 'logs'}"
 
     def _choose_version(self) -> str:
         last = recorded(self.folder)
@@ -238,7 +257,7 @@ class Node:
                 f"the data in {self.folder} belongs to Elasticsearch {last.version} and can't be opened by the "
                 f"older {version}",
                 hint="leave the version out, or give another folder",
-                parameter="folder",
+                parameter="version",
             )
         return version
 
@@ -263,12 +282,7 @@ class Node:
             with FileLock(self.folder / "start.lock", timeout=0):
                 yield
         except Timeout as error:
-            raise NodeError(f"another start is under way in {self.folder}; wait for it to finish") from error
-
-
-def _answer(url: str) -> Any:
-    with urllib.request.urlopen(url) as reply:
-        return json.load(reply)
+            raise NodeError(f"another start is under way in {self.folder}", hint="wait for it to finish") from error
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -7,11 +7,11 @@ from typing import Any
 
 from elasticsearch import ApiError
 
-from crosslens.client import reason
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.queries.search.legs import Leg
 from crosslens.queries.search.requests import MultiSearch, Search, Steps
+from crosslens.refusals import reason
 
 Answer = dict[str, Any]
 ByLeg = dict[str, dict[DocumentKey, float]]

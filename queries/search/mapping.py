@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from elasticsearch import ApiError, NotFoundError
+from elasticsearch import ApiError, AuthorizationException, BadRequestError, NotFoundError
 
-from crosslens.client import parse_version
+from crosslens.client import OLDEST_SERVER, UNDERSTANDS, parse_version
 from crosslens.errors import MixedModelsError, ModelError, NotCalibratedError
 from crosslens.ingest.contract.encoders import Encoders
 from crosslens.ingest.contract.fields import Mappings, choose, no_such_index, usable_mappings
@@ -21,7 +21,16 @@ from crosslens.ingest.contract.statistics import STATISTICS_INDEX, CorpusStatist
 from crosslens.queries.search.analysis import Analysis
 from crosslens.queries.search.answers import ask, refused
 from crosslens.queries.search.readings import copies
-from crosslens.queries.search.requests import GetAnalysis, GetIndices, GetInfo, GetMapping, Pause, Steps, Work
+from crosslens.queries.search.requests import (
+    GetAnalysis,
+    GetIndices,
+    GetInfo,
+    GetMapping,
+    Pause,
+    SearchNothing,
+    Steps,
+    Work,
+)
 
 _LOG = logging.getLogger("crosslens")
 # Searchers see a changed mapping at most this much later; `crosslens.ingest.run.migrate` waits for it.
@@ -114,7 +123,7 @@ class IndexReader:
         return self._seen
 
     def _read(self, former: Seen | None) -> Steps[Seen]:
-        version = former.version if former else parse_version((yield GetInfo())["version"]["number"])
+        version = former.version if former else (yield from _version())
         for remaining in reversed(range(_CONSISTENT_TRIES)):
             mappings = yield from self._mappings()
             analysis = yield from self._analysis()
@@ -173,3 +182,16 @@ class IndexReader:
             analysis=Analysis.of(mappings, analysis),
             copies=held,
         )
+
+
+def _version() -> Steps[tuple[int, ...]]:
+    """The server's version; for a user who may not ask, one that the server is no older than."""
+    try:
+        return parse_version(str((yield GetInfo())["version"]["number"]))
+    except AuthorizationException:
+        pass
+    try:
+        yield SearchNothing()
+    except BadRequestError:
+        return OLDEST_SERVER
+    return UNDERSTANDS

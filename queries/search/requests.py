@@ -12,6 +12,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from crosslens.client import OF_NOTHING
+
 T = TypeVar("T")
 Query = dict[str, Any]
 # An index (or several, as in a path) and the body of a search in it.
@@ -83,6 +85,15 @@ class GetInfo(ServerRequest):
     def sent_by(self, client: Any) -> Any:
         """``GET /``."""
         return client.info()
+
+
+@dataclass(frozen=True)
+class SearchNothing(ServerRequest):
+    """A search without documents, which only a server that isn't old understands."""
+
+    def sent_by(self, client: Any) -> Any:
+        """A search with ``exclude_vectors``."""
+        return client.search(**OF_NOTHING)
 
 
 @dataclass(frozen=True)

@@ -216,6 +216,25 @@ def test_node_status_tells_when_nothing_was_started(tmp_path: Path) -> None:
     assert (done.returncode, json.loads(done.stdout)) == (0, {"running": False})
     assert run("node", "logs", "--folder", str(tmp_path / "none")).returncode == 2
     assert "no node was running" in run("node", "stop", "--folder", str(tmp_path / "none")).stdout
+    assert "(crosslens node start)" in run("node", "logs", "--folder", str(tmp_path / "none")).stderr
+
+
+def test_removing_a_node_asks_first(tmp_path: Path) -> None:
+    folder = tmp_path / "node"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data/segment").write_bytes(b"x" * 3_000_000)
+    record = {"running": False, "url": "http://127.0.0.1:9", "version": "9.5.3", "pid": 1, "data": str(folder)}
+    (folder / "node.json").write_text(json.dumps(record))
+    # Nobody answers the question.
+    asked = run("node", "remove", "--folder", str(folder))
+    assert asked.returncode == 130
+    assert "with all its indices (3.0 MB)?" in asked.stderr
+    assert folder.exists()
+    done = run("node", "remove", "--folder", str(folder), "--yes")
+    assert done.returncode == 0
+    assert "3.0 MB are free again" in done.stdout
+    assert not folder.exists()
+    assert "is no folder" in run("node", "remove", "--folder", str(folder), "--yes").stderr
 
 
 @pytest.mark.export

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -25,6 +27,7 @@ from crosslens.node import Node
 from crosslens.node import jvm as java_module
 from crosslens.node.home import assemble
 from crosslens.node.jvm import find_java, required_release
+from crosslens.node.ports import claim, claim_from, is_free
 from tests.conftest import VERSIONS, require_node
 
 pytestmark = pytest.mark.node
@@ -143,6 +146,93 @@ def test_a_busy_default_port_gives_a_free_one_and_a_busy_explicit_port_is_refuse
         (folder / "node.json").write_text(json.dumps(record))
         with Node(folder, heap="512m") as node:
             assert not node.url.endswith(f":{port}")
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536, 1 << 40])
+def test_what_is_no_port_is_refused_before_anything_starts(folder: Path, port: int) -> None:
+    with pytest.raises(NodeError, match=f"{port} is not a port; give a number from 1 to 65535"):
+        Node(folder, port=port).start()
+    assert not folder.exists()
+
+
+def test_each_start_claims_ports_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the port before it, or the HTTP port itself, is what the transport would take."""
+    monkeypatch.setenv("CROSSLENS_CACHE", str(tmp_path))
+    first = next(port for port in range(15000, 60000) if all(is_free(p) for p in range(port, port + 4)))
+    with contextlib.ExitStack() as claims, socket.create_server(("127.0.0.1", first)):
+        assert not claim(first, claims)
+        assert claim(first + 1, claims)
+        assert claim_from(first, claims) == first + 2
+        script = (
+            "import contextlib, sys\n"
+            "from crosslens.node.ports import claim_from\n"
+            "with contextlib.ExitStack() as claims:\n"
+            "    print(claim_from(int(sys.argv[1]), claims), flush=True)\n"
+            "    sys.stdin.read()\n"
+        )
+        other = subprocess.Popen(
+            [sys.executable, "-c", script, str(first)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert other.stdout is not None
+        assert other.stdout.readline() == f"{first + 3}\n"
+        assert not claim(first + 3, claims)
+        # A claim goes with its process, however that ends; the file that stays means nothing.
+        other.kill()
+        other.communicate()
+        assert (tmp_path / "ports" / f"{first + 3}.lock").exists()
+        assert claim(first + 3, claims)
+
+
+def test_a_port_taken_after_it_was_chosen_is_exchanged_for_another(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by another user's node, whose claims aren't seen."""
+    require_node(VERSIONS[0])
+    taken: list[socket.socket] = []
+
+    def launch(node: Node, *arguments: Any) -> Any:
+        if not taken:
+            taken.append(socket.create_server(("127.0.0.1", arguments[-1][0])))
+        return launched(node, *arguments)
+
+    launched = Node._launch
+    monkeypatch.setattr(Node, "_launch", launch)
+    # A proxy of the environment is nothing to loopback.
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with Node(folder, heap="512m") as node:
+        assert not node.url.endswith(f":{taken[0].getsockname()[1]}")
+    taken[0].close()
+
+
+@pytest.mark.parametrize("parent", ["/proc/nowhere", "FILE"])
+def test_a_folder_that_cannot_be_is_one_sentence(tmp_path: Path, parent: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NodeError, match="the node can't be started in") as caught:
+        Node(Path(parent.replace("FILE", str(tmp_path / "file"))) / "node").start()
+    assert caught.value.parameter == "folder"
+
+
+def test_removing_deletes_a_nodes_folder_and_no_other(folder: Path, tmp_path: Path) -> None:
+    require_node(VERSIONS[0])
+    with pytest.raises(NodeError, match="is no folder"):
+        Node(folder).remove()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/letter").touch()
+    with pytest.raises(NodeError, match="no node was ever started in"):
+        Node(tmp_path / "mine").remove()
+    node = Node(folder, heap="512m")
+    pid = node.start().pid
+    (folder / "letter").touch()
+    with pytest.raises(NodeError, match="holds what isn't the node's: letter"):
+        node.remove()
+    assert node.running() is not None
+    (folder / "letter").unlink()
+    (tmp_path / "mine/big").write_bytes(b"x" * 100_000_000)
+    (folder / "tmp/link").symlink_to(tmp_path / "mine")
+    assert 1_000 < node.remove() < 100_000_000
+    assert not folder.exists()
+    assert (tmp_path / "mine/big").exists()
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_an_older_version_than_the_datas_is_refused(folder: Path) -> None:

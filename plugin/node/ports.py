@@ -1,0 +1,75 @@
+"""The node's ports: which are free, and whose they are between choosing and listening."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+
+from filelock import FileLock, Timeout
+
+from crosslens.errors import NodeError
+from crosslens.node.home import cache_folder
+
+TRANSPORT_PORT = 9300
+_LAST = 65535
+
+
+def check_port(port: int) -> None:
+    """Raise `NodeError` where nobody could listen on ``port``, or this user may not."""
+    if not 1 <= port <= _LAST:
+        raise NodeError(f"{port} is not a port", hint=f"give a number from 1 to {_LAST}", parameter="port")
+    if _binding(port) in (errno.EACCES, errno.EPERM):
+        raise NodeError(
+            f"port {port} is reserved for the system's administrator", hint="give one from 1024 on", parameter="port"
+        )
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on the port of the loopback interface, and this user may."""
+    return _binding(port) == 0
+
+
+def _binding(port: int) -> int:
+    """The number of the system's error when the port is bound; 0 where it can be."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.errno or -1
+        return 0
+
+
+def claim(port: int, claims: contextlib.ExitStack) -> bool:
+    """Whether ``port`` is free, and no other start of this user has claimed it; it then is ours for ``claims``.
+
+    Between choosing a port and listening on it a server takes seconds, in which another start would choose the same
+    one, and take the first server's answers for its own. The system releases the claim of a process that is gone.
+    Starts of different users don't see each other's claims, since a file that all may lock can be held by anybody for
+    ever: there the second server exits, and its start chooses anew.
+    """
+    folder = cache_folder() / "ports"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{port}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        return False
+    if not is_free(port):
+        lock.release()
+        return False
+    claims.callback(lock.release)
+    return True
+
+
+def claim_from(first: int, claims: contextlib.ExitStack) -> int:
+    """The first one of a hundred ports from ``first`` that can be claimed.
+
+    Ports that the system hands out to outgoing connections would be taken by others between a stop and a start. Raises
+    `NodeError` where there is none.
+    """
+    for port in range(first, min(first + 100, _LAST + 1)):
+        if claim(port, claims):
+            return port
+    raise NodeError(f"the ports {first} to {first + 99} are all taken", hint="give one that is free", parameter="port")
