@@ -120,14 +120,13 @@ def _load_model(folder: Path, named: str, images_only: bool, trust_remote_code: 
             raise ExportError(
                 f"{named} is in open_clip's own form ({', '.join(open_clip)}), which crosslens doesn't read",
                 hint="take the checkpoint in transformers' form, with a config.json",
-                parameter="checkpoint",
             )
-        raise ExportError(f"{folder} has no config.json: it is no checkpoint of transformers", parameter="checkpoint")
+        raise ExportError(f"{folder} has no config.json: it is no checkpoint of transformers")
     require_no_pointers(folder)
     try:
         config = read_json(folder / "config.json")
     except ModelError as error:
-        raise ExportError(error.message, hint=error.hint, parameter="checkpoint") from error
+        raise ExportError(error.message, hint=error.hint) from error
     family = str(config.get("model_type"))
     if family not in FAMILIES:
         raise ExportError(
@@ -140,8 +139,7 @@ def _load_model(folder: Path, named: str, images_only: bool, trust_remote_code: 
     model = load_weights(AutoModel, folder, but=but, trust_remote_code=trust_remote_code)
     if getattr(model.config.vision_config, "vision_use_head", True) is False:
         raise ExportError(
-            f"{named} has no head that pools its patches (vision_use_head), so it gives a picture no vector",
-            parameter="checkpoint",
+            f"{named} has no head that pools its patches (vision_use_head), so it gives a picture no vector"
         )
     return config, model
 
@@ -156,7 +154,6 @@ def _load_processor(folder: Path, trust_remote_code: bool) -> Any:
             f"how {folder} prepares pictures can't be loaded: {first_line(error)}",
             hint="it takes a preprocessor_config.json or processor_config.json: take it from where the checkpoint was "
             "published",
-            parameter="checkpoint",
         ) from error
 
 
@@ -165,7 +162,7 @@ def _fitting(preprocessor: dict[str, Any], model: Any, family: str) -> dict[str,
     try:
         made = parse_transform(preprocessor).output_size
     except ModelError as error:
-        raise ExportError(error.message, hint=error.hint, parameter="checkpoint") from error
+        raise ExportError(error.message, hint=error.hint) from error
     size = getattr(model.config.vision_config, "image_size", None)
     # A convolutional encoder reads every size, and NaFlex's has been made to fit.
     if family in ("align", "siglip2") or size is None:
@@ -175,7 +172,6 @@ def _fitting(preprocessor: dict[str, Any], model: Any, family: str) -> dict[str,
         raise ExportError(
             f"the preprocessing makes pictures {made[0]} x {made[1]}, the image encoder reads {reads[0]} x {reads[1]}",
             hint="the preprocessing is of another checkpoint, or config.json is",
-            parameter="checkpoint",
         )
     return preprocessor
 

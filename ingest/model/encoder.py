@@ -130,10 +130,12 @@ class Encoder:
     def _run_texts(self, ids: list[list[int]]) -> Float32Array:
         ports, settings = self.folder.text_ports, self.folder.text
         length = settings.length if settings.fixed else max(map(len, ids))
+        # Padding that nothing masks, before a text, would make its vector depend on the longest text beside it.
+        left = settings.side == "left" and (settings.fixed or ports.masked)
         tokens = np.full((len(ids), length), settings.pad_id, dtype=np.int64)
         mask = np.zeros((len(ids), length), dtype=np.int64)
         for row, sequence in enumerate(ids):
-            start = length - len(sequence) if settings.side == "left" else 0
+            start = length - len(sequence) if left else 0
             tokens[row, start : start + len(sequence)] = sequence
             mask[row, start : start + len(sequence)] = 1
         known = {"attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}

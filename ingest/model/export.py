@@ -172,7 +172,6 @@ def _trace(
             raise ExportError(
                 f"the checkpoint can't be exported ({first_line(error)}); nothing was written",
                 hint="its config.json, tokenizer and preprocessing must be of one checkpoint",
-                parameter="checkpoint",
             ) from error
     gather(path)
 

@@ -41,7 +41,7 @@ def find_layout(path: Path, variant: str | None) -> Layout:
     """
     if (path / "textual/model.onnx").exists() and (path / "visual/model.onnx").exists():
         if variant:
-            raise ModelError(f"{path} has one graph for each encoder, so no {variant} ones", parameter="variant")
+            raise ModelError(f"{path} has one graph for each encoder, so no {variant} ones")
         preprocessor = path / "visual/preprocess_cfg.json"
         text, vision = path / "textual/model.onnx", path / "visual/model.onnx"
         layout = Layout(text, vision, path / "textual" / TOKENIZER, preprocessor, _open_clip(preprocessor))
@@ -111,7 +111,6 @@ def _graphs(path: Path, variant: str | None) -> tuple[Path, Path]:
     raise ModelError(
         f"{path} has no onnx/{name}; it has {', '.join(sorted(file.name for file in there.values()))}",
         hint="keep one of each kind in the folder, or say which variant is meant",
-        parameter="variant",
     )
 
 

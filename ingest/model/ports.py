@@ -34,6 +34,11 @@ class TextPorts:
         return self.ids.shape[0]
 
     @property
+    def masked(self) -> bool:
+        """Whether it is shown which tokens are padding."""
+        return any(port.name == "attention_mask" for port in self.others)
+
+    @property
     def length(self) -> int | None:
         """How many tokens it reads of each."""
         return self.ids.shape[1]

@@ -108,7 +108,6 @@ def prove(loaded: Checkpoint, encoder: Encoder, precision: str) -> Proof:
         raise ExportError(
             f"{loaded.name} can't be run: {first_line(error)}; nothing was written",
             hint="its config.json, tokenizer and preprocessing must be of one checkpoint",
-            parameter="checkpoint",
         ) from error
     least = _LEAST_COSINE[precision]
     for kind, cosines in (("text", proof.text), ("image", proof.image)):
@@ -131,7 +130,7 @@ def _require_different_texts(encoder: Encoder) -> None:
                 why = "the tokenizer knows their words as one and the same; it is not the checkpoint's own"
             else:
                 why = "their tokens differ, but the vector is read where none of them is seen (eos_token_id, pooling)"
-            raise ExportError(f"{said}: {why}; nothing was written", parameter="checkpoint")
+            raise ExportError(f"{said}: {why}; nothing was written")
 
 
 def _require_different_pictures(encoder: Encoder) -> None:
@@ -140,8 +139,7 @@ def _require_different_pictures(encoder: Encoder) -> None:
         if _alike(vectors[a], vectors[b]):
             raise ExportError(
                 f"the golden pictures {a} and {b} have one vector: the image encoder doesn't see its pictures (weights "
-                "of zero, or a preprocessing that makes all pixels alike); nothing was written",
-                parameter="checkpoint",
+                "of zero, or a preprocessing that makes all pixels alike); nothing was written"
             )
 
 

@@ -37,10 +37,10 @@ def sentence_modules(folder: Path) -> list[tuple[str, Path]]:
             (str(m["type"]).rsplit(".", 1)[-1], folder / str(m["path"])) for m in json.loads(file.read_text("utf-8"))
         ]
     except (ValueError, KeyError, TypeError) as error:
-        raise ExportError(f"{file} can't be read ({first_line(error)})", parameter="checkpoint") from error
+        raise ExportError(f"{file} can't be read ({first_line(error)})") from error
     for kind, place in modules:
         if kind != "Normalize" and not place.is_dir():
-            raise ExportError(f"{place} is missing, which modules.json lists", parameter="checkpoint")
+            raise ExportError(f"{place} is missing, which modules.json lists")
     return modules
 
 
@@ -59,10 +59,10 @@ def load_sentence_tower(folder: Path) -> SentenceText:
         elif kind == "Dense" and mean is not None:
             dense += _dense(part)
         elif kind != "Normalize":
-            raise ExportError(f"{folder}/modules.json: a {kind} module is not exported there", parameter="checkpoint")
+            raise ExportError(f"{folder}/modules.json: a {kind} module is not exported there")
     if transformer is None or mean is None:
         lacking = "Transformer" if transformer is None else "Pooling"
-        raise ExportError(f"{folder}/modules.json names no {lacking} module", parameter="checkpoint")
+        raise ExportError(f"{folder}/modules.json names no {lacking} module")
     _require_no_prompt(folder)
     settings_file = place / "sentence_bert_config.json"
     settings = read_json(settings_file) if settings_file.exists() else {}
@@ -78,7 +78,7 @@ def _pools_by_mean(place: Path) -> bool:
     }
     modes |= {str(settings["pooling_mode"])} if isinstance(settings.get("pooling_mode"), str) else set()
     if modes not in ({"mean_tokens"}, {"cls_token"}, {"mean"}, {"cls"}):
-        raise ExportError(f"{place}: only mean or CLS pooling is exported, not {sorted(modes)}", parameter="checkpoint")
+        raise ExportError(f"{place}: only mean or CLS pooling is exported, not {sorted(modes)}")
     return modes <= {"mean_tokens", "mean"}
 
 
@@ -86,9 +86,7 @@ def _require_no_prompt(folder: Path) -> None:
     file = folder / "config_sentence_transformers.json"
     name = read_json(file).get("default_prompt_name") if file.exists() else None
     if name is not None:
-        raise ExportError(
-            f"{folder} puts a prompt ({name!r}) before every text, which is not exported", parameter="checkpoint"
-        )
+        raise ExportError(f"{folder} puts a prompt ({name!r}) before every text, which is not exported")
 
 
 def _dense(place: Path) -> list[nn.Module]:
@@ -98,9 +96,7 @@ def _dense(place: Path) -> list[nn.Module]:
         layer = nn.Linear(settings["in_features"], settings["out_features"], bias=settings.get("bias", True))
         weights = {k.removeprefix("linear."): v for k, v in load_file(place / "model.safetensors").items()}
     except Exception as error:
-        raise ExportError(
-            f"the dense layer in {place} can't be read: {first_line(error)}", parameter="checkpoint"
-        ) from error
+        raise ExportError(f"the dense layer in {place} can't be read: {first_line(error)}") from error
     wanted = layer.state_dict()
     wrong = {
         "lacks": sorted(wanted.keys() - weights.keys()),
@@ -116,5 +112,5 @@ def _dense(place: Path) -> list[nn.Module]:
     layer.load_state_dict({name: values.float() for name, values in weights.items()})
     activation = str(settings.get("activation_function", "")).rsplit(".", 1)[-1]
     if activation not in _ACTIVATIONS:
-        raise ExportError(f"{place}: the activation {activation!r} is not exported", parameter="checkpoint")
+        raise ExportError(f"{place}: the activation {activation!r} is not exported")
     return [layer, _ACTIVATIONS[activation]()]

@@ -53,7 +53,6 @@ class SquarePatches(nn.Module):
             raise ExportError(
                 f"the image encoder learned {self.config.num_patches} positions, which are no square of patches",
                 hint="only a square grid can be exported as one graph",
-                parameter="checkpoint",
             )
         self.side = self.patch * self.grid
 

@@ -23,13 +23,11 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
     there = any((folder / name).exists() for name in _WORDS) or all((folder / name).exists() for name in _BPE)
     if not there:
         lacking = f"{', '.join(_WORDS)}, or {' and '.join(_BPE)}"
-        raise ExportError(f"{folder} has no tokenizer ({lacking})", hint=_HINT, parameter="checkpoint")
+        raise ExportError(f"{folder} has no tokenizer ({lacking})", hint=_HINT)
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     except Exception as error:
-        raise ExportError(
-            f"the tokenizer in {folder} can't be loaded: {first_line(error)}", hint=_HINT, parameter="checkpoint"
-        ) from error
+        raise ExportError(f"the tokenizer in {folder} can't be loaded: {first_line(error)}", hint=_HINT) from error
 
 
 def fast_tokenizer(tokenizer: Any, folder: Path, *, lower_case: bool = False) -> Tokenizer:
@@ -43,7 +41,7 @@ def fast_tokenizer(tokenizer: Any, folder: Path, *, lower_case: bool = False) ->
         return fast
     if (folder / "spiece.model").exists() and "siglip" in type(tokenizer).__name__.lower():
         return siglip_tokenizer(folder / "spiece.model")
-    raise ExportError(f"the tokenizer {type(tokenizer).__name__} has no tokenizer.json form", parameter="checkpoint")
+    raise ExportError(f"the tokenizer {type(tokenizer).__name__} has no tokenizer.json form")
 
 
 def check_vocabulary(tokenizer: Tokenizer, model: Any, family: str) -> None:
@@ -58,7 +56,6 @@ def check_vocabulary(tokenizer: Tokenizer, model: Any, family: str) -> None:
         raise ExportError(
             f"the tokenizer has {words} words, the text encoder knows {config.vocab_size}: they are not of one model",
             hint=_HINT,
-            parameter="checkpoint",
         )
     end = getattr(config, "eos_token_id", None)
     # With 2, as in OpenAI's own configurations, transformers looks for the largest id instead.
@@ -70,7 +67,6 @@ def check_vocabulary(tokenizer: Tokenizer, model: Any, family: str) -> None:
                 f"config.json says that texts end with the token {end} (eos_token_id), and the tokenizer ends them "
                 f"with {said}: the text encoder would read its vector at the wrong place",
                 hint="correct eos_token_id in text_config, or " + _HINT,
-                parameter="checkpoint",
             )
 
 

@@ -31,9 +31,7 @@ def load_weights(kind: Any, place: Path, *, but: Iterable[str] = (), trust_remot
             place, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **with_all
         )
     except Exception as error:
-        raise ExportError(
-            f"the weights in {place} can't be loaded: {first_line(error)}", parameter="checkpoint"
-        ) from error
+        raise ExportError(f"the weights in {place} can't be loaded: {first_line(error)}") from error
     unused = (*_NOT_NEEDED, *but)
     children = {name for name, _ in model.named_children()}
     parts = {name: name.removeprefix(f"{model.base_model_prefix}.") for name in report["unexpected_keys"]}
@@ -64,7 +62,6 @@ def refuse(place: Path, wrong: dict[str, list[str]]) -> None:
         raise ExportError(
             f"{place} {', and '.join(said)}",
             hint="the checkpoint is incomplete, or its config.json is of another: its vectors would mean nothing",
-            parameter="checkpoint",
         )
 
 
@@ -77,7 +74,6 @@ def require_weights(place: Path) -> None:
         raise ExportError(
             f"{place} has no safetensors weights; pickled ones{there} are not loaded",
             hint="a pickle can run any code; convert it with safetensors, or take a revision that has them",
-            parameter="checkpoint",
         )
     require_no_pointers(place)
 
@@ -89,7 +85,6 @@ def require_no_pointers(place: Path) -> None:
         raise ExportError(
             f"{place} holds Git LFS pointers in place of {', '.join(pointers)}",
             hint="fetch the files themselves with git lfs pull",
-            parameter="checkpoint",
         )
 
 

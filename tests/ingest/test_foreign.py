@@ -222,6 +222,14 @@ def test_all_that_decides_a_vector_is_part_of_the_fingerprint(folder: Path, file
     assert open_model(folder).fingerprint != before
 
 
+def test_padding_on_the_left_that_nothing_masks_makes_no_vector_depend_on_its_batch(folder: Path) -> None:
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "padding_side": "left"}))
+    encoder = Encoder(folder)
+    alone = np.concatenate([encoder.encode_texts([text]) for text in TEXTS])
+    assert np.allclose(encoder.encode_texts(TEXTS), alone, atol=1e-5)
+
+
 def test_what_decides_no_vector_is_not(folder: Path) -> None:
     before = open_model(folder).fingerprint
     told = json.loads((folder / "config.json").read_text())

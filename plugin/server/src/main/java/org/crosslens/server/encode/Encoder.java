@@ -132,11 +132,13 @@ public final class Encoder implements Closeable {
         TextSettings settings = folder.text();
         int longest = ids.stream().mapToInt(each -> each.length).max().orElse(0);
         int length = settings.fixed() ? settings.length() : longest;
+        // Padding that nothing masks, before a text, would make its vector depend on the longest text beside it.
+        boolean left = settings.left() && (settings.fixed() || session.getInputNames().contains("attention_mask"));
         long[] tokens = new long[ids.size() * length], mask = new long[tokens.length];
         Arrays.fill(tokens, settings.padId());
         for (int row = 0; row < ids.size(); row++) {
             long[] sequence = ids.get(row);
-            int start = row * length + (settings.left() ? length - sequence.length : 0);
+            int start = row * length + (left ? length - sequence.length : 0);
             System.arraycopy(sequence, 0, tokens, start, sequence.length);
             Arrays.fill(mask, start, start + sequence.length, 1);
         }
