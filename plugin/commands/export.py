@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
-from crosslens.commands.options import FOLDER, note, out, print_json
+from crosslens.commands.options import FOLDER
+from crosslens.commands.saying import note, out, print_json
 from crosslens.errors import ExportError
 from crosslens.ingest.model.known import remember
+from crosslens.progress import waiting
 
 
 @click.command()
@@ -35,17 +37,17 @@ def export(
     trust_remote_code: bool,
     as_json: bool,
 ) -> None:
-    """Exports CHECKPOINT (a hub id or a folder) to ONNX in the new folder OUT.
+    """Export CHECKPOINT (a hub id or a folder) to ONNX in the new folder OUT.
 
-    Needs the extra "export". Golden texts and pictures are compared with PyTorch; where a vector differs, nothing is
-    written.
+    Needs the extra "export". The export's vectors of golden texts and images are compared with PyTorch's; if any
+    differs, nothing is written.
     """
     try:
         from crosslens.ingest.model.export import export as run
     except ImportError as error:
         raise ExportError(f"exporting needs the extra 'export' ({error}): pip install 'crosslens[export]'") from error
 
-    with note.status("exporting") as status:
+    with waiting(note, "exporting") as next_step:
         report = run(
             checkpoint,
             folder,
@@ -53,7 +55,7 @@ def export(
             image_tower=image_tower,
             revision=revision,
             trust_remote_code=trust_remote_code,
-            progress=lambda step: status.update(step),
+            progress=next_step,
         )
     remember(folder, report.fingerprint)
     if as_json:

@@ -14,13 +14,11 @@ from crosslens.commands.options import (
     FOLDER,
     connection,
     connection_options,
-    note,
-    out,
     parse_json,
     parse_names,
     parse_weights,
-    print_json,
 )
+from crosslens.commands.saying import note, out, print_json
 from crosslens.index import Index
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.fusion.fuse import MEANS, Mean

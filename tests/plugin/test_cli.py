@@ -56,7 +56,7 @@ def test_every_listed_command_is_there_and_every_command_is_listed() -> None:
     listed = set(cli.list_commands(context))
     assert {getattr(cli.get_command(context, name), "name", None) for name in listed} == listed
     folder = Path(commands_package.__file__ or "").parent
-    helpers = {"__init__", "options", "running", "workers"}
+    helpers = {"__init__", "options", "running", "saying", "signals", "workers"}
     assert {path.stem for path in folder.glob("*.py")} - helpers <= listed | {"server_plugin"}
 
 
@@ -326,7 +326,7 @@ def test_searches_are_measured_and_tuned_from_the_command_line(
     assert scores.read_bytes().startswith(b"\x89PNG")
     tried = run("tune", index, str(judged), "--dry-run", "--plot", str(weights), env=where)
     assert "<svg" in weights.read_text()
-    assert (tried.returncode, "nothing was noted" in tried.stdout) == (0, True)
+    assert (tried.returncode, "nothing was recorded" in tried.stdout) == (0, True)
     chosen = json.loads(run("tune", index, str(judged), "--json", env=where).stdout)
     assert sum(chosen["weights"].values()) == pytest.approx(1)
     again = json.loads(run("evaluate", index, str(judged), "--json", env=where).stdout)
