@@ -159,22 +159,23 @@ class _Crew:
 
 def _work(job: Job, pipe: Pipe, log_format: str) -> None:
     """Do a share, in a process of its own. Exits with 1 where it could not be done to the end."""
-    service, lock = signals.Service(), threading.Lock()
-
-    def say(kind: str, value: object) -> None:
-        # Failures come from the writer's thread.
-        with service.deferred(), lock:
-            pipe.send((kind, value))
-
-    set_up(log_format)
     try:
-        report = job.run(
-            lambda report: say("progress", replace(report, failures=[], **_copies(report))),
-            lambda failure: say("failure", failure),
-        )
-        say("done", report)
-    except (CrosslensError, ApiError, TransportError) as error:
-        say("error", str(error))
+        service, lock = signals.Service(), threading.Lock()
+
+        def say(kind: str, value: object) -> None:
+            # Failures come from the writer's thread.
+            with service.deferred(), lock:
+                pipe.send((kind, value))
+
+        set_up(log_format)
+        try:
+            report = job.run(
+                lambda report: say("progress", replace(report, failures=[], **_copies(report))),
+                lambda failure: say("failure", failure),
+            )
+            say("done", report)
+        except (CrosslensError, ApiError, TransportError) as error:
+            say("error", str(error))
     except (KeyboardInterrupt, BrokenPipeError):
         # Stopped before the work began, or nobody is left to hear of it.
         raise SystemExit(1) from None

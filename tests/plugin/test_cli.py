@@ -29,6 +29,18 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Comple
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=here)
 
 
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    """A command in a group of its own, which heeds Ctrl-C also where the tests run in the background of a shell."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "crosslens.cli", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: (signal.signal(signal.SIGINT, signal.SIG_DFL), None)[1],
+    )
+
+
 def commands(group: click.Group = cli, prefix: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
     found: list[tuple[tuple[str, ...], click.Command]] = []
     context = click.Context(group)
@@ -172,9 +184,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_next_run_does(server: Server, models: 
     index = server.new_index(MAPPINGS, documents)
     what = ["add", index, "--text", "title", "--image", "photo", "--model", str(models / "small")]
     what += ["--image-root", str(pictures), "--url", server.node.url]
-    running = subprocess.Popen(
-        [sys.executable, "-m", "crosslens.cli", *what], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    running = start(what)
 
     def done() -> int:
         server.client.indices.refresh(index=index)
@@ -280,13 +290,7 @@ def test_ctrl_c_stops_every_worker_and_the_next_run_goes_on(server: Server, mode
     index = server.new_index(MAPPINGS, documents)
     what = ["reindex", index, "--text", "title", "--image", "photo", "--model", str(models / "small")]
     what += ["--image-root", str(pictures), "--url", server.node.url, "--slices", "2"]
-    running = subprocess.Popen(
-        [sys.executable, "-m", "crosslens.cli", *what],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    running = start(what)
 
     def done() -> int:
         server.client.indices.refresh(index=index)
