@@ -140,10 +140,7 @@ def search(
     chosen = parse_weights(weights)
     images_from = ImageAccess(root=image_root, allow_private_urls=allow_private_urls, schemes=schemes)
     reader = images_from.reader()
-    pictures, less_pictures = (
-        [_picture(each, reader) for each in images],
-        [_picture(each, reader) for each in less_images],
-    )
+    pictures = [_picture(each, reader) for each in images]
     searched = Index(index, client=connect(connection(**where)), model=model, images=images_from)
     result = searched.search(
         text,
@@ -152,7 +149,7 @@ def search(
         window=window,
         image=pictures,
         less_text=list(less),
-        less_image=less_pictures,
+        less_image=[_picture(each, reader) for each in less_images],
         like=list(like),
         filter=filters,
         weights=chosen or None,
@@ -206,7 +203,9 @@ _UNSURE = "nothing stands out: as good a match as the best one is likely to be f
 
 def _title(text: str | None, images: Sequence[str], less: Sequence[str], like: Sequence[str]) -> str:
     parts = [repr(text)] if text else []
-    parts += [Path(image).name or image for image in images] + [f"like {id}" for id in like]
+    parts += ["image" if image[:5].lower() == "data:" else Path(image).name or image for image in images] + [
+        f"like {id}" for id in like
+    ]
     return (" + ".join(parts) or "search") + "".join(f" - {each!r}" for each in less)
 
 

@@ -112,7 +112,7 @@ def test_a_haystack_pipeline_is_saved_without_secrets_and_loaded(
     saved = pipeline.dumps()
     assert "s3cret" not in saved
     monkeypatch.delenv("SHOP_KEY")
-    loaded = haystack.Pipeline.loads(saved)
+    loaded = haystack.Pipeline.loads(saved, allowed_modules=[CrosslensRetriever.__module__])
     found = loaded.run({"retriever": {"query": "shoe number 7"}})["retriever"]["documents"]
     assert [d.content for d in found] == [hit.source["title"] for hit in searcher.search("shoe number 7", size=4).hits]
     assert loaded.dumps() == saved
