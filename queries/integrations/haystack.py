@@ -25,8 +25,8 @@ class CrosslensRetriever:
         pipeline.add_component("retriever", CrosslensRetriever(index="products", content_field="description"))
 
     Named by its ``index``, it can be saved with its pipeline, without secrets: API key and password are Haystack's
-    `Secret`, or left to the environment. It connects when the pipeline is
-    warmed up; to load it, name this module in Haystack's ``allowed_modules``. Over a ``searcher`` of your own it works at once, but can't be saved.
+    `Secret`, or left to the environment. It connects when the pipeline is warmed up; to load it, name this module in
+    Haystack's ``allowed_modules``. Over a ``searcher`` of your own it works at once, but can't be saved.
     """
 
     def __init__(
