@@ -98,6 +98,7 @@ def _run(arguments: list[str] | None) -> int:
 
     from crosslens.commands.saying import CLOSED, OutputClosedError, chosen_format, say_error
 
+    stdout = sys.stdout
     try:
         result: Any = cli.main(arguments, prog_name="crosslens", standalone_mode=False)
         return int(result or 0)
@@ -121,8 +122,8 @@ def _run(arguments: list[str] | None) -> int:
     except OutputClosedError:
         return CLOSED
     except SystemExit as ended:
-        # Click's own way out where standard output is closed.
-        return CLOSED if isinstance(ended.__context__, BrokenPipeError) else 1
+        # Where standard output is closed, Click wraps it and leaves in a way of its own.
+        return CLOSED if sys.stdout is not stdout else int(ended.code or 0)
     except OSError as error:
         named = f": {error.filename}" if error.filename else ""
         say_error(f"Error: {error.strerror or error}{named}")

@@ -100,7 +100,8 @@ class Failures:
         try:
             self._log.__exit__()
         except OSError as error:
-            self._warn(error)
+            if not self._broken:
+                self._warn(error)
 
     @property
     def written(self) -> int:
