@@ -13,20 +13,20 @@ from crosslens.errors import CrosslensError
 
 # Each command's module is imported only when it is used: `crosslens node` needs neither ONNX Runtime nor NumPy.
 _COMMANDS = {
-    "add": "Gives the documents of an index the vectors they lack.",
-    "calibrate": "Measures an index's vectors, so that texts and pictures compare.",
-    "demo": "Starts a node, indexes 1,400 pictures, adds vectors, and compares searches.",
-    "evaluate": "Measures searches on judged queries.",
-    "export": "Exports a checkpoint to ONNX.",
-    "migrate": "Changes the model of an index's vectors while searches go on.",
-    "node": "Runs a real Elasticsearch on this machine.",
-    "recall": "Measures what an index's approximate search misses.",
-    "plugin": "Puts CLIP into Elasticsearch itself: builds and installs the server plugin.",
-    "reindex": "Brings an index's vectors up to date, in place or in a copy.",
-    "remove": "Takes vectors out of an index again.",
-    "status": "Tells how an index stands with its vectors.",
-    "tune": "Chooses weights and normalizer by judged queries.",
-    "search": "Searches an index by text, by a picture, or by both.",
+    "add": "Add the vectors that documents of an index lack.",
+    "calibrate": "Gather the corpus statistics of an index's vectors.",
+    "demo": "Start a node, index 1,400 pictures, add vectors, and compare searches.",
+    "evaluate": "Measure searches on judged queries.",
+    "export": "Export a checkpoint to ONNX.",
+    "migrate": "Change the model of an index's vectors while searches go on.",
+    "node": "Run a real Elasticsearch on this machine.",
+    "plugin": "Build, install and list the server plugin, which runs CLIP inside Elasticsearch.",
+    "recall": "Measure what an index's approximate search misses.",
+    "reindex": "Bring an index's vectors up to date, in place or in a copy.",
+    "remove": "Remove vectors from an index.",
+    "search": "Search an index by text, by image, or by both.",
+    "status": "Show how complete and current an index's vectors are.",
+    "tune": "Choose weights and a normalizer by judged queries.",
 }
 
 
@@ -52,20 +52,38 @@ class _Lazy(click.Group):
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("crosslens"), prog_name="crosslens")
-def cli() -> None:
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    envvar="CROSSLENS_LOG_FORMAT",
+    show_default=True,
+    help="Format of progress, warnings and errors on standard error; json is one object a line.",
+)
+def cli(log_format: str) -> None:
     """CLIP cross-modal hybrid search for the Elasticsearch index you already have.
 
-    Exit status: 0 done, 1 some documents failed (they are listed), 2 wrong usage or no connection, 130 interrupted.
+    Exit status: 0 done, 1 some documents failed (they are listed), 2 wrong usage or no connection, 130 interrupted by
+    Ctrl-C, SIGTERM or SIGHUP.
     """
+    from crosslens.commands.saying import set_up
+
+    set_up(log_format)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line and exits; crosslens's own errors are one sentence on standard error."""
-    sys.exit(_run(arguments))
+    """Run the command line and exit; crosslens's own errors are one sentence on standard error."""
+    from crosslens.commands import saying, signals
+
+    signals.interrupt()
+    saying.forgiving_streams()
+    status = _run(arguments)
+    closed = saying.closed_streams()
+    sys.exit(saying.CLOSED if closed and not status else status)
 
 
 def explained(error: CrosslensError) -> str:
-    """The error with its hint, in the command line's words: the flag or the command that the hint means."""
+    """Return the error with its hint in the command line's words: the flag or the command that the hint means."""
     means = []
     if error.verb:
         means.append(f"crosslens {error.verb}")
@@ -78,22 +96,37 @@ def _run(arguments: list[str] | None) -> int:
     from elastic_transport import TransportError
     from elasticsearch import ApiError
 
+    from crosslens.commands.saying import CLOSED, OutputClosedError, chosen_format, say_error
+
+    stdout = sys.stdout
     try:
         result: Any = cli.main(arguments, prog_name="crosslens", standalone_mode=False)
         return int(result or 0)
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
-        error.show()
+        if chosen_format() == "json":
+            say_error(error.format_message())
+        else:
+            error.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        say_error("interrupted")
         return 130
     except CrosslensError as error:
-        click.echo(f"Error: {explained(error)}", err=True)
+        say_error(f"Error: {explained(error)}")
         return error.exit_code
     except (ApiError, TransportError) as error:
-        click.echo(f"Error: Elasticsearch refused the request: {error}", err=True)
+        say_error(f"Error: Elasticsearch refused the request: {error}")
+        return 2
+    except OutputClosedError:
+        return CLOSED
+    except SystemExit as ended:
+        # Where standard output is closed, Click wraps it and leaves in a way of its own.
+        return CLOSED if sys.stdout is not stdout else int(ended.code or 0)
+    except OSError as error:
+        named = f": {error.filename}" if error.filename else ""
+        say_error(f"Error: {error.strerror or error}{named}")
         return 2
 
 

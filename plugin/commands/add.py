@@ -30,7 +30,7 @@ from crosslens.commands.workers import Job
     help="Model folder (see export). With --in-cluster a name; then the only one is the default.",
 )
 @writing_options
-@click.option("--retry-failed", is_flag=True, help="Take up documents again that failed before.")
+@click.option("--retry-failed", is_flag=True, help="Try documents again that failed before.")
 @click.option("--dry-run", is_flag=True, help="Count and estimate; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @connection_options
@@ -46,10 +46,10 @@ def add(
     as_json: bool,
     **where: Any,
 ) -> None:
-    """Gives the documents of INDEX the vectors they lack.
+    """Add missing vectors to the documents in INDEX.
 
-    Run again at any time: what has its vector is left alone, and a run that was stopped goes on. To bring vectors up
-    to date later, see reindex.
+    Run it again at any time: documents that have their vectors are left alone, and a run that was stopped goes on. To
+    bring vectors up to date later, see reindex.
     """
     targets = parse_targets(texts, images, index_type)
     if not targets:
@@ -58,4 +58,4 @@ def add(
         raise click.UsageError("name the model that makes the vectors: --model FOLDER (see crosslens export)")
     how = {"retry_failed": retry_failed, "dry_run": dry_run}
     job = Job(connection(**where), index, model, encoding, "add", tuple(targets), how)
-    run(job.run, failures=encoding.failures, as_json=as_json, dry_run=dry_run)
+    run(job.run, failures=encoding.failures, as_json=as_json, dry_run=dry_run, what=f"adding vectors to {index}")

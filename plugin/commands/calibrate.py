@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from crosslens.client import connect
-from crosslens.commands.options import FILE, FOLDER, connection, connection_options, note, opened, out, print_json
+from crosslens.commands.options import FILE, FOLDER, connection, connection_options, opened
+from crosslens.commands.saying import note, out, print_json
 from crosslens.ingest.run.calibrate import DEFAULT_SAMPLE
 from crosslens.progress import counting_bar
 
@@ -38,15 +39,12 @@ def calibrate(
     as_json: bool,
     **where: Any,
 ) -> None:
-    """Measures mean and covariance of the vectors of INDEX, for searches with --normalizer standardise.
+    """Gather corpus statistics, the mean and covariance of the vectors in INDEX, for --normalizer standardise.
 
-    They are gathered by add and reindex, too; this is for vectors that were filled otherwise, or changed much since.
+    add and reindex gather them as well; use this for vectors that were filled in another way, or have changed much
+    since.
     """
-    texts: list[str] = []
-    if null_queries is not None:
-        texts = [line.strip() for line in null_queries.read_text(encoding="utf-8").splitlines() if line.strip()]
-        if not texts:
-            raise click.BadParameter(f"{null_queries} holds no text", param_hint="--null-queries")
+    texts = [] if null_queries is None else _lines(null_queries)
     measured = opened(index, connect(connection(**where)), model)
     with counting_bar(note, "measuring") as advance:
         counts = measured.calibrate(fields=fields or None, sample=sample, null_queries=texts, progress=advance)
@@ -55,3 +53,14 @@ def calibrate(
         return
     for name, count in counts.items():
         out.print(f"{name}: measured {count} vectors, {len(texts)} queries without answer", highlight=False)
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file that hold more than white space. Raises `click.BadParameter` where there are none."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise click.BadParameter(f"{path} is not UTF-8 text", param_hint="--null-queries") from error
+    if not lines:
+        raise click.BadParameter(f"{path} holds no text", param_hint="--null-queries")
+    return lines

@@ -8,8 +8,10 @@ from typing import Any
 import click
 
 from crosslens.client import connect
-from crosslens.commands.options import FILE, connection, connection_options, note
+from crosslens.commands.options import FILE, connection, connection_options
+from crosslens.commands.saying import note
 from crosslens.node import Node
+from crosslens.progress import waiting
 
 
 @click.command()
@@ -18,13 +20,13 @@ from crosslens.node import Node
     type=FILE,
     default=Path("crosslens-demo.html"),
     show_default=True,
-    help="Where the page with the pictures goes.",
+    help="File to write the page with the pictures to.",
 )
 @connection_options
 def demo(html: Path, **where: Any) -> None:
-    """Starts a node, indexes 1,400 pictures, adds vectors, and compares keyword, vector and hybrid search.
+    """Start a node, index 1,400 pictures, add vectors, and compare keyword, vector and hybrid search.
 
-    With --url and the like it uses your cluster, in an index of its own name: crosslens-demo.
+    With --url or --cloud-id, use your own cluster instead, in an index named crosslens-demo.
     """
     from crosslens.demo.run import run
 
@@ -32,7 +34,7 @@ def demo(html: Path, **where: Any) -> None:
         node = Node()
         found = node.running()
         if found is None:
-            with note.status("starting Elasticsearch (the first start downloads about 60 MB)"):
+            with waiting(note, "starting Elasticsearch (the first start downloads about 60 MB)"):
                 found = node.start()
         where["url"] = found.url
     run(connect(connection(**where)), html)

@@ -19,13 +19,13 @@ from crosslens.commands.options import (
     connection,
     connection_options,
     decorated,
-    note,
     opened,
-    out,
     parse_weights,
-    print_json,
 )
+from crosslens.commands.saying import note, out, print_json, say
 from crosslens.index import Index
+from crosslens.ingest.contract.fields import read_mappings
+from crosslens.ingest.contract.record import read_record
 from crosslens.progress import counting_bar
 from crosslens.queries.evaluate import plots
 from crosslens.queries.evaluate.evaluation import read_judged
@@ -116,11 +116,12 @@ def evaluate(
     plot_scores: Path | None,
     **where: Any,
 ) -> None:
-    """Measures searches of INDEX on judged queries: each leg alone, and fused, with intervals of 95 %.
+    """Measure searches of INDEX on judged queries: each leg alone, and fused, with 95 % intervals.
 
-    JUDGED has a JSON object a line, {"text": ..., "image": ..., "relevant": ["DOC", ...] or {"DOC": GRADE}}.
+    JUDGED holds one JSON object a line, {"text": ..., "image": ..., "relevant": ["DOC", ...] or {"DOC": GRADE}}.
     """
-    index, judged = _opened(asked, where), _read(asked)
+    judged = _read(asked)
+    index = _opened(asked, where)
     with counting_bar(note, "searching") as advance:
         found = index.evaluate(
             judged,
@@ -159,12 +160,12 @@ def evaluate(
 
 @click.command()
 @_judged_options
-@click.option("--dry-run", is_flag=True, help="Tell what would be chosen; note nothing in the index.")
+@click.option("--dry-run", is_flag=True, help="Show what would be chosen; record nothing in the index.")
 @click.option("--plot", type=FILE, help="Write a picture of nDCG@10 over each leg's weight, as PNG or SVG.")
 @click.option(
     "--forget",
     is_flag=True,
-    help="Forget what was noted before. Without JUDGED that is all, and searches are the default's again.",
+    help="Forget what was recorded, so that searches use the default again. Takes no JUDGED.",
 )
 @connection_options
 def tune(
@@ -174,21 +175,18 @@ def tune(
     forget: bool,
     **where: Any,
 ) -> None:
-    """Chooses weights and normalizer for searches of INDEX by judged queries, 20 at least, and notes them in the index.
+    """Choose weights and a normalizer for searches of INDEX by judged queries, and record them in the index.
 
-    What they are worth is measured by cross-validation, on queries that the choice was made without.
+    Needs 20 judged queries at least. The choice is measured by cross-validation, on queries that it was made without. A
+    new choice replaces the one before; --forget alone goes back to the default.
     """
+    if forget and (asked.judged is not None or plot is not None):
+        raise click.UsageError("--forget takes no JUDGED and no --plot: a new choice replaces the recorded one anyway")
+    queries = [] if forget else _read(asked)
     index = _opened(asked, where)
-    if forget and asked.judged is None:
-        if not dry_run:
-            index.forget()
-        out.print(
-            f"{'nothing was' if dry_run else 'all is'} forgotten; searches of {asked.index} are then the default's"
-        )
+    if forget:
+        _forget(index, dry_run, asked.as_json)
         return
-    queries = _read(asked)
-    if forget and not dry_run:
-        index.forget()
     searcher = index.searcher(vector_fields=asked.fields or None, window=asked.window)
     with counting_bar(note, "searching") as searching, counting_bar(note, "choosing") as choosing:
         tuned, collected = choose(searcher, queries, searching=searching, choosing=choosing)
@@ -204,6 +202,21 @@ def tune(
         print_json({**tuned.settings, "rows": rows, **found, **told})
         return
     _show(asked.index, tuned, len(queries), dry_run)
+
+
+def _forget(index: Index, dry_run: bool, as_json: bool) -> None:
+    mappings = read_mappings(index.client, index.name)
+    recorded = any(read_record(mapping).search for mapping in mappings.values())
+    if not dry_run:
+        index.forget()
+    if as_json:
+        print_json({"index": index.name, "recorded": recorded, "forgotten": recorded and not dry_run})
+    elif not recorded:
+        out.print(f"nothing is recorded in {index.name}; searches use the default", highlight=False)
+    elif dry_run:
+        out.print(f"{index.name} has a recorded choice; nothing was forgotten", highlight=False)
+    else:
+        out.print(f"forgotten; searches of {index.name} use the default within half a minute", highlight=False)
 
 
 def _show(index: str, tuned: Tuned, count: int, dry_run: bool) -> None:
@@ -232,7 +245,7 @@ def _show(index: str, tuned: Tuned, count: int, dry_run: bool) -> None:
     else:
         told = f"the default is as good as far as these queries tell (p = {tuned.p_untuned:.3f})"
         out.print(told if dry_run else f"{told}; to go back to it: --forget", style="yellow", highlight=False)
-    out.print("nothing was noted" if dry_run else f"noted in {index}; searches use it within half a minute")
+    out.print("nothing was recorded" if dry_run else f"recorded in {index}; searches use it within half a minute")
 
 
 def _opened(asked: _Asked, where: dict[str, Any]) -> Index:
@@ -242,7 +255,7 @@ def _opened(asked: _Asked, where: dict[str, Any]) -> Index:
 def _wrote(*paths: Path | None) -> None:
     for path in paths:
         if path is not None:
-            note.print(f"wrote {path}", highlight=False, soft_wrap=True)
+            say(f"wrote {path}")
 
 
 def _read(asked: _Asked) -> list[Judged]:
@@ -250,7 +263,7 @@ def _read(asked: _Asked) -> list[Judged]:
         raise click.UsageError("Missing argument 'JUDGED'.")
     judged, report = read_judged(asked.judged, topics=asked.topics, clicks=asked.clicks)
     if report is not None:
-        note.print(str(report), highlight=False)
+        say(str(report))
     return judged
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
-from crosslens.commands.options import FOLDER, note, out, print_json
+from crosslens.commands.options import FOLDER
+from crosslens.commands.saying import note, out, print_json
 from crosslens.errors import ExportError
 from crosslens.ingest.model.known import remember
+from crosslens.progress import waiting
 
 
 @click.command()
@@ -35,7 +37,7 @@ def export(
     trust_remote_code: bool,
     as_json: bool,
 ) -> None:
-    """Exports CHECKPOINT (a hub id or a folder) to ONNX in the new folder OUT.
+    """Export CHECKPOINT (a hub id or a folder) to ONNX in the new folder OUT.
 
     Golden texts and pictures are compared with PyTorch. Where a vector differs, where weights or the tokenizer are
     missing, or where different inputs have one vector, nothing is written.
@@ -49,7 +51,7 @@ def export(
     except ImportError as error:
         raise ExportError(f"exporting needs the extra 'export' ({error}): pip install 'crosslens[export]'") from error
 
-    with note.status("exporting") as status:
+    with waiting(note, "exporting") as next_step:
         report = run(
             checkpoint,
             folder,
@@ -57,7 +59,7 @@ def export(
             image_tower=image_tower,
             revision=revision,
             trust_remote_code=trust_remote_code,
-            progress=lambda step: status.update(step),
+            progress=next_step,
         )
     remember(folder, report.fingerprint)
     if as_json:

@@ -16,29 +16,26 @@ from crosslens.commands.options import (
     connection,
     connection_options,
     encoding_options,
-    note,
     opened,
-    out,
-    print_json,
 )
-from crosslens.commands.running import GO_ON, finish, show
+from crosslens.commands.running import GO_ON, Failures, finish, show
+from crosslens.commands.saying import note, out, print_json, say
 from crosslens.index import Index
 from crosslens.ingest.contract.targets import INDEX_TYPES
 from crosslens.ingest.run.migrate import Migration
-from crosslens.ingest.run.report import FailureLog
 from crosslens.progress import counting_bar, encoding_bar
 
 
 @click.command()
 @click.argument("index")
 @click.option("--model", type=FOLDER, envvar="CROSSLENS_MODEL", help="Folder of the model to change to.")
-@click.option("--rollback", "back", is_flag=True, help="Go back to the previous model, or give a change up.")
-@click.option("--drop-old", is_flag=True, help="Free the space of the vectors that are not in use any more.")
+@click.option("--rollback", "back", is_flag=True, help="Go back to the previous model, or give up a change under way.")
+@click.option("--drop-old", is_flag=True, help="Remove the vectors that are no longer in use.")
 @click.option("--field", "fields", multiple=True, metavar="FIELD", help="Vector field to change. Default: all.")
 @click.option(
     "--index-type", type=click.Choice(INDEX_TYPES), help="How the new vectors are indexed. Default: as before."
 )
-@click.option("--despite-failures", is_flag=True, help="Change over though some documents can't get the new vector.")
+@click.option("--despite-failures", is_flag=True, help="Switch even if some documents can't get the new vector.")
 @encoding_options
 @click.option("--dry-run", is_flag=True, help="Only count; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -56,11 +53,11 @@ def migrate(
     as_json: bool,
     **where: Any,
 ) -> None:
-    """Changes the model of the vectors of INDEX while searches go on with the present one.
+    """Change the model of the vectors in INDEX while searches go on with the present one.
 
-    New vectors are filled in beside the present ones; when all are there, the index's record turns to them in one
-    request, and running searchers follow within half a minute. The old vectors stay until --drop-old, so that
-    --rollback can go back to them at once.
+    New vectors are filled in beside the present ones. When all are there, one request switches the index to them, and
+    running searchers follow within half a minute. The old vectors stay until --drop-old, so that --rollback can go
+    back to them at once.
     """
     # A model that a variable names doesn't ask for anything by itself.
     named = click.get_current_context().get_parameter_source("model") == click.core.ParameterSource.COMMANDLINE
@@ -77,7 +74,7 @@ def migrate(
     else:
         assert model is not None
         retry = ["crosslens", "migrate", index, "--model", str(model)]
-        with FailureLog(encoding.failures, retry) as log, encoding_bar(note) as progress:
+        with Failures(encoding.failures, retry) as log, encoding_bar(note, f"migrating {index}") as progress:
             report = changed.migrate(
                 model,
                 fields=chosen,
@@ -124,7 +121,7 @@ def _roll_back(index: Index, fields: tuple[str, ...] | None, as_json: bool) -> N
 
 def _drop(index: Index, fields: tuple[str, ...] | None, dry_run: bool, as_json: bool) -> None:
     def wait(seconds: float) -> None:
-        note.print(f"waiting {seconds:.0f} s for running searchers to follow the switch", highlight=False)
+        say(f"waiting {seconds:.0f} s for running searchers to follow the switch")
         time.sleep(seconds)
 
     with counting_bar(note, "dropping") as advance:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from crosslens.commands.options import FOLDER, note, out, print_json
+from crosslens.commands.options import FOLDER
+from crosslens.commands.saying import note, out, print_json
 from crosslens.errors import NodeError
 from crosslens.ingest.model.known import DEMO_MODEL
 from crosslens.node import DEFAULT_VERSION, Node
@@ -20,7 +21,7 @@ _folder = click.option("--folder", type=FOLDER, help="The node's folder. Default
 
 @click.group()
 def node() -> None:
-    """Runs a real Elasticsearch on this machine, from Maven Central's jars."""
+    """Run a real Elasticsearch on this machine, from Maven Central's jars."""
 
 
 @node.command()
@@ -44,7 +45,7 @@ def start(
     models: tuple[Path, ...],
     as_json: bool,
 ) -> None:
-    """Starts the node and returns when it answers. Data from earlier starts is there again.
+    """Start the node and return when it answers. Data from earlier starts is there again.
 
     A plugin that was installed once stays.
     """
@@ -74,7 +75,7 @@ def _install(node: Node, models: tuple[Path, ...], java: Path | None) -> None:
 @node.command()
 @_folder
 def stop(folder: Path | None) -> None:
-    """Stops the node; its data stays."""
+    """Stop the node; its data stays."""
     stopped = Node(folder).stop()
     out.print("stopped" if stopped else "no node was running")
 
@@ -101,7 +102,7 @@ def remove(folder: Path | None, yes: bool) -> None:
 @_folder
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 def status(folder: Path | None, as_json: bool) -> None:
-    """Tells whether the node runs, and where."""
+    """Show whether the node runs, and where."""
     found = Node(folder).status()
     if as_json:
         print_json(found.as_dict() if found else {"running": False})
@@ -118,7 +119,7 @@ def status(folder: Path | None, as_json: bool) -> None:
 @click.option("-n", "--lines", type=click.IntRange(1), default=50, show_default=True, help="How many last lines.")
 @click.option("-f", "--follow", is_flag=True, help="Go on printing what is added; end with Ctrl-C.")
 def logs(folder: Path | None, lines: int, follow: bool) -> None:
-    """Prints the end of the server's log."""
+    """Print the end of the server's log."""
     path = Node(folder).log
     if not path.exists():
         raise NodeError(f"there is no log yet at {path}", hint="start the node first", verb="node start")

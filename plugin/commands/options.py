@@ -11,7 +11,6 @@ from typing import Any, TypeVar, cast
 
 import click
 from elasticsearch import Elasticsearch
-from rich.console import Console
 
 from crosslens.client import Connection
 from crosslens.errors import MappingError
@@ -24,10 +23,6 @@ from crosslens.ingest.sources.formats.common import MAX_PIXELS
 Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
-
-# Results go to standard output, everything said along the way to standard error, so that pipes get results only.
-out = Console()
-note = Console(stderr=True)
 
 
 def connection_options(command: Command) -> Command:
@@ -237,8 +232,9 @@ def parse_json(value: str | None, option: str) -> Any:
         return None
     try:
         return json.loads(value)
-    except ValueError as error:
-        raise click.BadParameter(f"not JSON ({error}): {value}", param_hint=option) from error
+    except (ValueError, RecursionError) as error:
+        shown = value if len(value) <= 200 else f"{value[:197]}..."
+        raise click.BadParameter(f"not JSON ({error}): {shown}", param_hint=option) from error
 
 
 def parse_weights(value: str | None) -> dict[str, float]:
@@ -263,8 +259,3 @@ def parse_names(value: str | None, option: str, what: str = "VALUE") -> dict[str
             raise click.BadParameter(f"{part!r} is not NAME={what}", param_hint=option)
         named[name.strip()] = given.strip()
     return named
-
-
-def print_json(value: object) -> None:
-    """One JSON document on standard output, never wrapped or coloured."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))

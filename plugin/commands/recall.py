@@ -9,8 +9,9 @@ import click
 from rich.table import Table
 
 from crosslens.client import connect
-from crosslens.commands.options import connection, connection_options, note, opened, out, print_json
+from crosslens.commands.options import connection, connection_options, opened
 from crosslens.commands.running import size
+from crosslens.commands.saying import note, out, print_json
 from crosslens.ingest.contract.targets import INDEX_TYPES
 from crosslens.progress import counting_bar
 from crosslens.queries.evaluate.recall import advice
@@ -20,7 +21,11 @@ from crosslens.queries.evaluate.recall import advice
 @click.argument("index")
 @click.option("--field", "fields", multiple=True, metavar="FIELD", help="Vector field to measure. Default: all.")
 @click.option(
-    "--queries", type=click.IntRange(1), default=100, show_default=True, help="How many of its own vectors to look by."
+    "--queries",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="How many own vectors to search with.",
 )
 @click.option("-k", type=click.IntRange(1, 100), default=10, show_default=True, help="How many nearest documents.")
 @click.option(
@@ -41,10 +46,10 @@ def recall(
     as_json: bool,
     **where: Any,
 ) -> None:
-    """Compares the approximate search of INDEX with an exact one, on its own vectors.
+    """Compare the approximate search of INDEX with an exact one, on its own vectors.
 
-    Text to image, image to image and so on are measured apart, as the index is, with oversampling, and with other index
-    types where asked for; each with its cost in time and on disk.
+    Text to image, image to image and so on are measured separately: with the index as it is, with oversampling, and
+    with other index types if asked for, each with its cost in time and on disk.
     """
     searched = opened(index, connect(connection(**where)))
     with counting_bar(note, "reading vectors") as advance:

@@ -14,23 +14,23 @@ from crosslens.commands.options import (
     Encoding,
     connection,
     connection_options,
-    out,
     parse_json,
     parse_targets,
     target_options,
     writing_options,
 )
 from crosslens.commands.running import run
+from crosslens.commands.saying import out
 from crosslens.commands.workers import Job, run_shares
 from crosslens.ingest.run.report import CopyReport, Failure, Listener, Report
 
 
 @click.command()
 @click.argument("index")
-@click.option("--missing", is_flag=True, help="Documents that have a source and no vector. The default.")
-@click.option("--stale", is_flag=True, help="Documents whose text, image or model changed since.")
-@click.option("--failed", is_flag=True, help="Documents that failed before.")
-@click.option("--all", "every", is_flag=True, help="Every document that has a source.")
+@click.option("--missing", is_flag=True, help="Encode documents that have a source and no vector. The default.")
+@click.option("--stale", is_flag=True, help="Encode documents whose text, image or model has changed since.")
+@click.option("--failed", is_flag=True, help="Try documents again that failed before.")
+@click.option("--all", "every", is_flag=True, help="Encode every document that has a source.")
 @click.option("--query", metavar="JSON", help="Elasticsearch query that narrows the selection.")
 @click.option(
     "--field", "fields", multiple=True, metavar="FIELD", help="Vector field to bring up to date. Default: all."
@@ -45,8 +45,8 @@ from crosslens.ingest.run.report import CopyReport, Failure, Listener, Report
 @click.option(
     "--into", metavar="NEW", help="Copy INDEX into the new index NEW, with vectors, instead of writing to it."
 )
-@click.option("--alias", metavar="NAME", help="With --into: turn this alias from INDEX to NEW at the end.")
-@click.option("--no-block", is_flag=True, help="With --alias: leave INDEX writable while the alias is turned.")
+@click.option("--alias", metavar="NAME", help="With --into: switch this alias from INDEX to NEW at the end.")
+@click.option("--no-block", is_flag=True, help="With --alias: leave INDEX writable while the alias is switched.")
 @click.option("--slices", type=click.IntRange(1), default=1, show_default=True, help="Worker processes to share among.")
 @click.option("--slice", "part", metavar="I/N", help="Do only the I-th of N shares; run the others elsewhere.")
 @writing_options
@@ -75,13 +75,13 @@ def reindex(
     as_json: bool,
     **where: Any,
 ) -> None:
-    """Brings the vectors of INDEX (a name, alias, pattern or data stream) up to date.
+    """Bring the vectors of INDEX (a name, alias, pattern or data stream) up to date.
 
-    Selections add up: --missing --stale --failed. Documents that change while it runs are taken up again. Stopped at
-    any point, the same command goes on.
+    Selections add up: --missing --stale --failed. Documents that change during the run are encoded again. If it is
+    stopped at any point, run the same command to go on.
 
-    With --into the index itself stays as it is: a new one is made with its settings, mapping and documents, and follows
-    it until --alias turns the alias.
+    With --into, INDEX itself stays as it is: a new index gets its settings, mapping and documents, and follows it until
+    --alias switches the alias.
     """
     if alias and not into:
         raise click.UsageError("--alias goes with --into NEW")
@@ -106,7 +106,8 @@ def reindex(
 
     else:
         work = job.run
-    run(work, failures=encoding.failures, as_json=as_json, dry_run=dry_run, after=_show_copy)
+    what = f"reindexing {index}"
+    run(work, failures=encoding.failures, as_json=as_json, dry_run=dry_run, after=_show_copy, what=what)
 
 
 def _show_copy(report: Report) -> None:

@@ -1,4 +1,4 @@
-"""crosslens remove: take vectors out of an index again."""
+"""crosslens remove: remove vectors from an index."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from typing import Any
 import click
 
 from crosslens.client import connect
-from crosslens.commands.options import connection, connection_options, note, opened, out, print_json
+from crosslens.commands.options import connection, connection_options, opened
 from crosslens.commands.running import GO_ON
+from crosslens.commands.saying import note, out, print_json
 from crosslens.progress import counting_bar
 
 
 @click.command()
 @click.argument("index")
 @click.argument("field")
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 @click.option("--dry-run", is_flag=True, help="Only count; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @connection_options
 def remove(index: str, field: str, yes: bool, dry_run: bool, as_json: bool, **where: Any) -> None:
-    """Takes the vector field FIELD, and what was noted of it, out of every document of INDEX.
+    """Remove the vector field FIELD, and its state, from every document in INDEX.
 
-    Your own fields stay. The mapping keeps an empty field, since Elasticsearch can't take one out.
+    Your own fields stay. The mapping keeps an empty field, since Elasticsearch can't remove one.
     """
     changed = opened(index, connect(connection(**where)))
     if not (yes or dry_run):

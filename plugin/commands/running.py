@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from collections.abc import Callable
@@ -11,10 +12,12 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from crosslens.commands.options import note, out, print_json
+from crosslens.commands.saying import note, out, print_json
 from crosslens.ingest.run.report import Failure, FailureLog, Listener, Report
 from crosslens.progress import encoding_bar
+from crosslens.queries.show.printable import printable, printable_value
 
+_LOG = logging.getLogger("crosslens")
 _SHOWN_FAILURES = 20
 _SECRETS = {"--api-key", "--password"}
 _SELECTIONS = {"--missing", "--stale", "--all", "--failed", "--retry-failed"}
@@ -28,13 +31,16 @@ def run(
     as_json: bool,
     dry_run: bool,
     after: Listener = lambda _: None,
+    what: str = "encoding",
 ) -> Report:
-    """Runs ``work`` with a progress bar, lists failures in ``failures``, and prints the report, ``after`` the rest.
+    """Run ``work`` with a progress bar, list failures in ``failures``, and print the report, ``after`` the rest.
+
+    ``what`` is what the log calls it where there is no terminal.
 
     Exits with 130 when interrupted, with 1 when documents failed.
     """
     retry = ["crosslens", *retry_words(sys.argv[1:])]
-    with FailureLog(failures, retry) as log, encoding_bar(note) as progress:
+    with Failures(failures, retry) as log, encoding_bar(note, what) as progress:
         report = work(progress, (lambda _: None) if dry_run else log.write)
     if as_json:
         print_json(asdict(report))
@@ -48,7 +54,7 @@ def run(
 
 
 def finish(report: Report) -> None:
-    """Exits with 130 for an interrupted run, with 1 for one in which documents failed."""
+    """Exit with 130 for an interrupted run, with 1 for one in which documents failed."""
     if report.interrupted:
         raise click.exceptions.Exit(130)
     if report.failed:
@@ -56,8 +62,9 @@ def finish(report: Report) -> None:
 
 
 def retry_words(arguments: list[str]) -> list[str]:
-    """The command line that takes up what failed: this one, told so, without the secrets it may hold."""
+    """Return the command line that tries again what failed, without the secrets that this one may hold."""
     kept: list[str] = []
+    arguments = _without_format(arguments)
     words = iter(arguments)
     for word in words:
         if word in _SECRETS:
@@ -68,14 +75,58 @@ def retry_words(arguments: list[str]) -> list[str]:
 
 
 def _retry_flag(arguments: list[str]) -> str:
-    return "--retry-failed" if arguments[:1] == ["add"] else "--failed"
+    return "--retry-failed" if _without_format(arguments)[:1] == ["add"] else "--failed"
+
+
+def _without_format(arguments: list[str]) -> list[str]:
+    """The command and all that follows it."""
+    if arguments[:1] == ["--log-format"]:
+        return _without_format(arguments[2:])
+    return _without_format(arguments[1:]) if arguments and arguments[0].startswith("--log-format=") else arguments
+
+
+class Failures:
+    """The file of failures, for runs that go on where it can't be written: each document has its error anyway."""
+
+    def __init__(self, path: Path, retry: list[str]):
+        """As `FailureLog`."""
+        self._path, self._log = path, FailureLog(path, [printable(word) for word in retry])
+        self._broken = False
+
+    def __enter__(self) -> Failures:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._log.__exit__()
+        except OSError as error:
+            if not self._broken:
+                self._warn(error)
+
+    @property
+    def written(self) -> int:
+        """How many were written; 0 where the list isn't whole."""
+        return 0 if self._broken else self._log.written
+
+    def write(self, failure: Failure) -> None:
+        """Add a line, at once. Warns, the first time, where that fails."""
+        if self._broken:
+            return
+        try:
+            self._log.write(Failure(**printable_value(asdict(failure))))
+        except OSError as error:
+            self._warn(error)
+
+    def _warn(self, error: OSError) -> None:
+        self._broken = True
+        _LOG.warning("failures can't be listed in %s: %s; the run goes on", self._path, error.strerror or error)
 
 
 def show(report: Report, dry_run: bool) -> None:
-    """Prints a run's summary: a row for each vector field, then the failures and how to go on."""
+    """Print a run's summary: a row for each vector field, then the failures and how to go on."""
     if dry_run:
         _show_estimate(report)
-    elif report.documents == 0:
+    elif report.documents == 0 and not report.interrupted:
         out.print(f"nothing to do: {report.index} has every vector that was asked for")
     else:
         table = Table(title=f"{report.index}: {report.documents} documents in {report.seconds:.1f} s")
@@ -87,7 +138,8 @@ def show(report: Report, dry_run: bool) -> None:
         for name, each in report.fields.items():
             counts = [report.written, report.skipped, report.failed, report.unchanged][: len(headings) - 2]
             table.add_row(name, each.made_from, *(str(count.get(name, 0)) for count in counts))
-        out.print(table)
+        if report.fields:
+            out.print(table)
         if report.caught_up:
             out.print(f"{report.caught_up} documents changed meanwhile and were taken up again")
     truncated = sum(report.truncated.values())
@@ -131,14 +183,14 @@ def _show_estimate(report: Report) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, as a person would say it."""
+    """Return seconds, minutes or hours, as a person would say it."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def size(count: float) -> str:
-    """Bytes in the unit that suits them."""
+    """Return bytes in the unit that suits them."""
     for unit in ("B", "KB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

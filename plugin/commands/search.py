@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -14,15 +14,13 @@ from crosslens.commands.options import (
     FOLDER,
     connection,
     connection_options,
-    note,
-    out,
     parse_json,
     parse_names,
     parse_weights,
-    print_json,
 )
+from crosslens.commands.saying import out, print_json, say
 from crosslens.index import Index
-from crosslens.ingest.sources.access import ImageAccess
+from crosslens.ingest.sources.access import ImageAccess, ImageReader, is_remote
 from crosslens.queries.fusion.fuse import MEANS, Mean
 from crosslens.queries.fusion.normalizers import NORMALIZERS, Normalizer
 from crosslens.queries.fusion.scores import DEFAULT_WINDOW
@@ -31,9 +29,13 @@ from crosslens.queries.fusion.scores import DEFAULT_WINDOW
 @click.command()
 @click.argument("index")
 @click.argument("text", required=False)
-@click.option("--image", "images", type=FILE, multiple=True, help="Search by this picture, alone or with the text.")
-@click.option("--less", "less", multiple=True, metavar="TEXT", help="Look away from this text.")
-@click.option("--less-image", "less_images", type=FILE, multiple=True, help="Look away from this picture.")
+@click.option(
+    "--image", "images", metavar="FILE|URL", multiple=True, help="Search by this image, alone or with the text."
+)
+@click.option("--less", "less", multiple=True, metavar="TEXT", help="Rank documents like this text lower.")
+@click.option(
+    "--less-image", "less_images", metavar="FILE|URL", multiple=True, help="Rank documents like this image lower."
+)
 @click.option("--like", multiple=True, metavar="ID", help="Find more of this document of INDEX.")
 @click.option("--filter", "filter_json", metavar="JSON", help="Elasticsearch query that every result meets.")
 @click.option(
@@ -42,9 +44,14 @@ from crosslens.queries.fusion.scores import DEFAULT_WINDOW
 @click.option(
     "--sources",
     metavar="LEG=NAME,...",
-    help="What a leg reads, where the index doesn't tell: legs with the same name are opinions of one thing.",
+    help="What a leg reads, where the index doesn't say: legs with the same name are opinions of one thing.",
 )
 @click.option("--field", "fields", multiple=True, metavar="FIELD", help="Vector field to search. Default: all.")
+@click.option(
+    "--text-fields",
+    metavar="FIELD[^BOOST],...",
+    help="Text fields of the keyword leg, with boosts, as in title^3,description. Default: all.",
+)
 @click.option(
     "--normalizer",
     type=click.Choice(NORMALIZERS),
@@ -60,18 +67,29 @@ from crosslens.queries.fusion.scores import DEFAULT_WINDOW
 @click.option(
     "--no-completion", is_flag=True, help="One round trip: scores that a leg didn't find itself aren't looked up."
 )
-@click.option("--no-spelling", is_flag=True, help="Take words that nobody wrote as they are typed.")
+@click.option("--no-spelling", is_flag=True, help="Take misspelt words as they are typed.")
 @click.option("--min-score", type=float, help="The least total, from 0 to 1, of a result.")
 @click.option("--collapse", metavar="FIELD", help="Show the best result of each value of this field.")
+@click.option("--facet", "facets", multiple=True, metavar="FIELD", help="Count the values of this field.")
+@click.option(
+    "--facets-over",
+    type=click.Choice(["window", "keyword"]),
+    default="window",
+    show_default=True,
+    help="Count over the documents of the window, or over all keyword matches.",
+)
+@click.option("--highlight", is_flag=True, help="Show where the words matched.")
+@click.option("--page", "paged", is_flag=True, help="Start pages that don't shift while the index changes.")
+@click.option("--next", "token", metavar="TOKEN", help="Show the next page of the same search, by the token shown.")
 @click.option("--size", type=click.IntRange(1), default=10, show_default=True, help="How many results.")
 @click.option(
     "--window", type=click.IntRange(1, 10_000), default=DEFAULT_WINDOW, show_default=True, help="Results of each leg."
 )
 @click.option("--model", type=FOLDER, envvar="CROSSLENS_MODEL", help="Model folder. Default: the index's, if known.")
 @click.option("--image-root", type=FOLDER, help="Folder that the documents' image paths start in, for --html.")
-@click.option("--allow-private-urls", is_flag=True, help="For --html: fetch pictures also from your own network.")
+@click.option("--allow-private-urls", is_flag=True, help="Fetch images also from addresses of your own network.")
 @click.option(
-    "--allow-scheme", "schemes", multiple=True, metavar="SCHEME", help="For --html: an fsspec scheme, as in s3."
+    "--allow-scheme", "schemes", multiple=True, metavar="SCHEME", help="Read images by this fsspec scheme, as in s3."
 )
 @click.option("--html", type=FILE, help="Write a page with the pictures.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -79,20 +97,26 @@ from crosslens.queries.fusion.scores import DEFAULT_WINDOW
 def search(
     index: str,
     text: str | None,
-    images: tuple[Path, ...],
+    images: tuple[str, ...],
     less: tuple[str, ...],
-    less_images: tuple[Path, ...],
+    less_images: tuple[str, ...],
     like: tuple[str, ...],
     filter_json: str | None,
     weights: str | None,
     sources: str | None,
     fields: tuple[str, ...],
+    text_fields: str | None,
     normalizer: Normalizer | None,
     mean: Mean,
     no_completion: bool,
     no_spelling: bool,
     min_score: float | None,
     collapse: str | None,
+    facets: tuple[str, ...],
+    facets_over: Literal["keyword", "window"],
+    highlight: bool,
+    paged: bool,
+    token: str | None,
     size: int,
     window: int,
     model: Path | None,
@@ -103,20 +127,29 @@ def search(
     as_json: bool,
     **where: Any,
 ) -> None:
-    """Searches INDEX by TEXT, by a picture, or by both; keyword and vector scores are blended and shown."""
+    """Search INDEX by TEXT, by an image, or by both; keyword and vector scores are fused and shown.
+
+    Images are files, or URLs fetched with the same care as those of documents.
+    """
     filters = parse_json(filter_json, "--filter")
     if filters is not None and not isinstance(filters, dict | list):
         raise click.BadParameter("must be a JSON object or a list of them", param_hint="--filter")
+    if token and paged:
+        raise click.UsageError("--page starts pages, --next goes on with them; give one of them")
+    words = None if text_fields is None else [each.strip() for each in text_fields.split(",") if each.strip()]
     chosen = parse_weights(weights)
     images_from = ImageAccess(root=image_root, allow_private_urls=allow_private_urls, schemes=schemes)
+    reader = images_from.reader()
+    pictures = [_picture(each, reader) for each in images]
     searched = Index(index, client=connect(connection(**where)), model=model, images=images_from)
     result = searched.search(
         text,
         vector_fields=fields or None,
+        text_fields=words,
         window=window,
-        image=list(images),
+        image=pictures,
         less_text=list(less),
-        less_image=list(less_images),
+        less_image=[_picture(each, reader) for each in less_images],
         like=list(like),
         filter=filters,
         weights=chosen or None,
@@ -127,26 +160,35 @@ def search(
         spelling=not no_spelling,
         min_score=min_score,
         collapse=collapse,
+        aggregations={each: {"terms": {"field": each, "size": _VALUES}} for each in facets} or None,
+        aggregate_over=facets_over,
+        highlight={"fields": {"*": {}}, "pre_tags": ["<em>"], "post_tags": ["</em>"]} if highlight else None,
+        page=token or paged or None,
         size=size,
     )
     title = _title(text, images, less, like)
     if html is not None:
         from crosslens.queries.show.page import write_page
 
-        fields_shown = searched.searcher(vector_fields=fields or None, window=window).fields.values()
-        query = images[0] if images else None
-        write_page(html, [(title, result)], fields_shown, images_from.reader(), query=query)
-        note.print(f"wrote {html}", highlight=False, soft_wrap=True)
+        fields_shown = searched.searcher(vector_fields=fields or None, text_fields=words, window=window).fields
+        query = pictures[0] if pictures else None
+        write_page(html, [(title, result)], fields_shown.values(), reader, query=query)
+        say(f"wrote {html}")
     if as_json:
         print_json(result.as_dict())
         return
-    from crosslens.queries.show.table import result_table
+    from crosslens.queries.show.table import facets_table, result_table
 
     out.print(result_table(result, title))
     if not result.hits:
         out.print("nothing was found")
     elif result.answered is False:
         out.print(_UNSURE, style="yellow", highlight=False)
+    for each in facets:
+        counted = result.aggregations.get(each) or {"buckets": []}
+        out.print(facets_table(each, counted["buckets"], counted.get("sum_other_doc_count", 0)))
+    if result.next:
+        out.print(f"next page: the same search with --next {result.next}", highlight=False, soft_wrap=True)
     out.print(
         f"{result.found} documents in the window; {result.encode_ms:.0f} ms encoding, {result.search_ms:.0f} ms search",
         style="dim",
@@ -154,10 +196,19 @@ def search(
     )
 
 
+# Values of a facet that are listed.
+_VALUES = 10
 _UNSURE = "nothing stands out: as good a match as the best one is likely to be found by chance"
 
 
-def _title(text: str | None, images: Sequence[Path], less: Sequence[str], like: Sequence[str]) -> str:
+def _title(text: str | None, images: Sequence[str], less: Sequence[str], like: Sequence[str]) -> str:
     parts = [repr(text)] if text else []
-    parts += [image.name for image in images] + [f"like {id}" for id in like]
+    parts += ["image" if image[:5].lower() == "data:" else Path(image).name or image for image in images] + [
+        f"like {id}" for id in like
+    ]
     return (" + ".join(parts) or "search") + "".join(f" - {each!r}" for each in less)
+
+
+def _picture(reference: str, reader: ImageReader) -> Path | bytes:
+    """A file, or the bytes that a URL leads to. Raises `ImageError` when they can't be fetched."""
+    return reader.read(reference) if is_remote(reference) or reference[:5].lower() == "data:" else Path(reference)

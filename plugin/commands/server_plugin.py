@@ -12,7 +12,8 @@ import click
 from rich.table import Table
 
 from crosslens.client import connect
-from crosslens.commands.options import FILE, FOLDER, connection, connection_options, note, opened, out, print_json
+from crosslens.commands.options import FILE, FOLDER, connection, connection_options, opened
+from crosslens.commands.saying import note, out, print_json
 from crosslens.errors import NodeError
 from crosslens.ingest.model.cluster import cluster_models
 from crosslens.local import default_folder
@@ -20,6 +21,7 @@ from crosslens.node import DEFAULT_VERSION
 from crosslens.node.build import PLATFORMS, build_plugin, cached_plugin
 from crosslens.node.installing import install_models, install_plugin, read_plugin
 from crosslens.node.process import Node
+from crosslens.progress import waiting
 
 _es_version = click.option(
     "--es-version",
@@ -30,9 +32,9 @@ _es_version = click.option(
 
 @click.group()
 def plugin() -> None:
-    """Puts CLIP into Elasticsearch itself: query vectors, an ingest processor and a hybrid retriever.
+    """Run CLIP inside Elasticsearch itself: query vectors, an ingest processor and a hybrid retriever.
 
-    Every client and every licence can use it; this machine's Python is then needed no more.
+    Every client and every licence can use them; Python is then no longer needed for searching or indexing.
     """
 
 
@@ -41,10 +43,10 @@ def plugin() -> None:
 @click.option("--platform", type=click.Choice(PLATFORMS), help="The servers' platform. Default: this machine's.")
 @click.option("--out", "folder", type=FOLDER, default=Path(), help="Where to put the zip. Default: here.")
 @click.option("--java", type=FOLDER, help="Java home to build with. Default: the first one found that is new enough.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def build(es_version: str | None, platform: str | None, folder: Path, java: Path | None, as_json: bool) -> None:
-    """Builds the plugin's zip with Maven, for one Elasticsearch version and platform."""
-    with note.status("building the plugin (the first time this downloads about 100 MB)"):
+    """Build the plugin's zip with Maven, for one Elasticsearch version and platform."""
+    with waiting(note, "building the plugin (the first time this downloads about 100 MB)"):
         path = build_plugin(es_version or DEFAULT_VERSION, folder, platform=platform, java=java)
     made = read_plugin(path)
     if as_json:
@@ -76,14 +78,14 @@ def install(
     es_home: Path | None,
     es_config: Path | None,
 ) -> None:
-    """Installs the plugin, built unless ZIP is given, into the embedded node or into an Elasticsearch on this machine.
+    """Install the plugin, built unless ZIP is given, into the embedded node or into an Elasticsearch on this machine.
 
-    The server has it when it is started next. In a cluster, do the same on every node.
+    The server loads it at its next start. In a cluster, do the same on every node.
     """
     target = (folder or default_folder()).expanduser().resolve()
     there = _version_of(es_home) if es_home else getattr(Node(target).status(), "version", DEFAULT_VERSION)
     if zip_file is None:
-        with note.status("building the plugin"):
+        with waiting(note, "building the plugin"):
             zip_file = cached_plugin(es_version or there)
     if es_home is None:
         installed = install_plugin(zip_file, target)
@@ -126,7 +128,7 @@ def _install_with_tool(zip_file: Path, es_home: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 @connection_options
 def list_(as_json: bool, **where: Any) -> None:
-    """Tells which nodes have the plugin, and which models they have."""
+    """List the nodes with their plugin's version and their models."""
     client = connect(connection(**where))
     nodes = client.nodes.info(metric="plugins").body["nodes"].values()
     versions = {
@@ -151,12 +153,12 @@ def list_(as_json: bool, **where: Any) -> None:
 @plugin.command()
 @click.argument("index")
 @click.option("--name", metavar="NAME", help="The pipeline's name. Default: crosslens-INDEX.")
-@click.option("--refuse", is_flag=True, help="Refuse documents whose image can't be encoded, instead of noting why.")
+@click.option("--refuse", is_flag=True, help="Refuse documents whose image can't be encoded, instead of recording why.")
 @click.option("--default", is_flag=True, help="Send every document written to INDEX through it from now on.")
 @click.option("--dry-run", is_flag=True, help="Print the pipeline; write nothing.")
 @connection_options
 def pipeline(index: str, name: str | None, refuse: bool, default: bool, dry_run: bool, **where: Any) -> None:
-    """Puts an ingest pipeline that encodes what is written to INDEX, as `crosslens add` recorded its fields."""
+    """Create an ingest pipeline that encodes what is written to INDEX, for the fields that `crosslens add` recorded."""
     written = opened(index, connect(connection(**where)))
     name, body = written.pipeline(name, record_errors=not refuse, default=default, dry_run=dry_run)
     if dry_run:

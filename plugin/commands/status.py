@@ -9,22 +9,23 @@ import click
 from rich.table import Table
 
 from crosslens.client import connect
-from crosslens.commands.options import connection, connection_options, note, opened, out, print_json
+from crosslens.commands.options import connection, connection_options, opened
 from crosslens.commands.running import size
+from crosslens.commands.saying import note, out, print_json
 from crosslens.ingest.run.status import Status
 from crosslens.progress import counting_bar
 
 
 @click.command()
 @click.argument("index")
-@click.option("--quick", is_flag=True, help="Count by queries only: changed sources and sizes are not looked for.")
+@click.option("--quick", is_flag=True, help="Count by queries only, without looking for changed sources and sizes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 @connection_options
 def status(index: str, quick: bool, as_json: bool, **where: Any) -> None:
-    """Tells how INDEX stands with its vectors: done, missing, stale, failed, model, and size on disk.
+    """Count the vectors of INDEX that are done, missing, stale or failed, and show their models and size on disk.
 
-    Reads every document's source fields, not the images; whether an image changed under its name, reindex --stale
-    finds out. A sample of the vectors tells whether a field looks useless for searching.
+    Reads every document's source fields, but not the images: an image that changed under its name is found by reindex
+    --stale. A sample of the vectors shows whether a field looks useless for searching.
     """
     looked_at = opened(index, connect(connection(**where)))
     with counting_bar(note, "reading") as advance:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import queue
+import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
+from elastic_transport import TransportError
+from elasticsearch import ApiError
+
 from crosslens.client import Connection, connect
+from crosslens.commands import signals
 from crosslens.commands.options import Encoding, opened
+from crosslens.commands.saying import chosen_format, set_up
 from crosslens.errors import CrosslensError
 from crosslens.ingest.run.report import Failure, Listener, Report
-
-# A share of a document every so often is enough for a bar.
-_POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -38,78 +45,137 @@ class Job:
         return report
 
 
-@dataclass
-class _Shares:
-    """The reports of all workers as one."""
-
-    reports: dict[int, Report] = field(default_factory=dict)
-
-    def together(self) -> Report:
-        first, *others = [replace(r, **_copies(r)) for r in self.reports.values()]
-        for other in others:
-            first.merge(other)
-        return first
-
-
 def _copies(report: Report) -> dict[str, Any]:
     names = ("written", "skipped", "unchanged", "failed", "failed_earlier")
     return {name: dict(getattr(report, name)) for name in names}
 
 
 def run_shares(job: Job, workers: int, progress: Listener, failed: Callable[[Failure], None]) -> Report:
-    """Runs ``job`` in ``workers`` processes, the cores divided among them.
+    """Run ``job`` in ``workers`` processes, the cores divided among them.
+
+    Signals that end a run reach the workers as SIGTERM, whether they have started or still do; each then writes what it
+    has encoded, and the report is ``interrupted``. A second Ctrl-C kills them. Workers whose parent died stop likewise.
 
     Raises `CrosslensError` when a worker can't go on; the others then finish their share.
     """
-    context = multiprocessing.get_context("spawn")
-    said: Any = context.Queue()
-    encoding = replace(job.encoding, threads=job.encoding.threads or max(1, (os.cpu_count() or 1) // workers))
-    started = []
-    for part in range(1, workers + 1):
-        how = {**job.how, "share": (part, workers)}
-        process = context.Process(target=_work, args=(replace(job, how=how, encoding=encoding), part, said))
-        process.start()
-        started.append(process)
-    shares, left, errors = _Shares(), set(range(1, workers + 1)), list[str]()
+    crew = _Crew(job, workers, progress, failed)
+    with signals.handled(crew.stop):
+        crew.work()
+    return crew.report()
 
-    def listen(timeout: float) -> None:
-        kind, part, value = said.get(timeout=timeout)
-        if kind == "failure":
-            failed(value)
-            return
-        if kind == "error":
-            errors.append(value)
-        else:
-            shares.reports[part] = value
-            progress(shares.together())
-        if kind in ("done", "error"):
-            left.discard(part)
 
-    while left:
+class _Crew:
+    """The workers of a run, and what they have reported."""
+
+    def __init__(self, job: Job, workers: int, progress: Listener, failed: Callable[[Failure], None]):
+        self._job, self._workers, self._progress, self._failed = job, workers, progress, failed
+        self._started: list[SpawnProcess] = []
+        # A pipe each: a worker that is killed takes no lock along that the others need.
+        self._pipes: dict[Pipe, int] = {}
+        self._reports: dict[int, Report] = {}
+        self._errors: list[str] = []
+        self._stopped = self._killed = False
+
+    def work(self) -> None:
+        """Start all workers, and return when they have ended."""
         try:
-            listen(_POLL_S)
-        except queue.Empty:
-            for part in [part for part in left if not started[part - 1].is_alive()]:
-                left.discard(part)
-                errors.append(f"worker {part} of {workers} ended without a word; run again to go on")
-        except KeyboardInterrupt:
-            # The workers got it too: each writes what it has encoded, and reports.
-            continue
-    for process in started:
+            self._start()
+            self._listen()
+        except BaseException:
+            self.stop(signal.SIGTERM)
+            raise
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        threads = self._job.encoding.threads or max(1, (os.cpu_count() or 1) // self._workers)
+        encoding = replace(self._job.encoding, threads=threads)
+        # The first process starts it, and lets signals through on the way.
+        resource_tracker.ensure_running()
+        with signals.held():
+            for part in range(1, self._workers + 1):
+                job = replace(self._job, how={**self._job.how, "share": (part, self._workers)}, encoding=encoding)
+                reader, writer = context.Pipe(duplex=False)
+                process = context.Process(target=_work, args=(job, writer, chosen_format()))
+                process.start()
+                writer.close()
+                self._started.append(process)
+                self._pipes[reader] = part
+
+    def stop(self, number: int, _: object = None) -> None:
+        """Handle a signal: ask every worker to stop, or, the second time that Ctrl-C is pressed, kill them."""
+        self._killed = self._killed or (self._stopped and number == signal.SIGINT)
+        for process in self._started:
+            if self._killed:
+                process.kill()
+            elif not self._stopped:
+                process.terminate()
+        self._stopped = True
+
+    def _listen(self) -> None:
+        while self._pipes:
+            for pipe in wait(list(self._pipes)):
+                assert isinstance(pipe, Pipe)
+                try:
+                    self._hear(self._pipes[pipe], *pipe.recv())
+                except (EOFError, ConnectionError):
+                    self._ended(self._pipes.pop(pipe))
+                    pipe.close()
+        for process in self._started:
+            process.join()
+
+    def _hear(self, part: int, kind: str, value: Any) -> None:
+        if kind == "failure":
+            self._failed(value)
+        elif kind == "error":
+            self._errors.append(value)
+        else:
+            self._reports[part] = value
+            self._progress(self._together())
+
+    def _ended(self, part: int) -> None:
+        process = self._started[part - 1]
         process.join()
-    if errors:
-        raise CrosslensError("; ".join(dict.fromkeys(errors)))
-    return shares.together()
+        if process.exitcode and not self._stopped:
+            self._errors.append(f"worker {part} of {self._workers} ended without a word; run again to go on")
+
+    def report(self) -> Report:
+        """All reports as one. Raises `CrosslensError` for a worker that couldn't go on."""
+        if self._killed:
+            raise KeyboardInterrupt
+        if self._errors:
+            raise CrosslensError("; ".join(dict.fromkeys(self._errors)))
+        report = self._together()
+        report.interrupted = report.interrupted or self._stopped
+        return report
+
+    def _together(self) -> Report:
+        if not self._reports:
+            return Report(index=self._job.index, fields={})
+        first, *others = [replace(r, **_copies(r)) for r in self._reports.values()]
+        for other in others:
+            first.merge(other)
+        return first
 
 
-def _work(job: Job, part: int, said: Any) -> None:
+def _work(job: Job, pipe: Pipe, log_format: str) -> None:
+    """Do a share, in a process of its own. Exits with 1 where it could not be done to the end."""
     try:
-        report = job.run(
-            lambda report: said.put(("progress", part, replace(report, failures=[], **_copies(report)))),
-            lambda failure: said.put(("failure", part, failure)),
-        )
-        said.put(("done", part, report))
-    except CrosslensError as error:
-        said.put(("error", part, str(error)))
-    except KeyboardInterrupt:
-        said.put(("error", part, "interrupted before the work began"))
+        service, lock = signals.Service(), threading.Lock()
+
+        def say(kind: str, value: object) -> None:
+            # Failures come from the writer's thread.
+            with service.deferred(), lock:
+                pipe.send((kind, value))
+
+        set_up(log_format)
+        try:
+            report = job.run(
+                lambda report: say("progress", replace(report, failures=[], **_copies(report))),
+                lambda failure: say("failure", failure),
+            )
+            say("done", report)
+        except (CrosslensError, ApiError, TransportError) as error:
+            say("error", str(error))
+    except (KeyboardInterrupt, BrokenPipeError):
+        # Stopped before the work began, or nobody is left to hear of it.
+        raise SystemExit(1) from None

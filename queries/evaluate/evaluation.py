@@ -68,11 +68,16 @@ def read_judged(
         raise QueryError("a log of clicks has no topics", hint="give one of them", parameter="topics")
     for each in (path, topics):
         if each is not None and not each.is_file():
-            raise QueryError(f"{each} doesn't exist")
-    if clicks:
-        judged, report = read_clicks(path)
-        return judged, report
-    return (read_jsonl(path) if topics is None else read_trec(path, topics)), None
+            raise QueryError(f"{each} is not a file" if each.exists() else f"{each} doesn't exist")
+    try:
+        if clicks:
+            judged, report = read_clicks(path)
+            return judged, report
+        return (read_jsonl(path) if topics is None else read_trec(path, topics)), None
+    except UnicodeDecodeError as error:
+        raise QueryError(f"{path if topics is None else f'{path} or {topics}'} is not UTF-8 text") from error
+    except OSError as error:
+        raise QueryError(f"{error.filename or path} can't be read ({error.strerror or error})") from error
 
 
 def evaluate(

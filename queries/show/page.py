@@ -23,11 +23,11 @@ def write_page(
     fields: Iterable[VectorField],
     images: ImageReader,
     *,
-    query: Path | None = None,
+    query: Path | bytes | None = None,
     heading: str = "Search results",
     intro: str = "",
 ) -> None:
-    """Writes a page with a section for each (title, result). Pictures come from the sources of those of ``fields`` that
+    """Write a page with a section for each (title, result). Pictures come from the sources of those of ``fields`` that
     hold images.
 
     A picture that can't be read is left blank, with the reason as its text. ``query`` is shown at the top.
@@ -39,7 +39,7 @@ def write_page(
         heading=heading,
         intro=intro,
         colours=colours,
-        query=thumbnail(query.read_bytes()) if query else None,
+        query=None if query is None else thumbnail(query if isinstance(query, bytes) else query.read_bytes()),
         sections=[{"title": title, "hits": [_hit(hit, pictures) for hit in result.hits]} for title, result in results],
     )
     path.parent.mkdir(parents=True, exist_ok=True)

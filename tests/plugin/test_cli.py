@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +32,18 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Comple
     # Files that a command writes where it is called must not land in the repository.
     here = Path(os.environ["CROSSLENS_NODE"]).parent
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=here)
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    """A command in a group of its own, which heeds Ctrl-C also where the tests run in the background of a shell."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "crosslens.cli", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: (signal.signal(signal.SIGINT, signal.SIG_DFL), None)[1],
+    )
 
 
 def commands(group: click.Group = cli, prefix: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
@@ -56,7 +73,7 @@ def test_every_listed_command_is_there_and_every_command_is_listed() -> None:
     listed = set(cli.list_commands(context))
     assert {getattr(cli.get_command(context, name), "name", None) for name in listed} == listed
     folder = Path(commands_package.__file__ or "").parent
-    helpers = {"__init__", "options", "running", "workers"}
+    helpers = {"__init__", "options", "running", "saying", "signals", "workers"}
     assert {path.stem for path in folder.glob("*.py")} - helpers <= listed | {"server_plugin"}
 
 
@@ -172,9 +189,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_next_run_does(server: Server, models: 
     index = server.new_index(MAPPINGS, documents)
     what = ["add", index, "--text", "title", "--image", "photo", "--model", str(models / "small")]
     what += ["--image-root", str(pictures), "--url", server.node.url]
-    running = subprocess.Popen(
-        [sys.executable, "-m", "crosslens.cli", *what], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    running = start(what)
 
     def done() -> int:
         server.client.indices.refresh(index=index)
@@ -302,13 +317,7 @@ def test_ctrl_c_stops_every_worker_and_the_next_run_goes_on(server: Server, mode
     index = server.new_index(MAPPINGS, documents)
     what = ["reindex", index, "--text", "title", "--image", "photo", "--model", str(models / "small")]
     what += ["--image-root", str(pictures), "--url", server.node.url, "--slices", "2"]
-    running = subprocess.Popen(
-        [sys.executable, "-m", "crosslens.cli", *what],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    running = start(what)
 
     def done() -> int:
         server.client.indices.refresh(index=index)
@@ -348,7 +357,7 @@ def test_searches_are_measured_and_tuned_from_the_command_line(
     assert scores.read_bytes().startswith(b"\x89PNG")
     tried = run("tune", index, str(judged), "--dry-run", "--plot", str(weights), env=where)
     assert "<svg" in weights.read_text()
-    assert (tried.returncode, "nothing was noted" in tried.stdout) == (0, True)
+    assert (tried.returncode, "nothing was recorded" in tried.stdout) == (0, True)
     chosen = json.loads(run("tune", index, str(judged), "--json", env=where).stdout)
     assert sum(chosen["weights"].values()) == pytest.approx(1)
     again = json.loads(run("evaluate", index, str(judged), "--json", env=where).stdout)
@@ -359,3 +368,101 @@ def test_searches_are_measured_and_tuned_from_the_command_line(
     few.write_text(json.dumps(lines[0]))
     assert run("tune", index, str(few), env=where).returncode == 2
     assert "doesn't exist" in run("evaluate", index, str(tmp_path / "none"), env=where).stderr
+
+
+@pytest.mark.node
+def test_facets_highlights_boosts_and_pages_from_the_command_line(server: Server, models: Path) -> None:
+    fields: dict[str, Any] = {"title": {"type": "text"}, "note": {"type": "text"}, "brand": {"type": "keyword"}}
+    documents = [{"title": f"shoe {i}", "note": "blue", "brand": f"brand {i % 3}"} for i in range(9)]
+    cut = {"title": "blue", "note": "shoe \ud83d", "brand": "b"}
+    index = server.new_index({"properties": fields}, documents)
+    # As clients send it that escape what isn't ASCII.
+    plain = {"content-type": "application/json", "accept": "application/json"}
+    server.client.perform_request("PUT", f"/{index}/_doc/9?refresh", headers=plain, body=json.dumps(cut))
+    where = {"ELASTICSEARCH_URL": server.node.url}
+    run("add", index, "--text", "title", "--model", str(models / "small"), env=where)
+    shown = run("search", index, "shoe", "--facet", "brand", "--highlight", "--size", "10", env=where)
+    assert shown.returncode == 0, shown.stderr
+    assert re.search(r"brand 0 +3", shown.stdout)
+    assert "title: shoe" in shown.stdout
+    assert "note: shoe" in shown.stdout
+    ascii_only = run("search", index, "shoe", "--size", "10", env={**where, "PYTHONIOENCODING": "ascii"})
+    assert (ascii_only.returncode, ascii_only.stdout.isascii()) == (0, True), ascii_only.stderr
+    whole = run("search", index, "shoe", "--size", "10", "--json", env={**where, "PYTHONIOENCODING": "ascii"})
+    assert "shoe \ufffd" in {hit["source"]["note"] for hit in json.loads(whole.stdout)["hits"]}
+    refused = run("search", index, "shoe", "--facet", "title", env=where)
+    assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
+
+    boosted = run("search", index, "blue", "--text-fields", "title^9,note", "--json", env=where)
+    assert json.loads(boosted.stdout)["hits"][0]["id"] == "9"
+    query = ["search", index, "shoe", "--size", "4", "--json"]
+    first = json.loads(run(*query, "--page", env=where).stdout)
+    server.client.delete_by_query(index=index, query={"match_all": {}}, refresh=True)
+    second = json.loads(run(*query, "--next", first["next"], env=where).stdout)
+    third = json.loads(run(*query, "--next", second["next"], env=where).stdout)
+    assert len({hit["id"] for page in (first, second, third) for hit in page["hits"]}) == 10
+    other = run("search", index, "boot", "--next", first["next"], env=where)
+    assert (other.returncode, "belongs to another search" in other.stderr.replace("\n", " ")) == (2, True)
+
+
+@pytest.mark.node
+def test_a_search_takes_an_image_by_its_url(server: Server, models: Path, pictures: Path) -> None:
+    index = server.new_index(MAPPINGS, [{"title": f"shoe {i}", "photo": f"{i}.png"} for i in range(20)])
+    where = {"ELASTICSEARCH_URL": server.node.url}
+    run("add", index, "--image", "photo", "--model", str(models / "small"), "--image-root", str(pictures), env=where)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(pictures))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as site:
+        threading.Thread(target=site.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{site.server_port}/7.png"
+        refused = run("search", index, "--image", url, "--json", env=where)
+        found = run("search", index, "--image", url, "--allow-private-urls", "--json", env=where)
+        site.shutdown()
+    assert json.loads(found.stdout)["hits"][0]["id"] == "7"
+    assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
+
+
+@pytest.mark.node
+def test_what_was_tuned_is_forgotten_without_judgements(server: Server, models: Path) -> None:
+    from crosslens.ingest.contract.fields import record_search_settings
+
+    index = server.new_index(MAPPINGS, [{"title": "shoe"}])
+    where = {"ELASTICSEARCH_URL": server.node.url}
+    run("add", index, "--text", "title", "--model", str(models / "small"), env=where)
+    record_search_settings(server.client, index, {"weights": {"keyword": 1.0}, "normalizer": "rank"})
+    tried = run("tune", index, "--forget", "--dry-run", env=where)
+    assert "has a recorded choice; nothing was forgotten" in tried.stdout
+    assert json.loads(run("tune", index, "--forget", "--json", env=where).stdout)["forgotten"] is True
+    assert "nothing is recorded" in run("tune", index, "--forget", env=where).stdout
+    assert "Missing argument" in run("tune", index, env=where).stderr
+
+
+@pytest.mark.node
+def test_a_list_of_failures_that_can_not_be_written_is_a_warning(server: Server, models: Path) -> None:
+    index = server.new_index(MAPPINGS, [{"photo": "gone.png"}, {"photo": "gone-2.png"}])
+    what = ["add", index, "--image", "photo", "--model", str(models / "small"), "--url", server.node.url]
+    done = run(*what, "--failures", "/dev/full")
+    assert done.returncode == 1
+    assert done.stderr.count("failures can't be listed in /dev/full: No space left on device; the run goes on") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = f"set -o pipefail; {shlex.quote(sys.executable)} -m crosslens.cli --help | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode in (0, 141), done.stderr) == (True, "")
+
+
+def test_files_that_can_not_be_read_are_one_sentence(tmp_path: Path) -> None:
+    binary = tmp_path / "judged.jsonl"
+    binary.write_bytes(b"\xff\xfe\x00")
+    for arguments, says in (
+        (["evaluate", "shop", str(binary)], "is not UTF-8 text"),
+        (["evaluate", "shop", str(binary), "--clicks"], "is no"),
+        (["evaluate", "shop", str(tmp_path)], "is a directory"),
+        (["calibrate", "shop", "--null-queries", str(binary)], "is not UTF-8 text"),
+        (["search", "shop", "x", "--filter", "[" * 100_000], "not JSON"),
+        (["tune", "shop", str(binary), "--forget"], "takes no JUDGED"),
+    ):
+        done = run(*arguments)
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+        assert says in done.stderr

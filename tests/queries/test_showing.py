@@ -18,8 +18,9 @@ from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.fusion.fuse import Part
 from crosslens.queries.show.explain import explain
 from crosslens.queries.show.page import write_page
+from crosslens.queries.show.printable import printable_value
 from crosslens.queries.show.result import Hit, SearchResult
-from crosslens.queries.show.table import result_table, side_by_side, title_of
+from crosslens.queries.show.table import facets_table, result_table, side_by_side, title_of
 
 PHOTO = VectorField("photo_vector", "image", ("photo",), "clip", "f00d", 4, "int8_hnsw")
 
@@ -165,3 +166,38 @@ def test_a_notebook_shows_the_hits_and_escapes_documents() -> None:
 def test_a_result_is_json_whatever_was_not_found() -> None:
     written = json.dumps(result(explained("1", FOUND)).as_dict(), allow_nan=False)
     assert json.loads(written)["hits"][0]["parts"]["title_vector"]["chance"] is None
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_on_a_narrow_terminal_titles_stay_readable(width: int) -> None:
+    parts = {leg: Part(12.31, 0.4, 0.2, chance=0.2) for leg in ("keyword", "photo_vector", "description_vector")}
+    found = Hit("shop", "1", 0.61, parts, {"title": "Blue running shoes for long distances"})
+    shown = text_of(result_table(replace(result(found), legs=list(parts)), "q"), width=width)
+    assert "Blue running shoes for long distances" in shown
+    assert "description_vector 0.20 (12.31)" in shown
+    assert max(map(len, shown.splitlines())) <= width
+
+
+HALF = "cut \ud83d"
+
+
+def test_half_an_emoji_is_replaced_wherever_it_is_shown(tmp_path: Path) -> None:
+    found = replace(hit(HALF, title=HALF, photo=HALF), highlight={"title": [f"<em>{HALF}</em>"]})
+    shown = replace(result(found), aggregations={})
+    for text in (
+        text_of(result_table(shown, HALF)),
+        text_of(result_table(result(hit(HALF)), "q"), width=60),
+        text_of(facets_table("title", [{"key": HALF, "doc_count": 2}], 3)),
+        shown._repr_html_(),
+        json.dumps(printable_value(shown.as_dict()), ensure_ascii=False),
+    ):
+        assert "cut \ufffd" in text
+        text.encode()
+    page = tmp_path / "found.html"
+    write_page(page, [(HALF, shown)], [PHOTO], ImageAccess(root=tmp_path).reader())
+    assert page.read_text(encoding="utf-8").count("cut \ufffd") >= 2
+
+
+def test_highlighted_words_are_shown_under_the_document() -> None:
+    found = replace(hit("1", title="Hat"), highlight={"description": ["a <em>blue</em> hat"]})
+    assert "description: a blue hat" in text_of(result_table(result(found), "q"))
