@@ -12,7 +12,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from crosslens.errors import ModelError
+from crosslens.errors import ImageError, ModelError
 from crosslens.ingest.model.folder import TOKENIZER, ModelFolder, open_model
 from crosslens.ingest.model.transform import Float32Array, parse_transform
 from crosslens.ingest.sources.images import ImageSource, open_image
@@ -108,8 +108,17 @@ class Encoder:
         return np.concatenate(parts) if parts else np.empty((0, self.dims), dtype=np.float32)
 
     def prepare_image(self, image: ImageSource) -> Float32Array:
-        """float32 [3, height, width], what the image encoder reads. Raises `ImageError` as `open_image` does."""
-        return self.transform(open_image(image, target=self.transform.resize_target))
+        """float32 [3, height, width], what the image encoder reads.
+
+        Raises `ImageError` as `open_image` does, and for a picture that can't be prepared for any other reason, such as
+        too little memory.
+        """
+        try:
+            return self.transform(open_image(image, target=self.transform.resize_target))
+        except ImageError:
+            raise
+        except Exception as error:
+            raise ImageError(f"the picture can't be prepared ({type(error).__name__}: {error})") from error
 
     def encode_pixels(self, pixels: Float32Array) -> Float32Array:
         """float32 [n, dims], unit length, of prepared images [n, 3, height, width], in one run of the graph."""
