@@ -27,7 +27,7 @@ _SUPPORT = {
     Image.Resampling.LANCZOS: 3.0,
 }
 # A long picture is resized as a whole, as transformers does it, up to so many times what the crop keeps of it. Beyond,
-# only the part that is kept: some levels differ then by one or two, since Pillow chooses the passes' order by the sizes.
+# only the part that is kept: a few pixels then differ by a level or two, since Pillow orders its passes by the sizes.
 _MOST_CROPPED = 48
 # Pillow resizes across first; a tall picture's intermediate result of more pixels is not worth the order.
 _MOST_BETWEEN = 1 << 26

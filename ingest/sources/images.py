@@ -17,6 +17,10 @@ ImageSource = Path | str | bytes | Image.Image | NDArray[np.uint8]
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 # As many pixels as Pillow itself accepts without a warning: about 256 MB as RGB.
 MAX_PIXELS = 89_478_485
+# Each scan of a JPEG goes over the whole picture, though it may take a few bytes of the file. Encoders that search for
+# the best script of scans write fewer than these.
+_MOST_SCANS = 100
+_MOST_PIXELS_OF_SCANS = 2_000_000_000
 
 
 def open_image(source: ImageSource, *, target: int = 0, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -45,6 +49,9 @@ def open_image(source: ImageSource, *, target: int = 0, max_pixels: int = MAX_PI
             width, height = image.size
             if width * height > max_pixels:
                 raise ImageError(f"{name}: {width} x {height} pixels are more than the {max_pixels} allowed")
+            scans = data.count(b"\xff\xda") if image.format in ("JPEG", "MPO") else 0
+            if scans > _MOST_SCANS or scans * width * height > _MOST_PIXELS_OF_SCANS:
+                raise ImageError(f"{name}: a JPEG of {scans} scans asks for more work than a picture is worth")
             if target and image.format in ("JPEG", "MPO"):
                 image.draft(None, (2 * target, 2 * target))
             image.load()
