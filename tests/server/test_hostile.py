@@ -279,10 +279,10 @@ def test_a_closed_connection_and_a_timeout_take_a_search_out_of_the_queue(small:
     index = vector_index(small, 192)
     out = io.BytesIO()
     rng = np.random.default_rng(1)
-    Image.fromarray(rng.integers(0, 255, (1_000, 1_000, 3), dtype=np.uint8)).save(out, "PNG", compress_level=0)
+    Image.fromarray(rng.integers(0, 255, (500, 500, 3), dtype=np.uint8)).save(out, "PNG", compress_level=0)
     picture = encoded(out.getvalue())
     before = small.stats()["search"]["ended"]
-    busy = [left(small.server.node.url, f"{index}/_search", search(model="model", image=picture)) for _ in range(12)]
+    busy = [left(small.server.node.url, f"{index}/_search", search(model="model", image=picture)) for _ in range(40)]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         hurried = {**search(model="model", image=picture), "timeout": "1ms"}
         answers = list(pool.map(lambda _: small.http("POST", f"{index}/_search", hurried), range(4)))
