@@ -103,17 +103,19 @@ public final class CrosslensQueryVectorBuilder implements QueryVectorBuilder {
         SearchRequest request = context.getTransient(SearchFilter.REQUEST);
         ActionListener<float[]> preserving = ContextPreservingActionListener.wrapPreservingContext(listener, context);
         ActionListener.run(preserving, each -> {
-            Set<String> recorded = recorded(request);
+            Set<String> fields = request == null || field != null ? Set.of() : SearchedFields.beside(this, request);
+            Set<String> recorded = recorded(request, field == null ? fields : Set.of(field));
             String named = field != null ? recorded.iterator().next() : model;
             if (recorded.isEmpty()) {
                 encode(named, wanted, each);
                 return;
             }
-            services.get().models().find(named == null ? recorded.iterator().next() : named, each.delegateFailureAndWrap((next, found) -> {
+            services.get().models().find(named, each.delegateFailureAndWrap((next, found) -> {
                 if (recorded.equals(Set.of(found.fingerprint())) == false) {
                     throw new IllegalArgumentException(
                         "[" + NAME + "] would compare a query by model [" + found.name() + "] (" + found.fingerprint()
-                            + ") with vectors of another (" + String.join(", ", recorded) + "); leave [model] out and name the [field]"
+                            + ") with vectors of another (" + String.join(", ", recorded) + ") in " + fields
+                            + "; name the [field] in place of the [model]"
                     );
                 }
                 encode(found.fingerprint(), wanted, next);
@@ -122,11 +124,10 @@ public final class CrosslensQueryVectorBuilder implements QueryVectorBuilder {
     }
 
     /** Return the fingerprints that mappings record for the searched fields; more than one where indices differ. */
-    private Set<String> recorded(SearchRequest request) {
+    private Set<String> recorded(SearchRequest request, Set<String> fields) {
         Set<String> recorded = new LinkedHashSet<>();
-        if (request != null && request.source() != null) {
+        if (request != null && fields.isEmpty() == false) {
             Collection<IndexMetadata> indices = services.get().indices().of(request);
-            Set<String> fields = field == null ? SearchedFields.beside(this, request) : Set.of(field);
             fields.forEach(each -> recorded.addAll(SearchedFields.fingerprints(each, indices)));
         }
         if (field != null && recorded.size() != 1) {
