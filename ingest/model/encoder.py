@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from crosslens.errors import ModelError
+from crosslens.errors import ImageError, ModelError
 from crosslens.ingest.model.folder import ModelFolder, open_model
 from crosslens.ingest.model.tokens import TextTokenizer
 from crosslens.ingest.model.transform import Float32Array
@@ -116,9 +116,18 @@ class Encoder:
         return np.concatenate(parts) if parts else np.empty((0, self.dims), dtype=np.float32)
 
     def prepare_image(self, image: ImageSource, rules: PictureRules | None = None) -> Float32Array:
-        """float32 [3, height, width], what the image encoder reads. Raises `ImageError` as `opened` does."""
-        with opened(image, target=self.transform.resize_target, rules=rules) as picture:
-            return self.transform(picture)
+        """float32 [3, height, width], what the image encoder reads.
+
+        Raises `ImageError` as `opened` does, and for a picture that can't be prepared for any other reason, such as too
+        little memory.
+        """
+        try:
+            with opened(image, target=self.transform.resize_target, rules=rules) as picture:
+                return self.transform(picture)
+        except ImageError:
+            raise
+        except Exception as error:
+            raise ImageError(f"the picture can't be prepared ({type(error).__name__}: {error})") from error
 
     def encode_pixels(self, pixels: Float32Array) -> Float32Array:
         """float32 [n, dims], unit length, of prepared images [n, 3, height, width], in one run of the graph."""

@@ -17,6 +17,21 @@ from crosslens.errors import ModelError
 
 Float32Array = NDArray[np.float32]
 
+# How far each filter reaches, in pixels of the smaller of the two pictures (Pillow's documentation, concepts, filters).
+_SUPPORT = {
+    Image.Resampling.NEAREST: 0.5,
+    Image.Resampling.BOX: 0.5,
+    Image.Resampling.BILINEAR: 1.0,
+    Image.Resampling.HAMMING: 1.0,
+    Image.Resampling.BICUBIC: 2.0,
+    Image.Resampling.LANCZOS: 3.0,
+}
+# A long picture is resized as a whole, as transformers does it, up to so many times what the crop keeps of it. Beyond,
+# only the part that is kept: a few pixels then differ by a level or two, since Pillow orders its passes by the sizes.
+_MOST_CROPPED = 48
+# Pillow resizes across first; a tall picture's intermediate result of more pixels is not worth the order.
+_MOST_BETWEEN = 1 << 26
+
 
 @dataclass(frozen=True)
 class ImageTransform:
@@ -51,26 +66,28 @@ class ImageTransform:
         return self.shortest_edge or max(self.size or self.output_size)
 
     def __call__(self, image: Image.Image) -> Float32Array:
-        """float32 [3, height, width] of an RGB picture."""
-        resized = self._resize(image)
-        pixels = np.asarray(resized, dtype=np.float32)
+        """float32 [3, height, width] of an RGB picture.
+
+        Whatever the picture's shape, the work is bounded by its pixels and the output's.
+        """
+        width, height = self._resized(image.size)
+        kept = (width, height) if self.crop is None else (min(width, self.crop[1]), min(height, self.crop[0]))
+        corner = ((width - kept[0]) // 2, (height - kept[1]) // 2)
+        pixels = np.asarray(_resize_part(image, (width, height), corner, kept, self.resample), dtype=np.float32)
         if self.crop is not None:
-            pixels = _centre_crop(pixels, self.crop)
+            pixels = _pad(pixels, self.crop)
         multiplier, addend = self._affine()
         return np.ascontiguousarray((pixels * multiplier + addend).transpose(2, 0, 1))
 
-    def _resize(self, image: Image.Image) -> Image.Image:
+    def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(width, height) that a picture of ``size`` is resized to, before cropping."""
         if self.shortest_edge is not None:
-            width, height = image.size
+            width, height = size
             short, long = min(width, height), max(width, height)
             # int() as in transformers: the longer side is rounded down.
             other = int(self.shortest_edge * long / short)
-            target = (self.shortest_edge, other) if width <= height else (other, self.shortest_edge)
-        elif self.size is not None:
-            target = (self.size[1], self.size[0])
-        else:
-            return image
-        return image.resize(target, self.resample)
+            return (self.shortest_edge, other) if width <= height else (other, self.shortest_edge)
+        return (self.size[1], self.size[0]) if self.size is not None else size
 
     def _affine(self) -> tuple[Float32Array, Float32Array]:
         """Rescaling and normalizing as one multiplication and one addition a channel."""
@@ -144,13 +161,41 @@ def _floats(value: object) -> tuple[float, ...]:
     raise ModelError(f"preprocessor_config.json: image_mean and image_std must be three numbers, not {value!r}")
 
 
-def _centre_crop(pixels: Float32Array, crop: tuple[int, int]) -> Float32Array:
-    """The middle [height, width] of [h, w, 3]; a smaller picture is padded with black, as in transformers."""
-    height, width = pixels.shape[:2]
-    pad_h, pad_w = max(crop[0] - height, 0), max(crop[1] - width, 0)
-    if pad_h or pad_w:
-        top, left = math.ceil(pad_h / 2), math.ceil(pad_w / 2)
-        pixels = np.pad(pixels, ((top, pad_h - top), (left, pad_w - left), (0, 0)))
-        height, width = pixels.shape[:2]
-    top, left = (height - crop[0]) // 2, (width - crop[1]) // 2
-    return pixels[top : top + crop[0], left : left + crop[1]]
+def _resize_part(
+    image: Image.Image,
+    size: tuple[int, int],
+    corner: tuple[int, int],
+    kept: tuple[int, int],
+    resample: Image.Resampling,
+) -> Image.Image:
+    """The part of ``kept`` pixels at ``corner`` of what ``image`` resized to ``size`` would be; all (width, height)."""
+    if size == image.size:
+        return image.crop((*corner, corner[0] + kept[0], corner[1] + kept[1]))
+    if size[0] * size[1] <= _MOST_CROPPED * kept[0] * kept[1]:
+        if image.height * size[0] > _MOST_BETWEEN:
+            image = image.resize((image.width, size[1]), resample)
+        resized = image.resize(size, resample)
+        return resized.crop((*corner, corner[0] + kept[0], corner[1] + kept[1])) if kept != size else resized
+    starts, ends, lows, highs = [], [], [], []
+    for before, after, first, count in zip(image.size, size, corner, kept, strict=True):
+        scale = before / after
+        start, end = first * scale, (first + count) * scale
+        # What the filter reads beyond the part's edges comes along. Pillow keeps a box in single precision, which is
+        # exact enough only for the small numbers within a piece.
+        reach = _SUPPORT[resample] * max(scale, 1.0) + 1.0
+        low, high = max(math.floor(start - reach), 0), min(math.ceil(end + reach), before)
+        starts.append(start - low)
+        ends.append(min(end - low, high - low))
+        lows.append(low)
+        highs.append(high)
+    piece = image.crop((lows[0], lows[1], highs[0], highs[1]))
+    return piece.resize(kept, resample, box=(starts[0], starts[1], ends[0], ends[1]))
+
+
+def _pad(pixels: Float32Array, size: tuple[int, int]) -> Float32Array:
+    """[h, w, 3] of at least ``size``, a smaller picture in the middle of black, as in transformers."""
+    pad_h, pad_w = max(size[0] - pixels.shape[0], 0), max(size[1] - pixels.shape[1], 0)
+    if not (pad_h or pad_w):
+        return pixels
+    top, left = math.ceil(pad_h / 2), math.ceil(pad_w / 2)
+    return np.pad(pixels, ((top, pad_h - top), (left, pad_w - left), (0, 0)))

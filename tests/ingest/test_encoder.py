@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,23 @@ def test_images_of_any_form_and_batch_give_the_same_unit_vectors(encoder: Encode
 def test_nothing_in_gives_nothing_out(encoder: Encoder) -> None:
     assert encoder.encode_texts([]).shape == (0, encoder.dims)
     assert encoder.encode_images([]).shape == (0, encoder.dims)
+
+
+def test_any_trouble_with_one_picture_is_that_pictures_error(
+    encoder: Encoder, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Pillow's own limit, lowered: a real bomb would have to be decoded first.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ImageError, match="pixels"):
+        encoder.prepare_image(pictures / "1.png")
+    monkeypatch.undo()
+    # More than there is memory for, in any machine.
+    huge = replace(encoder.transform, shortest_edge=2**30, crop=(2**30, 2**30))
+    monkeypatch.setattr(encoder, "transform", huge)
+    with pytest.raises(ImageError, match="can't be prepared"):
+        encoder.prepare_image(pictures / "1.png")
+    monkeypatch.undo()
+    assert encoder.prepare_image(pictures / "1.png").shape[0] == 3
 
 
 def test_an_unreadable_image_stops_the_call_with_its_name(encoder: Encoder, pictures: Path) -> None:

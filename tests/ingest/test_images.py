@@ -44,6 +44,14 @@ def test_common_formats_open_as_rgb_of_their_size(kind: str) -> None:
     assert (opened.mode, opened.size) == ("RGB", (40, 30))
 
 
+def test_a_jpeg_of_thousands_of_scans_is_refused_and_a_progressive_one_is_not() -> None:
+    whole = encoded(gradient(), "JPEG", progressive=True)
+    assert open_image(whole).size == (40, 30)
+    last = whole.rindex(b"\xff\xda")
+    with pytest.raises(ImageError, match="scans"):
+        open_image(whole[:last] + whole[last:-2] * 4_000 + b"\xff\xd9")
+
+
 def test_paths_bytes_pictures_and_arrays_give_the_same(tmp_path: Path) -> None:
     picture = gradient()
     picture.save(tmp_path / "p.png")

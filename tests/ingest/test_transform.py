@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -80,6 +81,31 @@ def test_pixels_differ_from_transformers_by_at_most_one_level(
     assert got.shape == expected.shape
     level = float(config["rescale_factor"]) / min(config["image_std"]) ** (2 if name == "align" else 1)
     assert np.abs(got - expected).max() <= level
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1), (1_000_000, 1), (3, 20_000)])
+@pytest.mark.parametrize("config", [CLIP, SIGLIP])
+def test_a_long_picture_costs_no_more_than_its_own_size(config: dict[str, object], size: tuple[int, int]) -> None:
+    tracemalloc.start()
+    try:
+        pixels = parse_transform(config)(picture(*size))
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+    assert np.isfinite(pixels).all()
+
+
+@pytest.mark.parametrize("size", [(4, 400), (400, 4), (10, 900), (900, 7), (57, 4000), (120, 9000)])
+def test_of_a_long_picture_the_kept_part_is_what_resizing_all_of_it_gives(size: tuple[int, int]) -> None:
+    source = Image.fromarray(np.asarray(picture(16, 16)).repeat(1, 0)).resize(size, Image.Resampling.BICUBIC)
+    transform = parse_transform(CLIP)
+    short, long = sorted(size)
+    other = int(56 * long / short)
+    whole = source.resize((56, other) if size[0] < size[1] else (other, 56), Image.Resampling.BICUBIC)
+    left, top = (whole.width - 56) // 2, (whole.height - 56) // 2
+    expected = np.asarray(whole.crop((left, top, left + 56, top + 56)), dtype=np.float32).transpose(2, 0, 1)
+    mean, std = np.array(CLIP["image_mean"]).reshape(3, 1, 1), np.array(CLIP["image_std"]).reshape(3, 1, 1)
+    assert np.abs((transform(source) * std + mean) * 255 - expected).max() < 2.01
 
 
 def test_a_bare_number_as_size_means_the_shortest_edge_for_clip_and_a_square_elsewhere() -> None:

@@ -100,24 +100,16 @@ def test_a_full_queue_is_answered_with_429_and_empties_again(tight: Plugged) -> 
     alive(tight)
 
 
-def test_documents_that_a_full_queue_refuses_get_429_each_and_go_through_when_sent_again(tight: Plugged) -> None:
-    step = {"crosslens": {"field": "v", "source": "title", "modality": "text"}}
+def test_documents_wait_in_a_full_queue_and_none_is_refused_or_left_without_a_vector(tight: Plugged) -> None:
+    step = {"crosslens": {"field": "v", "source": "title", "modality": "text", "ignore_failure": True}}
     tight.http.ok("PUT", "_ingest/pipeline/tight", {"processors": [step]})
     name = tight.server.new_index({"properties": {"v": {"type": "dense_vector", "dims": 192}}}, [])
-    waiting = {str(i): {"title": f"a picture of {i}"} for i in range(100)}
-    rounds = 0
-    while waiting:
-        rounds += 1
-        lines: list[Any] = []
-        for id, document in waiting.items():
-            lines += [{"index": {"_id": id}}, document]
-        answer = tight.http.ok("POST", f"{name}/_bulk?pipeline=tight&refresh=true", lines)
-        statuses = {item["index"]["_id"]: item["index"]["status"] for item in answer["items"]}
-        assert set(statuses.values()) <= {201, 429}
-        waiting = {id: document for id, document in waiting.items() if statuses[id] == 429}
-        assert rounds < 60
-    assert rounds > 1
-    assert tight.server.client.count(index=name, query={"exists": {"field": "v"}})["count"] == 100
+    lines: list[Any] = []
+    for i in range(500):
+        lines += [{"index": {"_id": str(i)}}, {"title": f"a picture of {i}"}]
+    answer = tight.http.ok("POST", f"{name}/_bulk?pipeline=tight&refresh=true", lines)
+    assert not answer["errors"], str(answer)[:500]
+    assert tight.server.client.count(index=name, query={"exists": {"field": "v"}})["count"] == 500
     alive(tight)
 
 

@@ -348,7 +348,8 @@ def test_weights_must_make_sense(plugged: Plugged, index: str) -> None:
 
 def test_an_error_in_a_child_names_it(plugged: Plugged, index: str) -> None:
     wrong = legs("red heart", 50, "photo_vector")
-    wrong["photo_vector"]["knn"]["query_vector_builder"]["crosslens"]["model"] = "wide"
+    del wrong["photo_vector"]["knn"]["query_vector_builder"]
+    wrong["photo_vector"]["knn"]["query_vector"] = [0.6, 0.8]
     status, answer = plugged.http("POST", f"{index}/_search", retriever(wrong, {}, window=50))
     assert status == 400
     assert "the search of [photo_vector] failed" in str(answer)

@@ -20,6 +20,10 @@ _SCAN = b"\xff\xda"
 # Any entropy-coded bytes but those of the file: what they change in the picture is what the file lacks.
 _OTHER_END = bytes(range(1, 128)) * 64 + _END
 _MOST_MISSING = 0.1
+# Each scan goes over the whole picture, though it may take a few bytes of the file. Encoders that search for the best
+# script of scans write fewer than these.
+_MOST_SCANS = 100
+_MOST_PIXELS_OF_SCANS = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,9 @@ def start(data: bytes, target: int, rules: PictureRules) -> Pending:
         # Adobe's programs store the inverse, others don't, and some decoders take it for granted.
         raise ImageError(f"{rules.name}: a CMYK JPEG that doesn't say whether its inks are inverted is not read")
     width, height = image.size
+    scans = slim.data.count(_SCAN)
+    if scans > _MOST_SCANS or scans * width * height > _MOST_PIXELS_OF_SCANS:
+        raise ImageError(f"{rules.name}: a JPEG of {scans} scans asks for more work than a picture is worth")
     if target:
         image.draft(None, (2 * target, 2 * target))
     decoded = image.width * image.height

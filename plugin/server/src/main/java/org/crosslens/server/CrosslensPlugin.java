@@ -4,7 +4,6 @@ import java.nio.file.Path;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
-import java.util.function.Supplier;
 import org.apache.lucene.util.SetOnce;
 import org.crosslens.server.action.EncodeAction;
 import org.crosslens.server.action.InfoAction;
@@ -14,10 +13,13 @@ import org.crosslens.server.ingest.CrosslensProcessor;
 import org.crosslens.server.search.CrosslensQueryVectorBuilder;
 import org.crosslens.server.search.CrosslensRankDoc;
 import org.crosslens.server.search.CrosslensRetrieverBuilder;
+import org.crosslens.server.search.SearchFilter;
 import org.crosslens.server.version.VersionedFactory;
+import org.crosslens.server.version.VersionedIndices;
 import org.crosslens.server.version.VersionedPlugin;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Models;
+import org.elasticsearch.action.support.ActionFilter;
 import org.elasticsearch.common.breaker.CircuitBreaker;
 import org.elasticsearch.common.io.stream.NamedWriteableRegistry;
 import org.elasticsearch.common.settings.Setting;
@@ -50,7 +52,7 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
         text -> Setting.parseInt(text, 1, "crosslens.threads"),
         Setting.Property.NodeScope
     );
-    /** How many searches, and how many texts and images of documents, wait before more are refused. */
+    /** How many inputs of searches, and how many of {@code _crosslens/encode} in bulk, wait before more are refused. */
     static final Setting<Integer> QUEUE_SIZE = Setting.intSetting("crosslens.queue_size", 5_000, 1, Setting.Property.NodeScope);
     /** A model that wasn't used for so long is unloaded. */
     static final Setting<TimeValue> IDLE = Setting.timeSetting(
@@ -72,7 +74,8 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
 
     private final SetOnce<CircuitBreaker> breaker = new SetOnce<>();
     private final SetOnce<CrosslensProcessor.Services> services = new SetOnce<>();
-    private final Supplier<Encoding> encoding = () -> services.get().encoding();
+    private final SetOnce<CrosslensQueryVectorBuilder.Services> searches = new SetOnce<>();
+    private final SetOnce<SearchFilter> filter = new SetOnce<>();
 
     @Override
     public Collection<?> createComponents(PluginServices node) {
@@ -81,7 +84,7 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
         int threads = THREADS.get(settings);
         TimeValue idle = IDLE.get(settings);
         Path folder = node.environment().configDir().resolve(NAME);
-        Models models = new Models(folder, threads, idle.millis(), threadPool::relativeTimeInMillis);
+        Models models = new Models(folder, threads, idle.millis(), threadPool::relativeTimeInMillis, threadPool.generic());
         Encoding work = new Encoding(
             models,
             threadPool.executor(NAME),
@@ -92,6 +95,8 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
         );
         References references = new References(imageFolder(node.environment(), settings));
         services.set(new CrosslensProcessor.Services(models, work, references, threadPool.getThreadContext()));
+        searches.set(new CrosslensQueryVectorBuilder.Services(work, models, request -> VersionedIndices.of(request, node)));
+        filter.set(new SearchFilter(threadPool));
         TimeValue check = TimeValue.timeValueMillis(Math.max(idle.millis() / 4, 1_000));
         threadPool.scheduleWithFixedDelay(models::unloadIdle, check, threadPool.executor(ThreadPool.Names.MANAGEMENT));
         return List.of(models, work);
@@ -137,7 +142,12 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
 
     @Override
     protected List<RestHandler> handlers() {
-        return RestCrosslens.handlers();
+        return RestCrosslens.handlers(() -> services.get().encoding());
+    }
+
+    @Override
+    public Collection<ActionFilter> getActionFilters() {
+        return List.of(filter.get());
     }
 
     @Override
@@ -150,8 +160,8 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
         return List.of(
             new QueryVectorBuilderSpec<>(
                 CrosslensQueryVectorBuilder.NAME,
-                in -> new CrosslensQueryVectorBuilder(in, encoding),
-                (parser, ignored) -> CrosslensQueryVectorBuilder.parse(parser, encoding)
+                in -> new CrosslensQueryVectorBuilder(in, searches::get),
+                (parser, ignored) -> CrosslensQueryVectorBuilder.parse(parser, searches::get)
             )
         );
     }

@@ -1,11 +1,14 @@
 package org.crosslens.server.action;
 
 import java.io.IOException;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.crosslens.server.encode.ModelFolder;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Input;
 import org.crosslens.server.work.Models;
+import org.crosslens.server.work.Wanted;
 import org.elasticsearch.action.ActionListener;
 import org.elasticsearch.action.ActionRequest;
 import org.elasticsearch.action.ActionRequestValidationException;
@@ -20,7 +23,9 @@ import org.elasticsearch.common.io.stream.StreamOutput;
 import org.elasticsearch.common.util.concurrent.EsExecutors;
 import org.elasticsearch.common.util.concurrent.ThreadContext;
 import org.elasticsearch.injection.guice.Inject;
+import org.elasticsearch.tasks.CancellableTask;
 import org.elasticsearch.tasks.Task;
+import org.elasticsearch.tasks.TaskId;
 import org.elasticsearch.transport.TransportService;
 
 /** Encodes texts and images on the node that is asked. */
@@ -47,6 +52,11 @@ public final class EncodeAction {
         @Override
         public ActionRequestValidationException validate() {
             return inputs.isEmpty() ? ValidateActions.addValidationError("[texts] or [images] must name something to encode", null) : null;
+        }
+
+        @Override
+        public Task createTask(long id, String type, String action, TaskId parent, Map<String, String> headers) {
+            return new CancellableTask(id, type, action, inputs.size() + " inputs", parent, headers);
         }
 
         @Override
@@ -91,24 +101,27 @@ public final class EncodeAction {
 
         @Override
         protected void doExecute(Task task, Request request, ActionListener<Response> listener) {
-            ModelFolder model = models.find(request.model);
-            GroupedActionListener<Placed> all = new GroupedActionListener<>(
-                request.inputs.size(),
-                ContextPreservingActionListener.wrapPreservingContext(listener, threadContext).map(placed -> {
-                    float[][] vectors = new float[placed.size()][];
-                    placed.forEach(each -> vectors[each.at] = each.vector);
-                    return new Response(model, List.of(vectors));
-                })
+            CancellableTask cancellable = (CancellableTask) task;
+            Wanted wanted = new Wanted(null, cancellable, Long.MAX_VALUE, () -> 0, (millis, what) -> {});
+            models.find(
+                request.model,
+                ContextPreservingActionListener.wrapPreservingContext(listener, threadContext)
+                    .delegateFailureAndWrap((next, model) -> encode(request, model, wanted, next))
             );
+        }
+
+        private void encode(Request request, ModelFolder model, Wanted wanted, ActionListener<Response> listener) {
+            GroupedActionListener<Placed> all = new GroupedActionListener<>(request.inputs.size(), listener.map(placed -> {
+                float[][] vectors = new float[placed.size()][];
+                placed.forEach(each -> vectors[each.at] = each.vector);
+                return new Response(model, List.of(vectors));
+            }));
+            List<ActionListener<float[]>> listeners = new ArrayList<>();
             for (int i = 0; i < request.inputs.size(); i++) {
                 int at = i;
-                encoding.submit(
-                    request.lane,
-                    model.fingerprint(),
-                    request.inputs.get(i),
-                    all.map(vector -> new Placed(at, vector))
-                );
+                listeners.add(all.map(vector -> new Placed(at, vector)));
             }
+            encoding.submit(request.lane, model.fingerprint(), request.inputs, wanted, listeners);
         }
     }
 }

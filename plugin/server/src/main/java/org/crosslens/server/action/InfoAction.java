@@ -119,9 +119,10 @@ public final class InfoAction {
         private final Models models;
         private final Encoding encoding;
 
+        /** On generic threads, since a model that was never read is read for this, which may take long. */
         @Inject
         public Transport(ClusterService cluster, TransportService transport, ActionFilters filters, Models models, Encoding encoding) {
-            super(NAME, cluster, transport, filters, NodeRequest::new, transport.getThreadPool().executor(ThreadPool.Names.MANAGEMENT));
+            super(NAME, cluster, transport, filters, NodeRequest::new, transport.getThreadPool().executor(ThreadPool.Names.GENERIC));
             this.models = models;
             this.encoding = encoding;
         }

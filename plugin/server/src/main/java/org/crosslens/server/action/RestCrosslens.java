@@ -7,22 +7,32 @@ import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
 import java.util.Map;
-import org.crosslens.server.documents.References;
+import java.util.function.Supplier;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Input;
+import org.elasticsearch.action.ActionListener;
 import org.elasticsearch.action.FailedNodeException;
+import org.elasticsearch.action.support.ContextPreservingActionListener;
 import org.elasticsearch.client.internal.node.NodeClient;
+import org.elasticsearch.common.bytes.ReleasableBytesReference;
+import org.elasticsearch.common.xcontent.XContentHelper;
+import org.elasticsearch.core.Releasable;
+import org.elasticsearch.core.Releasables;
 import org.elasticsearch.rest.BaseRestHandler;
 import org.elasticsearch.rest.RestChannel;
 import org.elasticsearch.rest.RestHandler;
 import org.elasticsearch.rest.RestRequest;
 import org.elasticsearch.rest.RestResponse;
 import org.elasticsearch.rest.RestStatus;
+import org.elasticsearch.rest.action.RestActionListener;
 import org.elasticsearch.rest.action.RestBuilderListener;
+import org.elasticsearch.rest.action.RestCancellableNodeClient;
 import org.elasticsearch.xcontent.ObjectParser;
 import org.elasticsearch.xcontent.ParseField;
 import org.elasticsearch.xcontent.XContentBuilder;
 import org.elasticsearch.xcontent.XContentParser;
+import org.elasticsearch.xcontent.XContentParserConfiguration;
+import org.elasticsearch.xcontent.XContentType;
 
 /** The plugin's own endpoints under {@code _crosslens}. */
 public final class RestCrosslens {
@@ -30,8 +40,8 @@ public final class RestCrosslens {
     private RestCrosslens() {}
 
     /** All of them. */
-    public static List<RestHandler> handlers() {
-        return List.of(new Info("models", InfoAction.Part.MODELS), new Info("stats", InfoAction.Part.STATS), new Encode());
+    public static List<RestHandler> handlers(Supplier<Encoding> encoding) {
+        return List.of(new Info("models", InfoAction.Part.MODELS), new Info("stats", InfoAction.Part.STATS), new Encode(encoding));
     }
 
     /** {@code GET _crosslens/models} and {@code GET _crosslens/stats}: what each node says. */
@@ -99,6 +109,8 @@ public final class RestCrosslens {
             boolean bulk;
         }
 
+        /** What parsing takes of memory, by the body's length: strings, while the parser grows them. */
+        private static final long TIMES_IN_MEMORY = 3;
         private static final ObjectParser<Body, Void> PARSER = new ObjectParser<>("crosslens_encode", Body::new);
 
         static {
@@ -107,6 +119,12 @@ public final class RestCrosslens {
             PARSER.declareStringArray((body, images) -> body.images = images, new ParseField("images"));
             PARSER.declareBoolean((body, packed) -> body.packed = packed, new ParseField("packed"));
             PARSER.declareBoolean((body, bulk) -> body.bulk = bulk, new ParseField("bulk"));
+        }
+
+        private final Supplier<Encoding> encoding;
+
+        Encode(Supplier<Encoding> encoding) {
+            this.encoding = encoding;
         }
 
         @Override
@@ -120,11 +138,42 @@ public final class RestCrosslens {
         }
 
         @Override
-        protected RestChannelConsumer prepareRequest(RestRequest request, NodeClient client) throws IOException {
-            Body body;
-            try (XContentParser parser = request.contentParser()) {
-                body = PARSER.parse(parser, null);
-            }
+        protected RestChannelConsumer prepareRequest(RestRequest request, NodeClient client) {
+            ReleasableBytesReference content = request.requiredContent();
+            XContentType type = request.getXContentType();
+            XContentParserConfiguration configuration = request.contentParserConfig();
+            return channel -> {
+                // Read by the plugin's own threads, since it may be many megabytes.
+                content.mustIncRef();
+                Releasable release = Releasables.releaseOnce(content::decRef);
+                ActionListener<Void> read = new RestActionListener<>(channel) {
+                    @Override
+                    protected void processResponse(Void turn) throws IOException {
+                        try (XContentParser parser = XContentHelper.createParserNotCompressed(configuration, content, type)) {
+                            Body body = PARSER.parse(parser, null);
+                            Encoding.Lane lane = body.bulk ? Encoding.Lane.INGEST : Encoding.Lane.SEARCH;
+                            EncodeAction.Request encode = new EncodeAction.Request(body.model, inputs(body), lane);
+                            new RestCancellableNodeClient(client, request.getHttpChannel()).execute(
+                                EncodeAction.TYPE,
+                                encode,
+                                new Written(channel, body.packed)
+                            );
+                        }
+                    }
+                };
+                encoding.get()
+                    .prepare(
+                        Encoding.Lane.SEARCH,
+                        TIMES_IN_MEMORY * content.length(),
+                        ContextPreservingActionListener.wrapPreservingContext(
+                            ActionListener.runAfter(read, release::close),
+                            client.threadPool().getThreadContext()
+                        )
+                    );
+            };
+        }
+
+        private static List<Input> inputs(Body body) {
             List<Input> inputs = new ArrayList<>();
             for (int i = 0; i < body.texts.size(); i++) {
                 if (body.texts.get(i).isBlank()) {
@@ -132,10 +181,8 @@ public final class RestCrosslens {
                 }
                 inputs.add(Input.of(body.texts.get(i)));
             }
-            body.images.forEach(image -> inputs.add(Input.of(References.encoded(image))));
-            Encoding.Lane lane = body.bulk ? Encoding.Lane.INGEST : Encoding.Lane.SEARCH;
-            EncodeAction.Request encode = new EncodeAction.Request(body.model, inputs, lane);
-            return channel -> client.execute(EncodeAction.TYPE, encode, new Written(channel, body.packed));
+            body.images.forEach(image -> inputs.add(Input.encoded(image)));
+            return inputs;
         }
 
         private static final class Written extends RestBuilderListener<EncodeAction.Response> {

@@ -1,6 +1,7 @@
 package org.crosslens.server.documents;
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
@@ -36,13 +37,59 @@ public final class References {
         if (isDataUri(reference)) {
             return dataUri(reference);
         }
-        byte[] bare = base64OfImage(reference);
-        return bare != null ? bare : file(reference);
+        byte[] bare = base64OfImage(reference, false);
+        if (bare != null) {
+            return bare;
+        }
+        Path file = file(reference);
+        try (InputStream in = Files.newInputStream(file)) {
+            byte[] data = new byte[(int) Math.min(Files.size(file), MAX_BYTES)];
+            if (in.readNBytes(data, 0, data.length) < data.length || in.read() >= 0) {
+                throw new ImageException(shorten(reference) + ": changed while it was read");
+            }
+            return data;
+        } catch (IOException e) {
+            throw unreadable(reference, e);
+        }
+    }
+
+    /**
+     * Return an upper bound of the memory that {@link #read} takes, from the size alone. Throws {@link ImageException} for
+     * references that can't be read and files that aren't images.
+     */
+    public long sizeOf(String reference) {
+        if (isDataUri(reference) || base64OfImage(reference, true) != null) {
+            return size(reference);
+        }
+        Path file = file(reference);
+        try (InputStream in = Files.newInputStream(file)) {
+            Images.requireImage(in.readNBytes(SHORTEST));
+            return Files.size(file);
+        } catch (IOException e) {
+            throw unreadable(reference, e);
+        }
+    }
+
+    /** Return an upper bound of the memory that {@link #encoded} takes: the characters as bytes, without spaces, and decoded. */
+    public static long size(String base64) {
+        return 3L * base64.length();
+    }
+
+    /** {@link Source#contentHash} of the image that {@code reference} means, of which a file is never held as a whole. */
+    public String contentHash(String reference) {
+        if (isInline(reference)) {
+            return Source.contentHash(read(reference));
+        }
+        try (InputStream in = Files.newInputStream(file(reference))) {
+            return Source.contentHash(in);
+        } catch (IOException e) {
+            throw unreadable(reference, e);
+        }
     }
 
     /** Whether the image itself stands in the document, so that repeating it would only cost space. */
     public static boolean isInline(String reference) {
-        return isDataUri(reference) || base64OfImage(reference) != null;
+        return isDataUri(reference) || base64OfImage(reference, true) != null;
     }
 
     /** The bytes of a data URI or of bare base64. Throws {@link ImageException} for anything else. */
@@ -109,23 +156,24 @@ public final class References {
         return body;
     }
 
-    /** The decoded bytes if {@code text} is base64 of a file that begins as an image does, else null. */
-    private static byte[] base64OfImage(String text) {
+    /** The decoded bytes, or its {@code beginning}, if {@code text} is base64 of a file that begins as an image does, else null. */
+    private static byte[] base64OfImage(String text, boolean beginning) {
         if (text.length() < SHORTEST || text.length() > MAX_BYTES / 3L * 4) {
             return null;
         }
         try {
-            // The beginning tells, and is cheap.
-            if (Images.isImage(Base64.getDecoder().decode(text.substring(0, SHORTEST))) == false) {
+            byte[] first = Base64.getDecoder().decode(text.substring(0, SHORTEST));
+            if (Images.isImage(first) == false) {
                 return null;
             }
-            return Base64.getMimeDecoder().decode(text);
+            return beginning ? first : Base64.getMimeDecoder().decode(text);
         } catch (IllegalArgumentException e) {
             return null;
         }
     }
 
-    private byte[] file(String reference) {
+    /** The file below the one folder that {@code reference} means. */
+    private Path file(String reference) {
         var scheme = SCHEME.matcher(reference);
         if (scheme.matches() && scheme.group(1).equalsIgnoreCase("file") == false) {
             throw new ImageException(
@@ -157,9 +205,9 @@ public final class References {
             if (size > MAX_BYTES) {
                 throw new ImageException(shorten(reference) + ": " + (size >> 20) + " MB are more than the " + (MAX_BYTES >> 20) + " allowed");
             }
-            return Files.readAllBytes(real);
+            return real;
         } catch (InvalidPathException | IOException e) {
-            throw new ImageException(shorten(reference) + ": can't be read (" + e.getMessage() + ")", e);
+            throw unreadable(reference, e);
         } catch (ImageException e) {
             throw e;
         } catch (IllegalArgumentException e) {
@@ -179,6 +227,10 @@ public final class References {
         } catch (IOException | RuntimeException e) {
             return null;
         }
+    }
+
+    private static ImageException unreadable(String reference, Exception e) {
+        return new ImageException(shorten(reference) + ": can't be read (" + e.getMessage() + ")", e);
     }
 
     private ImageException outside(String reference) {

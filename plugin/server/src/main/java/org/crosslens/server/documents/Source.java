@@ -1,5 +1,7 @@
 package org.crosslens.server.documents;
 
+import java.io.IOException;
+import java.io.InputStream;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
@@ -42,9 +44,26 @@ public record Source(List<String> fields, boolean image, Template template, bool
 
     /** 32 hex digits of sha256. */
     public static String contentHash(byte[] data) {
+        return hex(sha256().digest(data));
+    }
+
+    /** The same of all that {@code in} gives. */
+    static String contentHash(InputStream in) throws IOException {
+        MessageDigest digest = sha256();
+        byte[] piece = new byte[1 << 16];
+        for (int n = in.read(piece); n >= 0; n = in.read(piece)) {
+            digest.update(piece, 0, n);
+        }
+        return hex(digest.digest());
+    }
+
+    private static String hex(byte[] digest) {
+        return HexFormat.of().formatHex(digest).substring(0, 32);
+    }
+
+    private static MessageDigest sha256() {
         try {
-            byte[] digest = MessageDigest.getInstance("SHA-256").digest(data);
-            return HexFormat.of().formatHex(digest).substring(0, 32);
+            return MessageDigest.getInstance("SHA-256");
         } catch (NoSuchAlgorithmException e) {
             throw new AssertionError("every Java has SHA-256", e);
         }
@@ -83,6 +102,28 @@ public record Source(List<String> fields, boolean image, Template template, bool
         walk(document, path.split("\\.", -1), 0, values);
         values.removeIf(value -> Python.strip(value).isEmpty());
         return values;
+    }
+
+    /** Whether a document says anything at a dotted path, be it null or blank. */
+    public static boolean isIn(Map<String, Object> document, String path) {
+        return isIn(document, path.split("\\.", -1), 0);
+    }
+
+    private static boolean isIn(Object node, String[] parts, int at) {
+        if (at == parts.length) {
+            return true;
+        }
+        if (node instanceof List<?> list) {
+            return list.stream().anyMatch(item -> isIn(item, parts, at));
+        }
+        StringBuilder key = new StringBuilder();
+        for (int i = at; node instanceof Map<?, ?> map && i < parts.length; i++) {
+            key.append(i == at ? "" : ".").append(parts[i]);
+            if (map.containsKey(key.toString()) && isIn(map.get(key.toString()), parts, i + 1)) {
+                return true;
+            }
+        }
+        return false;
     }
 
     private static void walk(Object node, String[] parts, int at, List<String> values) {

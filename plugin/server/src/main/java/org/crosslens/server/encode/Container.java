@@ -60,14 +60,20 @@ record Container(Format format, byte[] data, int orientation, Canvas canvas, Jpe
         return starts(data, 0, "II*\0") || starts(data, 0, "MM\0*") ? Format.TIFF : null;
     }
 
-    /** Reads the container of {@code data}; throws {@link ImageException} where the format is none of the above. */
-    static Container of(byte[] data) {
+    /** The same; throws {@link ImageException} for null. */
+    static Format requireFormat(byte[] data) {
         Format format = formatOf(data);
         if (format == null) {
             throw new ImageException(
                 "not an image in a supported format (PNG, JPEG, WEBP, GIF, BMP, TIFF; not AVIF in the cluster)"
             );
         }
+        return format;
+    }
+
+    /** Reads the container of {@code data}; throws {@link ImageException} where the format is none of the above. */
+    static Container of(byte[] data) {
+        Format format = requireFormat(data);
         return switch (format) {
             case JPEG -> jpeg(data);
             case PNG -> new Container(format, data, png(data), null, null);
@@ -93,7 +99,7 @@ record Container(Format format, byte[] data, int orientation, Canvas canvas, Jpe
             if (marker == 0xDA || length < 2 || at + 2 + length > data.length) {
                 break;
             }
-            if (marker == 0xE1 && starts(data, at + 4, "Exif\0\0") && orientation == Orientation.UPRIGHT) {
+            if (marker == 0xE1 && length >= 8 && starts(data, at + 4, "Exif\0\0") && orientation == Orientation.UPRIGHT) {
                 orientation = Orientation.of(ByteBuffer.wrap(data, at + 10, length - 8));
             }
             if (marker == 0xE0 && starts(data, at + 4, "JFIF\0")) {
@@ -116,11 +122,19 @@ record Container(Format format, byte[] data, int orientation, Canvas canvas, Jpe
         return new Container(Format.JPEG, kept.toByteArray(), orientation, null, colours);
     }
 
+    /** The orientation. What stands before the pixels must be whole: decoders allocate what a chunk claims. */
     private static int png(byte[] data) {
         int at = PNG_MARK.length;
+        boolean pixels = false;
         while (at + 12 <= data.length) {
             long length = ByteBuffer.wrap(data, at, 4).getInt() & 0xFFFFFFFFL;
+            if (starts(data, at + 4, "IDAT")) {
+                pixels = true;
+            }
             if (at + 12 + length > data.length) {
+                if (pixels == false) {
+                    throw new ImageException("the image is truncated (a PNG chunk lies beyond its end)");
+                }
                 break;
             }
             if (starts(data, at + 4, "eXIf")) {

@@ -23,7 +23,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.function.LongConsumer;
+import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * Runs the two encoders of a model folder: texts and pictures to unit vectors. The vectors are those of the Python
@@ -43,9 +43,12 @@ public final class Encoder implements Closeable {
     private final ModelFolder folder;
     private final int threads;
     private final Tokenizer tokenizer;
-    private final Map<Key, OrtSession> sessions = new HashMap<>();
+    private final Map<Key, OrtSession> sessions = new ConcurrentHashMap<>();
 
     private record Key(Path graph, boolean alone) {}
+
+    /** What an encoder is used for: texts or images, by runs that are {@code alone} or one of several. */
+    public record Use(boolean texts, boolean alone) {}
 
     /** {@code threads} for a run that is alone. Checks the files' hashes. Throws {@link ModelException}. */
     public Encoder(ModelFolder folder, int threads) {
@@ -57,6 +60,29 @@ public final class Encoder implements Closeable {
 
     public ModelFolder folder() {
         return folder;
+    }
+
+    /** Whether the graph for {@code use} is loaded, which takes seconds for a large one. */
+    public boolean isReadyFor(Use use) {
+        return sessions.containsKey(key(graph(use), use.alone()));
+    }
+
+    /** Loads the graph for {@code use}, unless it is. Throws {@link ModelException}. */
+    public void load(Use use) {
+        session(graph(use), use.alone());
+    }
+
+    private Path graph(Use use) {
+        return use.texts() ? folder.textModel() : folder.visionModel();
+    }
+
+    private Key key(Path graph, boolean alone) {
+        return new Key(graph, alone || threads == 1);
+    }
+
+    /** The native bytes that {@link #encodeTexts} takes at most for these texts, the graph's own not counted. */
+    public long working(List<String> texts) {
+        return tokenizer.working(texts);
     }
 
     /** Unit vectors [texts][dims], in the order given. Longer texts than the model reads are cut. */
@@ -78,9 +104,11 @@ public final class Encoder implements Closeable {
     }
 
     /** The tensor of an encoded picture, for {@link #encodePixels}. The limits and errors are {@link Images#open}'s. */
-    public float[] prepare(byte[] image, long maxPixels, LongConsumer reserve) {
+    public float[] prepare(byte[] image, long maxPixels, Budget budget) {
         ImageTransform transform = folder.transform();
-        return transform.apply(Images.open(image, transform.resizeTarget(), maxPixels, reserve));
+        Picture picture = Images.open(image, transform.resizeTarget(), maxPixels, budget);
+        budget.reserve(transform.working(picture.width(), picture.height()));
+        return transform.apply(picture);
     }
 
     /** Unit vectors [images][dims] of prepared pictures, in one run of the graph. */
@@ -237,7 +265,7 @@ public final class Encoder implements Closeable {
     }
 
     private synchronized OrtSession session(Path graph, boolean alone) {
-        Key key = new Key(graph, alone || threads == 1);
+        Key key = key(graph, alone);
         OrtSession known = sessions.get(key);
         if (known == null) {
             known = load(graph, alone ? threads : 1);

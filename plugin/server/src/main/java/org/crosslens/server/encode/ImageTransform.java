@@ -88,42 +88,59 @@ public record ImageTransform(
         return CHANNELS * outputHeight() * outputWidth();
     }
 
-    /** The tensor [3, height, width] of a picture, channel after channel. */
+    /** The bytes that {@link #apply} takes at most for a picture of this size, the tensor not counted. */
+    long working(int pictureWidth, int pictureHeight) {
+        Part part = part(pictureWidth, pictureHeight);
+        return Resampler.working(pictureWidth, pictureHeight, part, filter);
+    }
+
+    /**
+     * The tensor [3, height, width] of a picture, channel after channel. Only what the crop keeps is resized, so the work
+     * is bounded by the picture and the tensor, whatever the picture's shape.
+     */
     public float[] apply(Picture picture) {
-        return normalize(resize(picture));
+        return normalize(Resampler.resize(picture, part(picture.width(), picture.height()), filter));
     }
 
-    private Picture resize(Picture picture) {
+    /** What is kept of a picture: a part, of the size of the tensor or less, of the picture resized. */
+    private Part part(int pictureWidth, int pictureHeight) {
+        long resizedWidth = pictureWidth, resizedHeight = pictureHeight;
         if (shortestEdge > 0) {
-            int shorter = Math.min(picture.width(), picture.height());
-            int longer = Math.max(picture.width(), picture.height());
+            int shorter = Math.min(pictureWidth, pictureHeight), longer = Math.max(pictureWidth, pictureHeight);
             // Rounded down, as in transformers.
-            int other = (int) ((double) ((long) shortestEdge * longer) / shorter);
-            return picture.width() <= picture.height()
-                ? Resampler.resize(picture, shortestEdge, other, filter)
-                : Resampler.resize(picture, other, shortestEdge, filter);
+            long other = (long) ((double) ((long) shortestEdge * longer) / shorter);
+            resizedWidth = pictureWidth <= pictureHeight ? shortestEdge : other;
+            resizedHeight = pictureWidth <= pictureHeight ? other : shortestEdge;
+        } else if (width > 0) {
+            resizedWidth = width;
+            resizedHeight = height;
         }
-        return width > 0 ? Resampler.resize(picture, width, height, filter) : picture;
+        int columns = (int) (cropWidth > 0 ? Math.min(resizedWidth, cropWidth) : resizedWidth);
+        int rows = (int) (cropHeight > 0 ? Math.min(resizedHeight, cropHeight) : resizedHeight);
+        return new Part(resizedWidth, resizedHeight, (resizedWidth - columns) / 2, (resizedHeight - rows) / 2, columns, rows);
     }
 
-    /** Crops the centre (a smaller picture is padded with black, as in transformers), scales and shifts. */
+    /** A part of {@code columns} x {@code rows} at {@code left}, {@code top} of a picture resized to {@code width} x {@code height}. */
+    record Part(long width, long height, long left, long top, int columns, int rows) {
+
+        static Part whole(int width, int height) {
+            return new Part(width, height, 0, 0, width, height);
+        }
+    }
+
+    /** Pads a smaller picture with black, as in transformers, scales and shifts. */
     private float[] normalize(Picture picture) {
         int rows = outputHeight(), columns = outputWidth();
-        int padTop = ceilHalf(rows - picture.height()), padLeft = ceilHalf(columns - picture.width());
-        int top = Math.max(picture.height() - rows, 0) / 2, left = Math.max(picture.width() - columns, 0) / 2;
+        int top = ceilHalf(rows - picture.height()), left = ceilHalf(columns - picture.width());
         float[] tensor = new float[outputLength()];
         byte[] rgb = picture.rgb();
         for (int c = 0; c < CHANNELS; c++) {
             float m = multiplier[c], a = addend[c];
             int out = c * rows * columns;
-            for (int y = 0; y < rows; y++) {
-                int sourceY = y - padTop + top;
-                boolean inside = sourceY >= 0 && sourceY < picture.height();
-                for (int x = 0; x < columns; x++, out++) {
-                    int sourceX = x - padLeft + left;
-                    int value = inside && sourceX >= 0 && sourceX < picture.width()
-                        ? rgb[(sourceY * picture.width() + sourceX) * CHANNELS + c] & 0xFF
-                        : 0;
+            for (int y = -top; y < rows - top; y++) {
+                boolean inside = y >= 0 && y < picture.height();
+                for (int x = -left; x < columns - left; x++, out++) {
+                    int value = inside && x >= 0 && x < picture.width() ? rgb[(y * picture.width() + x) * CHANNELS + c] & 0xFF : 0;
                     tensor[out] = value * m + a;
                 }
             }

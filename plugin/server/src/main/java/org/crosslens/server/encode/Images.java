@@ -8,17 +8,12 @@ import java.awt.image.IndexColorModel;
 import java.awt.image.PixelInterleavedSampleModel;
 import java.awt.image.Raster;
 import java.awt.image.SampleModel;
-import java.io.ByteArrayInputStream;
 import java.io.IOException;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Iterator;
-import java.util.List;
-import java.util.function.LongConsumer;
 import javax.imageio.ImageIO;
 import javax.imageio.ImageReader;
 import javax.imageio.stream.ImageInputStream;
-import javax.imageio.stream.MemoryCacheImageInputStream;
 import org.crosslens.server.encode.Container.Format;
 import org.elasticsearch.ElasticsearchException;
 
@@ -31,8 +26,8 @@ import org.elasticsearch.ElasticsearchException;
  */
 public final class Images {
 
-    /** What one decoded pixel costs at most while it is decoded: the decoder's raster and our copy of it. */
-    private static final int BYTES_A_PIXEL = 8;
+    /** Decoders are stopped after this long. */
+    private static final long DECODING_NANOS = 30_000_000_000L;
 
     private Images() {}
 
@@ -41,52 +36,77 @@ public final class Images {
         return Container.formatOf(data) != null;
     }
 
+    /** Throws {@link ImageException} where a file that begins so is no image that is read. */
+    public static void requireImage(byte[] beginning) {
+        if (beginning.length == 0) {
+            throw new ImageException("the image is empty");
+        }
+        Container.requireFormat(beginning);
+    }
+
     /**
      * The picture in the encoded bytes.
      *
      * <p>A JPEG is reduced to a half, a quarter or an eighth where that leaves both sides at least twice {@code target}
-     * pixels (0: never). {@code maxPixels} are counted before any is decoded; {@code reserve} is told, before decoding,
-     * how many bytes of memory it takes at most, and may throw. Throws {@link ImageException} for an empty, corrupt or
-     * truncated file, another format, or too many pixels.
+     * pixels (0: never). Pixels are counted and the headers' other claims checked before any pixel is decoded, and the
+     * memory is reserved from {@code budget}, which may refuse. Throws {@link ImageException} for an empty, corrupt or
+     * truncated file, another format, too many pixels, or a file that asks for far more work than its pixels justify.
      */
-    public static Picture open(byte[] data, int target, long maxPixels, LongConsumer reserve) {
+    public static Picture open(byte[] data, int target, long maxPixels, Budget budget) {
         if (data.length == 0) {
             throw new ImageException("the image is empty");
         }
-        Container container = Container.of(data);
+        long until = System.nanoTime() + DECODING_NANOS;
+        try {
+            return open(Container.of(data), data.length, target, maxPixels, budget, () -> {
+                budget.check();
+                if (System.nanoTime() - until > 0) {
+                    throw new ImageException("the image takes more than " + DECODING_NANOS / 1_000_000_000 + " s to decode");
+                }
+            });
+        } catch (ImageException e) {
+            throw e;
+        } catch (StackOverflowError e) {
+            // Of one picture's decoder, which a hostile file drove there: no state of the node's is lost with it.
+            throw new ImageException("the image is nested too deeply to decode", e);
+        } catch (IOException | RuntimeException e) {
+            // The budget's exceptions are not the image's fault.
+            if (e instanceof ElasticsearchException told) {
+                throw told;
+            }
+            // Decoders raise almost anything on hostile input.
+            throw new ImageException("the image can't be decoded (" + e.getClass().getSimpleName() + ": " + e.getMessage() + ")", e);
+        }
+    }
+
+    private static Picture open(Container container, int length, int target, long maxPixels, Budget budget, Runnable check)
+        throws IOException {
+        Claims claims = Claims.of(container);
         ImageReader reader = reader(container.format());
-        List<String> warnings = new ArrayList<>();
-        reader.addIIOReadWarningListener((source, warning) -> warnings.add(warning));
-        try (ImageInputStream in = new MemoryCacheImageInputStream(new ByteArrayInputStream(container.data()))) {
+        String[] truncated = { null };
+        reader.addIIOReadWarningListener((source, warning) -> {
+            if (warning.contains("runcated") || warning.contains("premature")) {
+                truncated[0] = warning;
+            }
+        });
+        try (ImageInputStream in = claims.stream(check)) {
             reader.setInput(in, container.format() != Format.TIFF, container.format() != Format.GIF);
             int width = reader.getWidth(0), height = reader.getHeight(0);
-            Canvas canvas = container.format() == Format.GIF ? Canvas.ofGif(reader, data) : container.canvas();
+            Canvas canvas = container.format() == Format.GIF ? Canvas.ofGif(reader, container.data()) : container.canvas();
             long pixels = Math.max((long) width * height, canvas == null ? 0 : (long) canvas.width() * canvas.height());
             if (pixels > maxPixels) {
                 throw new ImageException(width + " x " + height + " pixels are more than the " + maxPixels + " allowed");
             }
-            reserve.accept(pixels * BYTES_A_PIXEL + data.length);
+            boolean copied = canvas != null || container.orientation() != Orientation.UPRIGHT;
+            budget.reserve(claims.decoding(width, height) + pixels * (copied ? 6 : 3) + length);
             Picture picture = container.format() == Format.JPEG
                 ? jpeg(reader, container, target)
-                : flatten(reader.read(0));
-            for (String warning : warnings) {
-                if (warning.contains("runcated") || warning.contains("premature")) {
-                    throw new ImageException("the image is truncated (" + warning + ")");
-                }
+                : flatten(container.format() == Format.WEBP ? webp(reader) : reader.read(0));
+            if (truncated[0] != null) {
+                throw new ImageException("the image is truncated (" + truncated[0] + ")");
             }
+            check.run();
             return Orientation.upright(canvas == null ? picture : canvas.place(picture), container.orientation());
-        } catch (ImageException e) {
-            throw e;
-        } catch (StackOverflowError | OutOfMemoryError e) {
-            // Of one picture's decoder, which a hostile file drove there: no state of the node's is lost with it.
-            throw new ImageException("the image takes more memory to decode than there is", e);
-        } catch (IOException | RuntimeException e) {
-            // What reserve throws is no fault of the image.
-            if (e instanceof ElasticsearchException refused) {
-                throw refused;
-            }
-            // Decoders raise almost anything on hostile input.
-            throw new ImageException("the image can't be decoded (" + e.getClass().getSimpleName() + ": " + e.getMessage() + ")", e);
         } finally {
             reader.dispose();
         }
@@ -101,6 +121,19 @@ public final class Images {
             throw new ImageException("this Java has no decoder for " + format);
         }
         return readers.next();
+    }
+
+    /** For some damaged files libwebp reports that it is out of memory, which its bridge throws as an OutOfMemoryError. */
+    private static BufferedImage webp(ImageReader reader) throws IOException {
+        try {
+            return reader.read(0);
+        } catch (OutOfMemoryError e) {
+            // The virtual machine's own always has a message.
+            if (e.getMessage() != null) {
+                throw e;
+            }
+            throw new ImageException("the image can't be decoded (libwebp: out of memory)", e);
+        }
     }
 
     /** Pillow's {@code draft} chooses so; the mean of a block is what a decoder that reduces computes, or nearly. */

@@ -1,6 +1,7 @@
 package org.crosslens.server.encode;
 
 import java.util.Arrays;
+import org.crosslens.server.encode.ImageTransform.Part;
 
 /**
  * Resizing by convolution, with the arithmetic of Pillow's {@code Image.resize}: the filter's support grows with the
@@ -89,75 +90,98 @@ final class Resampler {
 
     /** The picture at {@code width} x {@code height}. */
     static Picture resize(Picture picture, int width, int height, Filter filter) {
-        if (width == picture.width() && height == picture.height()) {
+        return resize(picture, Part.whole(width, height), filter);
+    }
+
+    /**
+     * A part of the picture resized. Rows are resized across one after the other, and added at once to all rows of the
+     * result that they count for, so that nothing is kept between the two passes.
+     */
+    static Picture resize(Picture picture, Part part, Filter filter) {
+        boolean across = part.width() != picture.width(), down = part.height() != picture.height();
+        if (across == false && down == false || filter == Filter.NEAREST) {
+            return nearest(picture, part);
+        }
+        Weights columns = across ? Weights.of(picture.width(), part.width(), part.left(), part.columns(), filter) : null;
+        Weights rows = down
+            ? Weights.of(picture.height(), part.height(), part.top(), part.rows(), filter)
+            : Weights.none(part.top(), part.rows());
+        int stride = part.columns() * CHANNELS, last = part.rows() - 1;
+        byte[] row = new byte[stride], out = new byte[part.rows() * stride];
+        int[][] sums = new int[part.rows()][];
+        for (int y = rows.first[0], from = 0, end = rows.first[last] + rows.count[last]; y < end; y++) {
+            while (y >= rows.first[from] + rows.count[from]) {
+                from++;
+            }
+            if (across) {
+                horizontal(picture.rgb(), y * picture.width() * CHANNELS, columns, row);
+            } else {
+                System.arraycopy(picture.rgb(), (y * picture.width() + (int) part.left()) * CHANNELS, row, 0, stride);
+            }
+            for (int to = from; to <= last && rows.first[to] <= y; to++) {
+                if (down == false) {
+                    System.arraycopy(row, 0, out, to * stride, stride);
+                    continue;
+                }
+                int n = y - rows.first[to], weight = rows.values[to * rows.most + n];
+                if (n >= rows.count[to]) {
+                    continue;
+                }
+                int[] sum = sums[to];
+                if (sum == null) {
+                    sum = sums[to] = new int[stride];
+                    Arrays.fill(sum, 1 << (PRECISION - 1));
+                }
+                for (int i = 0; i < stride; i++) {
+                    sum[i] += (row[i] & 0xFF) * weight;
+                }
+                if (n == rows.count[to] - 1) {
+                    for (int i = 0; i < stride; i++) {
+                        out[to * stride + i] = clip(sum[i]);
+                    }
+                    sums[to] = null;
+                }
+            }
+        }
+        return new Picture(part.columns(), part.rows(), out);
+    }
+
+    /** The bytes that resizing takes at most: the result, rows in the making, and the weights. */
+    static long working(int width, int height, Part part, Filter filter) {
+        long result = 5L * CHANNELS * part.columns() * part.rows();
+        return result + Weights.bytes(width, part.width(), part.columns(), filter) + Weights.bytes(height, part.height(), part.rows(), filter);
+    }
+
+    /** One row resized across. */
+    private static void horizontal(byte[] in, int start, Weights weights, byte[] row) {
+        for (int x = 0, at = 0; x < weights.first.length; x++) {
+            int red = 1 << (PRECISION - 1), green = red, blue = red;
+            int from = start + weights.first[x] * CHANNELS, k = x * weights.most;
+            for (int n = weights.count[x]; n > 0; n--, from += CHANNELS, k++) {
+                int weight = weights.values[k];
+                red += (in[from] & 0xFF) * weight;
+                green += (in[from + 1] & 0xFF) * weight;
+                blue += (in[from + 2] & 0xFF) * weight;
+            }
+            row[at++] = clip(red);
+            row[at++] = clip(green);
+            row[at++] = clip(blue);
+        }
+    }
+
+    private static Picture nearest(Picture picture, Part part) {
+        if (part.equals(Part.whole(picture.width(), picture.height()))) {
             return picture;
         }
-        if (filter == Filter.NEAREST) {
-            return nearest(picture, width, height);
-        }
-        Picture across = width == picture.width() ? picture : horizontal(picture, width, height, filter);
-        return height == picture.height() ? across : vertical(across, height, filter);
-    }
-
-    private static Picture horizontal(Picture picture, int width, int height, Filter filter) {
-        Weights weights = Weights.of(picture.width(), width, filter);
-        byte[] in = picture.rgb(), out = new byte[picture.height() * width * CHANNELS];
-        int at = 0;
-        for (int y = 0; y < picture.height(); y++) {
-            int row = y * picture.width() * CHANNELS;
-            for (int x = 0; x < width; x++) {
-                int red = 1 << (PRECISION - 1), green = red, blue = red;
-                int from = row + weights.first[x] * CHANNELS, k = x * weights.most;
-                for (int n = weights.count[x]; n > 0; n--, from += CHANNELS, k++) {
-                    int weight = weights.values[k];
-                    red += (in[from] & 0xFF) * weight;
-                    green += (in[from + 1] & 0xFF) * weight;
-                    blue += (in[from + 2] & 0xFF) * weight;
-                }
-                out[at++] = clip(red);
-                out[at++] = clip(green);
-                out[at++] = clip(blue);
+        byte[] in = picture.rgb(), out = new byte[part.columns() * part.rows() * CHANNELS];
+        double scaleX = (double) picture.width() / part.width(), scaleY = (double) picture.height() / part.height();
+        for (int y = 0, at = 0; y < part.rows(); y++) {
+            int row = (int) ((y + part.top() + 0.5) * scaleY) * picture.width();
+            for (int x = 0; x < part.columns(); x++, at += CHANNELS) {
+                System.arraycopy(in, (row + (int) ((x + part.left() + 0.5) * scaleX)) * CHANNELS, out, at, CHANNELS);
             }
         }
-        return new Picture(width, picture.height(), out);
-    }
-
-    private static Picture vertical(Picture picture, int height, Filter filter) {
-        Weights weights = Weights.of(picture.height(), height, filter);
-        int stride = picture.width() * CHANNELS;
-        byte[] in = picture.rgb(), out = new byte[height * stride];
-        int[] sums = new int[stride];
-        for (int y = 0; y < height; y++) {
-            Arrays.fill(sums, 1 << (PRECISION - 1));
-            for (int n = 0; n < weights.count[y]; n++) {
-                int weight = weights.values[y * weights.most + n], from = (weights.first[y] + n) * stride;
-                for (int i = 0; i < stride; i++) {
-                    sums[i] += (in[from + i] & 0xFF) * weight;
-                }
-            }
-            for (int i = 0; i < stride; i++) {
-                out[y * stride + i] = clip(sums[i]);
-            }
-        }
-        return new Picture(picture.width(), height, out);
-    }
-
-    private static Picture nearest(Picture picture, int width, int height) {
-        byte[] in = picture.rgb(), out = new byte[width * height * CHANNELS];
-        double scaleX = (double) picture.width() / width, scaleY = (double) picture.height() / height;
-        for (int y = 0; y < height; y++) {
-            int row = (int) ((y + 0.5) * scaleY) * picture.width();
-            for (int x = 0; x < width; x++) {
-                System.arraycopy(
-                    in,
-                    (row + (int) ((x + 0.5) * scaleX)) * CHANNELS,
-                    out,
-                    (y * width + x) * CHANNELS,
-                    CHANNELS
-                );
-            }
-        }
-        return new Picture(width, height, out);
+        return new Picture(part.columns(), part.rows(), out);
     }
 
     private static byte clip(int sum) {
@@ -168,13 +192,14 @@ final class Resampler {
     /** For each of the new pixels: the first old one it reads, how many, and their weights, {@code most} apart. */
     private record Weights(int[] first, int[] count, int[] values, int most) {
 
-        static Weights of(int from, int to, Filter filter) {
+        /** For {@code parts} new pixels from {@code start} on, where {@code from} old ones become {@code to} in all. */
+        static Weights of(int from, long to, long start, int parts, Filter filter) {
             double scale = (double) from / to, stretch = Math.max(scale, 1), support = filter.support * stretch;
-            int most = (int) Math.ceil(support) * 2 + 1;
-            Weights weights = new Weights(new int[to], new int[to], new int[to * most], most);
+            int most = most(from, to, filter);
+            Weights weights = new Weights(new int[parts], new int[parts], new int[Math.multiplyExact(parts, most)], most);
             double[] exact = new double[most];
-            for (int i = 0; i < to; i++) {
-                double centre = (i + 0.5) * scale;
+            for (int i = 0; i < parts; i++) {
+                double centre = (i + start + 0.5) * scale;
                 int first = Math.max((int) (centre - support + 0.5), 0);
                 int count = Math.min((int) (centre + support + 0.5), from) - first;
                 double sum = 0;
@@ -190,6 +215,23 @@ final class Resampler {
                 weights.count[i] = count;
             }
             return weights;
+        }
+
+        /** Where nothing is resized: each pixel is its own. */
+        static Weights none(long start, int parts) {
+            Weights weights = new Weights(new int[parts], new int[parts], new int[parts], 1);
+            Arrays.setAll(weights.first, i -> (int) start + i);
+            Arrays.fill(weights.count, 1);
+            return weights;
+        }
+
+        private static int most(int from, long to, Filter filter) {
+            double support = filter.support * Math.max((double) from / to, 1);
+            return (int) Math.min(Math.ceil(support) * 2 + 1, from);
+        }
+
+        static long bytes(int from, long to, int parts, Filter filter) {
+            return (2L + most(from, to, filter)) * parts * Integer.BYTES + (long) most(from, to, filter) * Double.BYTES;
         }
     }
 }

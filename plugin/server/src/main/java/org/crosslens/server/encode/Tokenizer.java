@@ -7,6 +7,7 @@ import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 
@@ -18,11 +19,22 @@ import java.util.Locale;
  */
 final class Tokenizer implements Closeable {
 
+    /** The native library's memory for each character at most: tokens, offsets, words, masks. */
+    private static final int BYTES_A_CHARACTER = 256;
+    /** The first prefix tried has this many characters for each token; no common vocabulary has longer entries. */
+    private static final int CHARACTERS_A_TOKEN = 64;
+    /** A prefix is long enough when this many more characters change no token. */
+    private static final int MARGIN = 1_024;
+    /** The longest prefix ever read, even where it holds fewer tokens than the model reads. */
+    private static final int MOST_CHARACTERS = 1 << 18;
+
     private final long handle;
+    private final int length;
 
     /** Reads {@code file}; texts are cut to {@code length} tokens. Throws {@link ModelException}. */
     Tokenizer(Path file, int length) {
         Library.load();
+        this.length = length;
         try {
             handle = TokenizersLibrary.LIB.createTokenizerFromString(ControlWords.asText(file));
         } catch (IOException | RuntimeException e) {
@@ -33,8 +45,73 @@ final class Tokenizer implements Closeable {
         TokenizersLibrary.LIB.setTruncation(handle, length, "LONGEST_FIRST", 0);
     }
 
-    /** The token ids of each text, with the special tokens that the tokenizer adds. */
+    /**
+     * The token ids of each text, with the special tokens that the tokenizer adds.
+     *
+     * <p>The library truncates only after tokenizing the whole text, which takes seconds and gigabytes for megabytes of it.
+     * So a long text is first cut to a prefix that fills the model's limit and whose tokens stay the same when more of the
+     * text is added.
+     */
     long[][] encode(List<String> texts) {
+        int enough = length * CHARACTERS_A_TOKEN;
+        long[][] ids = batch(texts.stream().map(text -> text.length() <= enough ? text : "").toList());
+        for (int i = 0; i < ids.length; i++) {
+            if (texts.get(i).length() > enough) {
+                ids[i] = beginning(texts.get(i), enough);
+            }
+        }
+        return ids;
+    }
+
+    private long[] beginning(String text, int enough) {
+        String squeezed = squeezed(text, enough);
+        for (int characters = enough; characters < squeezed.length(); characters *= 2) {
+            long[][] both = batch(List.of(cut(squeezed, characters - MARGIN), cut(squeezed, characters)));
+            if (both[1].length == length && Arrays.equals(both[0], both[1])) {
+                return both[1];
+            }
+        }
+        return batch(List.of(squeezed))[0];
+    }
+
+    /**
+     * Return at most {@link #MOST_CHARACTERS} of {@code text}, with runs of spaces and words shortened to {@code most}: a run
+     * of that length already is one token, none, or as many as the model reads.
+     */
+    private static String squeezed(String text, int most) {
+        StringBuilder squeezed = new StringBuilder();
+        int run = 0;
+        boolean spaces = false;
+        for (int i = 0; i < text.length() && squeezed.length() < MOST_CHARACTERS; i++) {
+            boolean space = Character.isWhitespace(text.charAt(i));
+            run = space == spaces ? run + 1 : 1;
+            spaces = space;
+            if (run <= most) {
+                squeezed.append(text.charAt(i));
+            }
+        }
+        return squeezed.toString();
+    }
+
+    private static String cut(String text, int characters) {
+        return text.substring(0, Character.isHighSurrogate(text.charAt(characters - 1)) ? characters - 1 : characters);
+    }
+
+    /** Return an upper bound of the native memory that {@link #encode} takes, in bytes. */
+    long working(List<String> texts) {
+        long enough = (long) length * CHARACTERS_A_TOKEN, all = 0, longest = 0;
+        for (String text : texts) {
+            if (text.length() <= enough) {
+                all += text.length();
+            } else {
+                longest = Math.max(longest, Math.min(text.length(), MOST_CHARACTERS));
+            }
+        }
+        return BYTES_A_CHARACTER * Math.max(all, 2 * Math.min(longest, 2 * enough));
+    }
+
+    /** The same, however long the texts are. */
+    long[][] batch(List<String> texts) {
         String[] wellFormed = texts.stream().map(Tokenizer::wellFormed).toArray(String[]::new);
         long[] encodings = TokenizersLibrary.LIB.batchEncode(handle, wellFormed, true);
         long[][] ids = new long[encodings.length][];

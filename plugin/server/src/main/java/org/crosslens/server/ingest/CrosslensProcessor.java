@@ -3,11 +3,13 @@ package org.crosslens.server.ingest;
 import java.nio.charset.StandardCharsets;
 import java.util.AbstractList;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.BiConsumer;
 import java.util.function.Supplier;
@@ -15,6 +17,7 @@ import org.crosslens.server.documents.References;
 import org.crosslens.server.documents.Source;
 import org.crosslens.server.documents.Template;
 import org.crosslens.server.encode.ImageException;
+import org.crosslens.server.encode.ModelFolder;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Input;
 import org.crosslens.server.work.Models;
@@ -36,6 +39,12 @@ public final class CrosslensProcessor extends AbstractProcessor {
 
     public static final String TYPE = "crosslens";
     private static final String STATE = "crosslens";
+    /** With {@code each}, a small document could otherwise name files any number of times. */
+    private static final int MOST_VALUES = 1_000;
+    /** Up to so many characters are hashed on the caller's thread. */
+    private static final int LARGE = 1 << 16;
+    /** How often a document is begun again because the model was exchanged meanwhile. */
+    private static final int TRIES = 3;
 
     /** What the node lends to its processors. */
     public record Services(Models models, Encoding encoding, References references, ThreadContext threadContext) {}
@@ -111,98 +120,133 @@ public final class CrosslensProcessor extends AbstractProcessor {
 
     @Override
     public void execute(IngestDocument document, BiConsumer<IngestDocument, Exception> handler) {
+        AtomicBoolean handled = new AtomicBoolean();
+        begin(document, (result, e) -> {
+            if (handled.compareAndSet(false, true)) {
+                handler.accept(result, e);
+            }
+        }, TRIES);
+    }
+
+    private void begin(IngestDocument document, BiConsumer<IngestDocument, Exception> handler, int tries) {
+        Services node = services.get();
         try {
-            begin(document, handler);
+            Map<String, Object> whole = document.getSource();
+            for (String path : List.of(settings.field, STATE + "." + settings.field)) {
+                String obstacle = Paths.obstacle(whole, path);
+                if (obstacle != null) {
+                    throw new IllegalArgumentException(
+                        "[" + obstacle + "] is no object in this document, so [" + path + "] has no place in it"
+                    );
+                }
+            }
+            List<String> values = settings.source.inputs(whole);
+            if (values.size() > MOST_VALUES) {
+                throw new IllegalArgumentException(
+                    "[" + settings.source.fields().get(0) + "] holds " + values.size() + " values, more than the " + MOST_VALUES
+                        + " that one document may have encoded"
+                );
+            }
+            ActionListener<ModelFolder> found = ActionListener.wrap(model -> {
+                Attempt attempt = new Attempt(node, document, values, model.fingerprint(), handler, tries);
+                boolean large = values.stream().mapToLong(String::length).sum() > LARGE;
+                if (values.isEmpty() == false && (large || settings.source.image())) {
+                    // Large values are hashed, and files read, on the plugin's own threads.
+                    node.encoding.park(preserving(node, ActionListener.wrap(turn -> attempt.begin(), e -> handler.accept(null, e))));
+                } else {
+                    attempt.begin();
+                }
+            }, e -> handler.accept(null, e));
+            node.models.find(settings.model, preserving(node, found));
         } catch (Exception e) {
             handler.accept(null, e);
         }
     }
 
-    private void begin(IngestDocument document, BiConsumer<IngestDocument, Exception> handler) {
-        Map<String, Object> whole = document.getSource();
-        for (String path : List.of(settings.field, STATE + "." + settings.field)) {
-            String obstacle = Paths.obstacle(whole, path);
-            if (obstacle != null) {
-                throw new IllegalArgumentException("[" + obstacle + "] is no object in this document, so [" + path + "] has no place in it");
-            }
-        }
-        Services node = services.get();
-        String fingerprint = node.models.find(settings.model).fingerprint();
-        List<String> values = settings.source.inputs(whole);
-        Attempt attempt = new Attempt(document, values, settings.source.hash(values), fingerprint, handler);
-        if (values.isEmpty()) {
-            String reason = "no " + settings.described();
-            if (settings.ignoreMissing == false) {
-                throw new IllegalArgumentException(reason + "; set [ignore_missing] to let such documents pass");
-            }
-            attempt.finish(Map.of("skipped", reason), null);
-        } else if (settings.source.image()) {
-            attempt.images(node);
-        } else if (attempt.isUnchanged(null)) {
-            handler.accept(document, null);
-        } else {
-            attempt.encode(node, values.stream().map(Input::of).toList(), new LinkedHashMap<>(), null);
-        }
+    private static <T> ActionListener<T> preserving(Services node, ActionListener<T> listener) {
+        return ContextPreservingActionListener.wrapPreservingContext(listener, node.threadContext);
     }
 
     /** A document on its way through the processor. */
     private final class Attempt {
 
+        private final Services node;
         private final IngestDocument document;
         private final List<String> values;
         private final String hash;
         private final String fingerprint;
         private final BiConsumer<IngestDocument, Exception> handler;
+        private final int tries;
+        private final float[][] vectors;
+        // Written by several threads: each element by one, the map under its lock.
+        private final String[] contents;
+        private final Map<Integer, String> wrong = new LinkedHashMap<>();
+        private volatile Exception failure;
 
         Attempt(
+            Services node,
             IngestDocument document,
             List<String> values,
-            String hash,
             String fingerprint,
-            BiConsumer<IngestDocument, Exception> handler
+            BiConsumer<IngestDocument, Exception> handler,
+            int tries
         ) {
+            this.node = node;
             this.document = document;
             this.values = values;
-            this.hash = hash;
+            this.hash = settings.source.hash(values);
             this.fingerprint = fingerprint;
             this.handler = handler;
+            this.tries = tries;
+            this.vectors = new float[values.size()][];
+            this.contents = new String[values.size()];
         }
 
-        void images(Services node) {
-            List<Input> inputs = new ArrayList<>();
-            List<String> contents = new ArrayList<>();
-            Map<Integer, String> wrong = new LinkedHashMap<>();
-            for (int i = 0; i < values.size(); i++) {
-                try {
-                    byte[] data = node.references.read(values.get(i));
-                    inputs.add(Input.of(data));
-                    contents.add(Source.contentHash(data));
-                } catch (ImageException e) {
-                    failed(e);
-                    inputs.add(null);
-                    contents.add("-");
-                    wrong.put(i, e.getMessage());
-                }
-            }
-            String content = settings.source.each()
-                ? Source.contentHash(String.join("\n", contents).getBytes(StandardCharsets.US_ASCII))
-                : contents.get(0);
-            if (wrong.isEmpty() && isUnchanged(content)) {
+        void begin() {
+            if (values.isEmpty()) {
+                missing();
+            } else if (settings.source.image() ? isOfThisSource() && isOfTheseImages() : isUnchanged(null)) {
                 handler.accept(document, null);
             } else {
-                encode(node, inputs, wrong, content);
+                encode();
             }
         }
 
-        /** Fails the document, unless its errors are to be recorded. */
-        private void failed(RuntimeException e) {
-            if (settings.recordErrors == false) {
-                throw e;
+        private void missing() {
+            String reason = "no " + settings.described();
+            if (settings.ignoreMissing == false) {
+                throw new IllegalArgumentException(reason + "; set [ignore_missing] to let such documents pass");
             }
+            Map<String, Object> whole = document.getSource();
+            boolean sent = settings.source.fields().stream().anyMatch(field -> Source.isIn(whole, field));
+            if (sent || Paths.get(whole, settings.field) != null || Paths.get(whole, STATE + "." + settings.field) != null) {
+                finish(Map.of("skipped", reason), null);
+            } else {
+                // Perhaps a partial update: its document keeps the state of a source that wasn't sent.
+                handler.accept(document, null);
+            }
+        }
+
+        /** Whether the referenced images are unchanged since the vectors were made; files are hashed piece by piece. */
+        private boolean isOfTheseImages() {
+            List<String> now = new ArrayList<>();
+            for (String value : values) {
+                try {
+                    now.add(node.references.contentHash(value));
+                } catch (ImageException e) {
+                    // Encoding says what is wrong.
+                    return false;
+                }
+            }
+            return isUnchanged(content(now));
+        }
+
+        private String content(List<String> each) {
+            return settings.source.each() ? Source.contentHash(String.join("\n", each).getBytes(StandardCharsets.US_ASCII)) : each.get(0);
         }
 
         /** Whether the document says of itself that its vector is the present source's. */
-        boolean isUnchanged(String content) {
+        private boolean isUnchanged(String content) {
             Object known = Paths.get(document.getSource(), STATE + "." + settings.field + ".content");
             return isOfThisSource() && Objects.equals(content, known);
         }
@@ -215,58 +259,87 @@ public final class CrosslensProcessor extends AbstractProcessor {
                 && hash.equals(state.get("source"))
                 && state.get("error") == null
                 && state.get("skipped") == null
-                && Paths.get(whole, settings.field) != null;
+                && hasVectors(Paths.get(whole, settings.field));
         }
 
-        /** Encodes every input (null: one that can't be), then finishes. */
-        void encode(Services node, List<Input> inputs, Map<Integer, String> wrong, String content) {
-            float[][] vectors = new float[inputs.size()][];
-            AtomicInteger waiting = new AtomicInteger((int) inputs.stream().filter(Objects::nonNull).count());
-            Exception[] failure = { null };
-            if (waiting.get() == 0) {
-                encoded(vectors, wrong, content);
-                return;
+        /** Whether every vector is there: a document that was read back comes without them unless asked for. */
+        private boolean hasVectors(Object stored) {
+            if (settings.source.each() == false) {
+                return isVector(stored);
             }
-            for (int i = 0; i < vectors.length; i++) {
-                if (inputs.get(i) == null) {
-                    continue;
-                }
+            List<?> objects = stored instanceof List<?> list ? list : stored == null ? List.of() : List.of(stored);
+            return objects.size() == values.size()
+                && objects.stream().allMatch(each -> each instanceof Map<?, ?> object && isVector(object.get("vector")));
+        }
+
+        private static boolean isVector(Object value) {
+            return value instanceof List<?> list ? list.isEmpty() == false && list.contains(null) == false
+                : value instanceof String text && text.isEmpty() == false;
+        }
+
+        /** Encodes every value, then finishes. */
+        private void encode() {
+            List<Input> inputs = new ArrayList<>();
+            List<ActionListener<float[]>> listeners = new ArrayList<>();
+            AtomicInteger waiting = new AtomicInteger(values.size());
+            for (int i = 0; i < values.size(); i++) {
                 int at = i;
-                ActionListener<float[]> listener = ActionListener.wrap(vector -> vectors[at] = vector, e -> {
-                    synchronized (wrong) {
-                        if (e instanceof ImageException && settings.recordErrors) {
-                            wrong.put(at, e.getMessage());
-                        } else if (failure[0] == null) {
-                            failure[0] = e;
-                        }
+                inputs.add(settings.source.image() ? image(at) : Input.of(values.get(at)));
+                ActionListener<float[]> listener = ActionListener.wrap(vector -> vectors[at] = vector, e -> failed(at, e));
+                listeners.add(preserving(node, ActionListener.runAfter(listener, () -> {
+                    if (waiting.decrementAndGet() == 0) {
+                        settled();
                     }
-                });
-                node.encoding.submit(
-                    Encoding.Lane.INGEST,
-                    fingerprint,
-                    inputs.get(i),
-                    ContextPreservingActionListener.wrapPreservingContext(ActionListener.runAfter(listener, () -> {
-                        if (waiting.decrementAndGet() == 0) {
-                            settled(vectors, wrong, content, failure[0]);
-                        }
-                    }), node.threadContext)
-                );
+                })));
+            }
+            node.encoding.park(fingerprint, inputs, listeners);
+        }
+
+        private Input image(int at) {
+            return Input.of(node.references, values.get(at), () -> {
+                if (failure != null) {
+                    throw new ImageException("another image of the document failed");
+                }
+            }, data -> contents[at] = Source.contentHash(data));
+        }
+
+        /** Fails the document, unless its errors are to be recorded. */
+        private void failed(int at, Exception e) {
+            synchronized (wrong) {
+                if (e instanceof ImageException && settings.recordErrors) {
+                    wrong.put(at, e.getMessage());
+                } else if (failure == null) {
+                    failure = e;
+                }
             }
         }
 
-        private void settled(float[][] vectors, Map<Integer, String> wrong, String content, Exception failure) {
-            if (failure != null) {
+        private void settled() {
+            if (failure == null) {
+                try {
+                    String content = null;
+                    if (settings.source.image()) {
+                        content = content(Arrays.stream(contents).map(each -> each == null ? "-" : each).toList());
+                    }
+                    encoded(content);
+                } catch (RuntimeException e) {
+                    handler.accept(null, e);
+                }
+            } else if (tries > 0 && failure instanceof ImageException == false) {
+                // The model's folder may have been exchanged since the document was begun.
+                node.models.find(settings.model, preserving(node, ActionListener.wrap(now -> {
+                    if (now.fingerprint().equals(fingerprint)) {
+                        handler.accept(null, failure);
+                    } else {
+                        CrosslensProcessor.this.begin(document, handler, tries - 1);
+                    }
+                }, e -> handler.accept(null, failure))));
+            } else {
                 handler.accept(null, failure);
-                return;
-            }
-            try {
-                encoded(vectors, wrong, content);
-            } catch (RuntimeException e) {
-                handler.accept(null, e);
             }
         }
 
-        private void encoded(float[][] vectors, Map<Integer, String> wrong, String content) {
+        private void encoded(String content) {
             Map<String, Object> state = new HashMap<>();
             if (wrong.isEmpty() == false) {
                 if (isOfThisSource()) {
@@ -284,11 +357,11 @@ public final class CrosslensProcessor extends AbstractProcessor {
             if (content != null && (wrong.isEmpty() || settings.source.each())) {
                 state.put("content", content);
             }
-            finish(state, stored(vectors));
+            finish(state, stored());
         }
 
         /** What the document keeps: the vector, or with {@code each} an object for every value that has one, in order. */
-        private Object stored(float[][] vectors) {
+        private Object stored() {
             if (settings.source.each() == false) {
                 return vectors[0] == null ? null : new Floats(vectors[0]);
             }

@@ -41,17 +41,23 @@ record VectorField(String similarity, boolean nested, boolean quantised, String 
             return unknown(field);
         }
         for (IndexMetadata index : indices.getConcreteLocalIndicesMetadata().values()) {
-            Key key = new Key(index.getIndexUUID(), index.getMappingVersion(), field);
-            Map<String, VectorField> known = CACHE.get(key);
-            if (known == null) {
-                known = read(field, index);
-                CACHE.put(key, known);
-            }
-            if (known.containsKey(field)) {
-                return known.get(field);
+            VectorField found = of(field, index);
+            if (found != null) {
+                return found;
             }
         }
         return unknown(field);
+    }
+
+    /** The definition of {@code field} in {@code index}; null where it maps no such vector field. */
+    static VectorField of(String field, IndexMetadata index) {
+        Key key = new Key(index.getIndexUUID(), index.getMappingVersion(), field);
+        Map<String, VectorField> known = CACHE.get(key);
+        if (known == null) {
+            known = read(field, index);
+            CACHE.put(key, known);
+        }
+        return known.get(field);
     }
 
     /** Whether {@code _score} is (1 + cosine) / 2. */

@@ -5,20 +5,18 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.EnumMap;
-import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Objects;
 import java.util.concurrent.Executor;
-import java.util.concurrent.atomic.LongAdder;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.logging.log4j.LogManager;
 import org.apache.logging.log4j.Logger;
 import org.crosslens.server.encode.Encoder;
-import org.crosslens.server.encode.ImageException;
 import org.elasticsearch.action.ActionListener;
 import org.elasticsearch.common.breaker.CircuitBreaker;
+import org.elasticsearch.common.breaker.CircuitBreakingException;
 import org.elasticsearch.common.util.concurrent.EsRejectedExecutionException;
 
 /**
@@ -27,7 +25,8 @@ import org.elasticsearch.common.util.concurrent.EsRejectedExecutionException;
  * <p>Requests wait in two lanes, searches before documents, so that a bulk of pictures doesn't hold a search up. What
  * waits together is encoded together: a run of the graph takes as many requests of one model and modality as there are,
  * up to a limit. A full lane refuses with a 429, as does the circuit breaker, which counts what waits and what is being
- * decoded.
+ * decoded. Documents in a pipeline are never refused for a full lane: they wait, and Elasticsearch's indexing pressure bounds
+ * the bulks that hold them. A request that is no longer wanted leaves the lane, or stops where it is.
  */
 public final class Encoding implements Closeable {
 
@@ -38,267 +37,320 @@ public final class Encoding implements Closeable {
     }
 
     private static final Logger LOG = LogManager.getLogger(Encoding.class);
-    private static final int TEXTS_A_RUN = 4 * Encoder.BATCH;
-    // Half of what a run takes at best: a search doesn't wait for it, but shares the cores with it.
-    private static final int IMAGES_A_RUN = Encoder.BATCH / 2;
+    /** Sizes runs of texts: enough memory for each character that several runs fit the circuit breaker's limit. */
+    private static final int BYTES_A_CHARACTER = 1_024;
     private static final int CLOSE_SECONDS = 30;
 
     private final Models models;
     private final Executor executor;
     private final CircuitBreaker breaker;
-    private final int workers;
-    private final int capacity;
     private final long maxPixels;
-    private final Map<Lane, Deque<Job>> lanes = new EnumMap<>(Lane.class);
+    private final Lanes lanes;
     private final Map<Lane, LaneStats> stats = new EnumMap<>(Lane.class);
     private final Histogram runs = new Histogram();
-    private final Map<Lane, Integer> working = new EnumMap<>(Lane.class);
-    private boolean closed;
 
     /**
      * At most {@code workers} threads of {@code executor} work for documents, each by itself, and as many and one more for
-     * searches, each with all threads of its own; {@code capacity} requests wait in each lane; images of more than {@code maxPixels} are refused.
+     * searches, each with all threads of its own; {@code capacity} requests wait in each lane; images of more than
+     * {@code maxPixels} are refused.
      */
     public Encoding(Models models, Executor executor, CircuitBreaker breaker, int workers, int capacity, long maxPixels) {
         this.models = models;
         this.executor = executor;
         this.breaker = breaker;
-        this.workers = workers;
-        this.capacity = capacity;
         this.maxPixels = maxPixels;
+        this.lanes = new Lanes(workers, capacity, breaker.getLimit() / BYTES_A_CHARACTER);
         for (Lane lane : Lane.values()) {
-            lanes.put(lane, new ArrayDeque<>());
             stats.put(lane, new LaneStats());
-            working.put(lane, 0);
         }
     }
 
-    private record Job(String model, Input input, ActionListener<float[]> listener, long since) {
-
-        boolean goesWith(Job other) {
-            return Objects.equals(model, other.model) && input.isText() == other.input.isText();
-        }
-    }
-
-    private static final class LaneStats {
-
-        final LongAdder texts = new LongAdder();
-        final LongAdder images = new LongAdder();
-        final LongAdder failed = new LongAdder();
-        final LongAdder rejected = new LongAdder();
-        final Histogram latency = new Histogram();
+    /** Submits one input whose answer stays wanted. */
+    public void submit(Lane lane, String model, Input input, ActionListener<float[]> listener) {
+        submit(lane, model, List.of(input), Wanted.ALWAYS, List.of(listener));
     }
 
     /**
-     * Encodes {@code input} with {@code model} (as {@link Models#find} takes it) and answers with its unit vector, on
-     * another thread.
+     * Encodes {@code inputs} with {@code model} (as {@link Models#find} takes it) and answers each one's listener with its
+     * unit vector, on another thread. All of them are taken, or all are refused.
      *
-     * <p>The listener fails with {@link EsRejectedExecutionException} or a circuit breaker's exception (429) when there
-     * is too much to do, {@link IllegalArgumentException} (400) for an unknown model or an image that can't be read.
+     * <p>Listeners fail with {@link EsRejectedExecutionException} or a circuit breaker's exception (429) when there is too
+     * much to do, {@link IllegalArgumentException} (400) for an unknown model or an image that can't be read, and as
+     * {@link Wanted#ended} says once the answers are no longer wanted.
      */
-    public void submit(Lane lane, String model, Input input, ActionListener<float[]> listener) {
+    public void submit(Lane lane, String model, List<Input> inputs, Wanted wanted, List<ActionListener<float[]>> listeners) {
+        List<Job> jobs = new ArrayList<>();
+        for (int i = 0; i < inputs.size(); i++) {
+            jobs.add(new Job(lane, model, inputs.get(i), null, false, wanted, listeners.get(i)));
+        }
+        long held = jobs.stream().mapToLong(Job::held).sum();
         try {
-            breaker.addEstimateBytesAndMaybeBreak(input.bytes(), "<crosslens_queue>");
+            breaker.addEstimateBytesAndMaybeBreak(held, "<crosslens_queue>");
         } catch (RuntimeException e) {
-            stats.get(lane).rejected.increment();
-            listener.onFailure(e);
+            refuse(lane, jobs, e);
             return;
         }
-        Job job = new Job(model, input, listener, System.nanoTime());
-        boolean start = false;
-        String refused = null;
-        synchronized (this) {
-            if (closed) {
-                refused = "this node is closing";
-            } else if (lanes.get(lane).size() >= capacity) {
-                refused = "the queue of crosslens for " + lane + " holds " + capacity + " requests already; try again later, "
-                    + "send less at a time, or raise crosslens.queue_size";
-            } else {
-                lanes.get(lane).add(job);
-                start = starts(lane);
-            }
-        }
-        if (refused != null) {
-            breaker.addWithoutBreaking(-input.bytes());
-            stats.get(lane).rejected.increment();
-            listener.onFailure(new EsRejectedExecutionException(refused, closed));
-        } else if (start) {
-            try {
-                executor.execute(() -> work(lane));
-            } catch (RuntimeException e) {
-                ended(lane);
-                failAll(lane, e);
-            }
+        jobs.forEach(job -> job.reserved = true);
+        if (add(lane, jobs)) {
+            jobs.forEach(job -> wanted.onEnd(() -> drop(job)));
         }
     }
 
-    /** Whether one more thread should begin to work on a lane; counts it. */
-    private boolean starts(Lane lane) {
-        int most = lane == Lane.SEARCH ? workers + 1 : workers;
-        int now = working.get(lane);
-        if (now >= most) {
+    /** Submits a document's inputs, which wait however full the lane is. */
+    public void park(String model, List<Input> inputs, List<ActionListener<float[]>> listeners) {
+        List<Job> jobs = new ArrayList<>();
+        for (int i = 0; i < inputs.size(); i++) {
+            jobs.add(new Job(Lane.INGEST, model, inputs.get(i), null, true, Wanted.ALWAYS, listeners.get(i)));
+        }
+        add(Lane.INGEST, jobs);
+    }
+
+    /** Runs a document's {@code task} in its turn, for work that must not block the caller's thread. */
+    public void park(ActionListener<Void> task) {
+        Job job = new Job(
+            Lane.INGEST,
+            null,
+            null,
+            () -> task.onResponse(null),
+            true,
+            Wanted.ALWAYS,
+            ActionListener.wrap(vector -> {}, task::onFailure)
+        );
+        add(Lane.INGEST, List.of(job));
+    }
+
+    /**
+     * Runs {@code task} in its turn with {@code bytes} of memory reserved, or fails it; for parsing a request.
+     */
+    public void prepare(Lane lane, long bytes, ActionListener<Void> task) {
+        try {
+            breaker.addEstimateBytesAndMaybeBreak(bytes, "<crosslens_request>");
+        } catch (RuntimeException e) {
+            stats.get(lane).rejected.increment();
+            task.onFailure(e);
+            return;
+        }
+        ActionListener<Void> released = ActionListener.runAfter(task, () -> breaker.addWithoutBreaking(-bytes));
+        Job job = new Job(
+            lane,
+            null,
+            null,
+            () -> released.onResponse(null),
+            false,
+            Wanted.ALWAYS,
+            ActionListener.wrap(vector -> {}, released::onFailure)
+        );
+        add(lane, List.of(job));
+    }
+
+    private void refuse(Lane lane, List<Job> jobs, RuntimeException e) {
+        stats.get(lane).rejected.add(jobs.size());
+        jobs.forEach(job -> job.tell(null, e, breaker));
+    }
+
+    /** Adds jobs to a lane and starts a thread where needed, or refuses them; returns whether they were added. */
+    private boolean add(Lane lane, List<Job> jobs) {
+        try {
+            if (lanes.add(lane, jobs)) {
+                begin(lane);
+            }
+            return true;
+        } catch (EsRejectedExecutionException e) {
+            refuse(lane, jobs, e);
             return false;
         }
-        working.put(lane, now + 1);
-        return true;
+    }
+
+    private void begin(Lane lane) {
+        try {
+            executor.execute(() -> work(lane));
+        } catch (RuntimeException e) {
+            lanes.ended(lane);
+            failAll(lane, e);
+        }
     }
 
     private void work(Lane lane) {
-        for (List<Job> batch = next(lane); batch != null; batch = next(lane)) {
-            run(lane, batch);
+        for (List<Job> batch = lanes.next(lane); batch != null; batch = lanes.next(lane)) {
+            Job first = batch.get(0);
+            if (first.task == null) {
+                run(lane, batch);
+            } else if (first.done.compareAndSet(false, true)) {
+                try {
+                    first.task.run();
+                } catch (RuntimeException e) {
+                    LOG.error("a task of crosslens failed", e);
+                }
+            }
         }
     }
 
-    /** The jobs of the next run, or null when there are none, after which the thread is no longer counted. */
-    private synchronized List<Job> next(Lane lane) {
-        Deque<Job> waiting = lanes.get(lane);
-        Job first = waiting.poll();
-        if (first == null) {
-            ended(lane);
-            return null;
+    /** Removes a job that is no longer wanted from its lane; a running one stops by itself. */
+    private void drop(Job job) {
+        RuntimeException why = job.wanted.ended();
+        if (why == null || job.isDone()) {
+            return;
         }
-        List<Job> batch = new ArrayList<>();
-        batch.add(first);
-        int most = first.input.isText() ? TEXTS_A_RUN : IMAGES_A_RUN;
-        for (Iterator<Job> others = waiting.iterator(); others.hasNext() && batch.size() < most;) {
-            Job other = others.next();
-            if (other.goesWith(first)) {
-                batch.add(other);
-                others.remove();
-            }
+        lanes.remove(job);
+        end(job, why);
+    }
+
+    private void end(Job job, RuntimeException why) {
+        if (job.tell(null, why, breaker)) {
+            stats.get(job.lane).ended.increment();
         }
-        return batch;
     }
 
     private void run(Lane lane, List<Job> batch) {
-        long start = System.nanoTime();
-        List<Job> left = new ArrayList<>(batch);
-        try (Models.Lease lease = models.lease(batch.get(0).model)) {
-            if (batch.get(0).input.isText()) {
-                float[][] vectors = lease.encoder()
-                    .encodeTexts(batch.stream().map(job -> job.input.text()).toList(), lane == Lane.SEARCH);
-                answer(lane, left, vectors);
-            } else {
-                images(lane, left, lease.encoder());
+        List<Job> left = wanted(batch);
+        if (left.isEmpty()) {
+            return;
+        }
+        Job first = left.get(0);
+        Encoder.Use use = new Encoder.Use(first.input.isText(), lane == Lane.SEARCH);
+        try {
+            Models.Lease lease = models.leaseIfLoaded(first.model, use);
+            if (lease == null) {
+                // The second to arrive continues: this thread where loading was synchronous, else the loading thread.
+                AtomicInteger order = new AtomicInteger();
+                models.load(first.model, use, ActionListener.wrap(loaded -> {
+                    if (order.incrementAndGet() == 2) {
+                        again(lane, left);
+                    }
+                }, e -> List.copyOf(left).forEach(job -> fail(job, e))));
+                if (order.incrementAndGet() < 2) {
+                    return;
+                }
+                lease = models.leaseIfLoaded(first.model, use);
+                if (lease == null) {
+                    throw new IllegalStateException("the model was changed while it was being loaded; try again");
+                }
             }
-            runs.add(System.nanoTime() - start);
+            try (Models.Lease held = lease) {
+                run(left, held.encoder(), use);
+            }
         } catch (Exception | LinkageError e) {
             // Nobody may wait for ever, whatever went wrong; a library that can't be loaded is no fault of the node.
             Exception told = e instanceof Exception exception ? exception : new IllegalStateException("a library can't be loaded", e);
-            left.forEach(job -> fail(lane, job, told));
+            List.copyOf(left).forEach(job -> fail(job, told));
         }
     }
 
-    private void images(Lane lane, List<Job> left, Encoder encoder) {
-        List<float[]> pixels = new ArrayList<>();
-        long tensors = 0;
-        try {
-            for (Job job : List.copyOf(left)) {
-                try {
-                    long tensor = 4L * encoder.folder().transform().outputLength();
-                    reserve(tensor);
-                    tensors += tensor;
-                    pixels.add(prepare(job.input.image(), encoder));
-                } catch (RuntimeException e) {
-                    left.remove(job);
-                    fail(lane, job, e);
+    /** Return the jobs of {@code batch} that are still wanted. */
+    private List<Job> wanted(List<Job> batch) {
+        List<Job> left = new ArrayList<>();
+        for (Job job : batch) {
+            RuntimeException why = job.wanted.ended();
+            if (why != null) {
+                end(job, why);
+            } else if (job.isDone() == false) {
+                left.add(job);
+            }
+        }
+        return left;
+    }
+
+    /** Puts jobs back at the front of their lane once their model is loaded. */
+    private void again(Lane lane, List<Job> jobs) {
+        boolean start = lanes.putBack(lane, jobs);
+        if (lanes.isClosed()) {
+            failAll(lane, Lanes.closing());
+        }
+        if (start) {
+            begin(lane);
+        }
+    }
+
+    private void run(List<Job> left, Encoder encoder, Encoder.Use use) {
+        long start = System.nanoTime();
+        if (use.texts()) {
+            texts(left, encoder, use);
+        } else {
+            images(left, encoder, use);
+        }
+        runs.add(System.nanoTime() - start);
+    }
+
+    private void texts(List<Job> left, Encoder encoder, Encoder.Use use) {
+        List<String> texts = left.stream().map(job -> job.input.text()).toList();
+        try (Memory memory = new Memory(breaker, left.get(0), true, lanes)) {
+            memory.reserve(encoder.working(texts));
+            answer(left, encoder.encodeTexts(texts, use.alone()));
+        }
+    }
+
+    private void images(List<Job> left, Encoder encoder, Encoder.Use use) {
+        Deque<Job> waiting = new ArrayDeque<>(left);
+        while (waiting.isEmpty() == false) {
+            List<Job> prepared = new ArrayList<>();
+            List<float[]> pixels = new ArrayList<>();
+            List<Memory> tensors = new ArrayList<>();
+            try {
+                for (Job job = waiting.peek(); job != null; job = waiting.peek()) {
+                    // Prepared pictures hold memory: run them rather than wait for more.
+                    boolean patient = pixels.isEmpty();
+                    Memory tensor = new Memory(breaker, job, patient, lanes);
+                    tensors.add(tensor);
+                    try {
+                        tensor.reserve((long) Float.BYTES * encoder.folder().transform().outputLength());
+                        pixels.add(prepare(job, encoder, patient));
+                        prepared.add(job);
+                    } catch (CircuitBreakingException e) {
+                        if (job.parked && patient == false) {
+                            break;
+                        }
+                        fail(job, e);
+                    } catch (RuntimeException e) {
+                        fail(job, e);
+                    }
+                    waiting.poll();
                 }
+                if (pixels.isEmpty() == false) {
+                    answer(prepared, encoder.encodePixels(pixels, use.alone()));
+                }
+            } finally {
+                tensors.forEach(Memory::close);
             }
-            if (pixels.isEmpty() == false) {
-                answer(lane, left, encoder.encodePixels(pixels, lane == Lane.SEARCH));
-            }
-        } finally {
-            breaker.addWithoutBreaking(-tensors);
         }
     }
 
-    private float[] prepare(byte[] image, Encoder encoder) {
-        long[] reserved = { 0 };
-        try {
-            return encoder.prepare(image, maxPixels, bytes -> {
-                reserve(bytes);
-                reserved[0] = bytes;
-            });
-        } finally {
-            breaker.addWithoutBreaking(-reserved[0]);
+    private float[] prepare(Job job, Encoder encoder, boolean patient) {
+        try (Memory memory = new Memory(breaker, job, patient, lanes)) {
+            memory.reserve(job.input.size());
+            return encoder.prepare(job.input.read(), maxPixels, memory);
         }
     }
 
-    private void reserve(long bytes) {
-        if (bytes > breaker.getLimit()) {
-            throw new ImageException(
-                "decoding the image takes up to " + (bytes >> 20) + " MB, more than the limit of crosslens's circuit breaker ("
-                    + (breaker.getLimit() >> 20) + " MB)"
-            );
-        }
-        breaker.addEstimateBytesAndMaybeBreak(bytes, "<crosslens_image>");
-    }
-
-    private void answer(Lane lane, List<Job> left, float[][] vectors) {
-        List<Job> answered = List.copyOf(left);
-        left.clear();
+    private void answer(List<Job> answered, float[][] vectors) {
         for (int i = 0; i < answered.size(); i++) {
             Job job = answered.get(i);
-            LaneStats counts = stats.get(lane);
+            LaneStats counts = stats.get(job.lane);
             (job.input.isText() ? counts.texts : counts.images).increment();
             counts.latency.add(System.nanoTime() - job.since);
-            breaker.addWithoutBreaking(-job.input.bytes());
-            tell(job, vectors[i], null);
+            job.tell(vectors[i], null, breaker);
         }
     }
 
-    private void fail(Lane lane, Job job, Exception e) {
-        stats.get(lane).failed.increment();
-        breaker.addWithoutBreaking(-job.input.bytes());
-        tell(job, null, e);
-    }
-
-    private static void tell(Job job, float[] vector, Exception e) {
-        try {
-            if (e == null) {
-                job.listener.onResponse(vector);
-            } else {
-                job.listener.onFailure(e);
-            }
-        } catch (RuntimeException unexpected) {
-            // One caller's bug must not leave the others of its run without an answer.
-            LOG.error("a listener of crosslens failed", unexpected);
+    private void fail(Job job, Exception e) {
+        if (job.tell(null, e, breaker)) {
+            stats.get(job.lane).failed.increment();
         }
     }
 
     /** Fails all that waits in a lane. */
     private void failAll(Lane lane, Exception e) {
-        List<Job> waiting;
-        synchronized (this) {
-            waiting = List.copyOf(lanes.get(lane));
-            lanes.get(lane).clear();
-        }
-        waiting.forEach(job -> fail(lane, job, e));
-    }
-
-    /** One thread less works on a lane. */
-    private synchronized void ended(Lane lane) {
-        working.merge(lane, -1, Integer::sum);
-        notifyAll();
+        lanes.clear(lane).forEach(job -> fail(job, e));
     }
 
     /** Counts, latencies (from asking to answer) and what waits, by lane; and how long runs took. */
     public Map<String, Object> stats() {
         Map<String, Object> all = new LinkedHashMap<>();
-        stats.forEach((lane, counts) -> {
-            Map<String, Object> each = new LinkedHashMap<>();
-            each.put("texts", counts.texts.sum());
-            each.put("images", counts.images.sum());
-            each.put("failed", counts.failed.sum());
-            each.put("rejected", counts.rejected.sum());
-            synchronized (this) {
-                each.put("queue", lanes.get(lane).size());
-                each.put("working", working.get(lane));
-            }
-            each.put("queue_size", capacity);
-            each.put("latency", counts.latency.asMap());
-            all.put(lane.name().toLowerCase(Locale.ROOT), each);
-        });
+        stats.forEach(
+            (lane, counts) -> all.put(
+                lane.name().toLowerCase(Locale.ROOT),
+                counts.asMap(lanes.waiting(lane), lanes.working(lane), lanes.capacity())
+            )
+        );
         all.put("runs", runs.asMap());
         Map<String, Object> memory = new LinkedHashMap<>();
         memory.put("used_bytes", breaker.getUsed());
@@ -311,34 +363,15 @@ public final class Encoding implements Closeable {
     /** Refuses what waits, lets what runs finish, and unloads the models. */
     @Override
     public void close() {
-        synchronized (this) {
-            closed = true;
-        }
+        lanes.close();
         for (Lane lane : Lane.values()) {
-            failAll(lane, new EsRejectedExecutionException("this node is closing", true));
+            failAll(lane, Lanes.closing());
         }
-        if (waited()) {
+        if (lanes.isIdleWithin(CLOSE_SECONDS)) {
             models.close();
         } else {
             // Freeing a graph under a running thread would crash the process; its end frees everything.
             LOG.warn("models are still in use after {} s; they are not unloaded", CLOSE_SECONDS);
         }
-    }
-
-    private synchronized boolean waited() {
-        long until = System.nanoTime() + CLOSE_SECONDS * 1_000_000_000L;
-        while (working.values().stream().anyMatch(n -> n > 0)) {
-            long left = (until - System.nanoTime()) / 1_000_000;
-            if (left <= 0) {
-                return false;
-            }
-            try {
-                wait(left);
-            } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-                return false;
-            }
-        }
-        return true;
     }
 }

@@ -192,6 +192,29 @@ class ImagesTest {
         }
     }
 
+    @ParameterizedTest
+    @EnumSource(Filter.class)
+    void aPartOfAResizedPictureIsThatPartOfAllOfIt(Filter filter) {
+        Random random = new Random(17);
+        for (int i = 0; i < 200; i++) {
+            Picture picture = new Picture(1 + random.nextInt(60), 1 + random.nextInt(60), null);
+            byte[] rgb = new byte[picture.width() * picture.height() * 3];
+            random.nextBytes(rgb);
+            picture = new Picture(picture.width(), picture.height(), rgb);
+            int width = 1 + random.nextInt(90), height = 1 + random.nextInt(90);
+            int columns = 1 + random.nextInt(width), rows = 1 + random.nextInt(height);
+            int left = random.nextInt(width - columns + 1), top = random.nextInt(height - rows + 1);
+            Picture whole = Resampler.resize(picture, width, height, filter);
+            Picture part = Resampler.resize(picture, new ImageTransform.Part(width, height, left, top, columns, rows), filter);
+            assertEquals(columns, part.width());
+            for (int y = 0; y < rows; y++) {
+                for (int x = 0; x < columns; x++) {
+                    assertArrayEquals(pixel(whole, left + x, top + y), pixel(part, x, y));
+                }
+            }
+        }
+    }
+
     @Test
     void resizingHasPillowsNumbers() {
         // Image.frombytes("RGB", (5, 1), bytes(range(0, 225, 15))).resize((2, 1), Image.BICUBIC).tobytes(), and (3, 1)

@@ -19,10 +19,12 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.Stream;
+import org.crosslens.server.encode.Encoder;
 import org.crosslens.server.encode.ImageException;
 import org.crosslens.server.encode.ModelException;
 import org.crosslens.server.encode.ModelFolder;
 import org.elasticsearch.ElasticsearchException;
+import org.elasticsearch.ElasticsearchTimeoutException;
 import org.elasticsearch.ExceptionsHelper;
 import org.elasticsearch.action.ActionListener;
 import org.elasticsearch.action.support.PlainActionFuture;
@@ -47,6 +49,7 @@ class EncodingTest {
     @TempDir
     Path root;
     private final AtomicLong clock = new AtomicLong();
+    private static final Encoder.Use TEXTS = new Encoder.Use(true, true);
     private Models models;
 
     /** Counts what is reserved, and refuses above a limit. */
@@ -89,7 +92,7 @@ class EncodingTest {
                 Files.copy(file, to);
             }
         }
-        models = new Models(root, 1, 1_000, clock::get);
+        models = new Models(root, 1, 1_000, clock::get, Runnable::run);
     }
 
     private static Map<?, ?> lane(Encoding encoding, String lane) {
@@ -139,6 +142,69 @@ class EncodingTest {
         assertEquals(192, search.actionGet().length);
         assertEquals(3, lane(encoding, "ingest").get("queue"));
         ((ArrayDeque<Runnable>) tasks).getFirst().run();
+        encoding.close();
+    }
+
+    @Test
+    void documentsWaitInAFullLaneAndAreAllEncoded() {
+        Queue<Runnable> tasks = new ArrayDeque<>();
+        Counting breaker = new Counting(1L << 30);
+        Encoding encoding = new Encoding(models, tasks::add, breaker, 1, 3, 1_000_000);
+        List<PlainActionFuture<float[]>> answers = new ArrayList<>();
+        for (int i = 0; i < 500; i++) {
+            answers.add(new PlainActionFuture<>());
+            encoding.park(null, List.of(Input.of("a red heart " + i)), List.of(answers.get(i)));
+        }
+        // What documents wait for takes no place of others.
+        PlainActionFuture<float[]> counted = new PlainActionFuture<>();
+        encoding.submit(Encoding.Lane.INGEST, null, Input.of("a"), counted);
+        tasks.forEach(Runnable::run);
+        answers.forEach(answer -> assertEquals(192, answer.actionGet().length));
+        assertEquals(192, counted.actionGet().length);
+        assertEquals(0L, lane(encoding, "ingest").get("rejected"));
+        assertEquals(0, breaker.used.get());
+        encoding.close();
+    }
+
+    @Test
+    void aRequestIsTakenOrRefusedAsAWhole() {
+        Queue<Runnable> tasks = new ArrayDeque<>();
+        Counting breaker = new Counting(1L << 30);
+        Encoding encoding = new Encoding(models, tasks::add, breaker, 1, 3, 1_000_000);
+        List<PlainActionFuture<float[]>> answers = List.of(new PlainActionFuture<>(), new PlainActionFuture<>());
+        List<Input> inputs = List.of(Input.of("a"), Input.of("b"));
+        encoding.submit(Encoding.Lane.SEARCH, null, inputs, Wanted.ALWAYS, List.copyOf(answers));
+        List<PlainActionFuture<float[]>> refused = List.of(new PlainActionFuture<>(), new PlainActionFuture<>());
+        encoding.submit(Encoding.Lane.SEARCH, null, inputs, Wanted.ALWAYS, List.copyOf(refused));
+        refused.forEach(answer -> assertInstanceOf(EsRejectedExecutionException.class, thrown(answer)));
+        assertEquals(2, lane(encoding, "search").get("queue"));
+        tasks.poll().run();
+        answers.forEach(answer -> assertEquals(192, answer.actionGet().length));
+        assertEquals(0, breaker.used.get());
+        encoding.close();
+    }
+
+    @Test
+    void whatNobodyWaitsForLeavesTheLane() {
+        Queue<Runnable> tasks = new ArrayDeque<>(), timers = new ArrayDeque<>();
+        Counting breaker = new Counting(1L << 30);
+        Encoding encoding = new Encoding(models, tasks::add, breaker, 1, 3, 1_000_000);
+        Wanted hurried = new Wanted(null, null, 100, clock::get, (millis, what) -> timers.add(what));
+        PlainActionFuture<float[]> late = new PlainActionFuture<>(), later = new PlainActionFuture<>();
+        encoding.submit(Encoding.Lane.SEARCH, null, List.of(Input.of("a")), hurried, List.of(late));
+        timers.forEach(Runnable::run);
+        assertFalse(late.isDone());
+        clock.set(100);
+        timers.forEach(Runnable::run);
+        assertInstanceOf(ElasticsearchTimeoutException.class, thrown(late));
+        assertEquals(0, lane(encoding, "search").get("queue"));
+        assertEquals(0, breaker.used.get());
+        // Nor is it begun where nobody has looked since.
+        encoding.submit(Encoding.Lane.SEARCH, null, List.of(Input.of("a")), hurried, List.of(later));
+        tasks.poll().run();
+        assertInstanceOf(ElasticsearchTimeoutException.class, thrown(later));
+        assertEquals(2L, lane(encoding, "search").get("ended"));
+        assertEquals(0L, lane(encoding, "search").get("texts"));
         encoding.close();
     }
 
@@ -205,7 +271,7 @@ class EncodingTest {
         clock.set(999);
         models.unloadIdle();
         assertTrue(models.list().get(0).loaded());
-        try (Models.Lease lease = models.lease("emoji")) {
+        try (Models.Lease lease = models.lease("emoji", TEXTS)) {
             clock.set(5_000);
             models.unloadIdle();
             assertEquals(1, lease.encoder().encodeTexts(List.of("still there"), true).length);
@@ -220,11 +286,11 @@ class EncodingTest {
 
     @Test
     void aChangedFileIsNoticedAndTheOldModelNoLongerServes() throws IOException {
-        models.lease("emoji").close();
+        models.lease("emoji", TEXTS).close();
         Path tokenizer = root.resolve("emoji/tokenizer.json");
         Files.writeString(tokenizer, Files.readString(tokenizer) + " ");
         clock.addAndGet(1_000);
-        ModelException damaged = assertThrows(ModelException.class, () -> models.lease("emoji"));
+        ModelException damaged = assertThrows(ModelException.class, () -> models.lease("emoji", TEXTS));
         assertTrue(damaged.getMessage().contains("has been changed since its export"), damaged.getMessage());
         Files.writeString(root.resolve("emoji/config.json"), "no json");
         assertTrue(models.list().get(0).error().contains("can't be read as a JSON object"));
