@@ -57,13 +57,14 @@ public final class Images {
             throw new ImageException("the image is empty");
         }
         long until = System.nanoTime() + DECODING_NANOS;
+        Runnable check = () -> {
+            budget.check();
+            if (System.nanoTime() - until > 0) {
+                throw new ImageException("the image takes more than " + DECODING_NANOS / 1_000_000_000 + " s to decode");
+            }
+        };
         try {
-            return open(Container.of(data), data.length, target, maxPixels, budget, () -> {
-                budget.check();
-                if (System.nanoTime() - until > 0) {
-                    throw new ImageException("the image takes more than " + DECODING_NANOS / 1_000_000_000 + " s to decode");
-                }
-            });
+            return open(Container.of(data), data.length, target, maxPixels, budget, check);
         } catch (ImageException e) {
             throw e;
         } catch (StackOverflowError e) {
@@ -74,6 +75,8 @@ public final class Images {
             if (e instanceof ElasticsearchException told) {
                 throw told;
             }
+            // Decoders wrap the exceptions of a stream that ended them.
+            check.run();
             // Decoders raise almost anything on hostile input.
             throw new ImageException("the image can't be decoded (" + e.getClass().getSimpleName() + ": " + e.getMessage() + ")", e);
         }

@@ -52,10 +52,10 @@ public final class SearchFilter implements ActionFilter {
         ThreadContext context = threadPool.getThreadContext();
         Wanted outer = context.getTransient(Wanted.KEY);
         TimeValue timeout = search.source() == null ? null : search.source().timeout();
-        long until = timeout == null || timeout.millis() < 0 ? Long.MAX_VALUE : threadPool.relativeTimeInMillis() + timeout.millis();
+        long until = timeout == null || timeout.millis() < 0 ? Long.MAX_VALUE : now() + timeout.millis();
         CancellableTask cancellable = task instanceof CancellableTask each ? each : null;
         BiConsumer<Long, Runnable> timer = (millis, what) -> threadPool.schedule(what, TimeValue.timeValueMillis(millis), threadPool.generic());
-        Wanted wanted = new Wanted(outer, cancellable, until, threadPool::relativeTimeInMillis, timer);
+        Wanted wanted = new Wanted(outer, cancellable, until, SearchFilter::now, timer);
         ThreadContext.StoredContext stored = context.newStoredContextPreservingResponseHeaders(List.of(Wanted.KEY, REQUEST), List.of());
         try {
             context.putTransient(Wanted.KEY, wanted);
@@ -64,5 +64,10 @@ public final class SearchFilter implements ActionFilter {
         } finally {
             stored.restore();
         }
+    }
+
+    /** Milliseconds, exact where the thread pool's own clock is 200 ms behind. */
+    private static long now() {
+        return System.nanoTime() / 1_000_000;
     }
 }
