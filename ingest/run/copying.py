@@ -59,7 +59,7 @@ def copy_index(
         tidy(run.client, state.of, into)
         return CopyReport(state.of, vector_fields(mapping), into=into, alias=alias, switched=True)
     used = Encoders.of(encoders)
-    run = replace(run, index=old).making(_fields(run, old, mapping, encoders, targets), used)
+    run = replace(run, index=old).making(_fields(run, old, mapping, encoders, targets), used, {old: mapping})
     if not targets:
         used.check(run.fields, old)
     if alias is not None:

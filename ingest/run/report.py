@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,7 @@ from crosslens.ingest.run.estimate import Estimate
 
 # A million failures are listed in a file, not in memory.
 _KEPT = 1_000
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,10 @@ class Failure:
     id: str
     field: str | None
     reason: str
+
+    def __post_init__(self) -> None:
+        # Reasons quote documents, which may hold half a surrogate pair; no terminal or file takes that.
+        object.__setattr__(self, "reason", _HALVES.sub("\ufffd", self.reason))
 
 
 @dataclass
@@ -121,7 +127,7 @@ class FailureLog:
         """Adds a line, at once."""
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("w", encoding="utf-8")
+            self._file = self._path.open("w", encoding="utf-8", errors="backslashreplace")
         self._file.write(json.dumps({**asdict(failure), "retry": self._retry}, ensure_ascii=False) + "\n")
         self._file.flush()
         self.written += 1
