@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from crosslens.errors import MappingError
+from crosslens.errors import MappingError, ModelError
+from crosslens.ingest.contract.ingest_pipeline import put_pipeline
 from crosslens.ingest.contract.targets import Target, parse_target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.run.write import add_vectors
@@ -103,3 +104,12 @@ def test_an_index_that_allows_only_small_pages_is_read_in_small_pages(server: Se
     assert report.written == {"title_vector": 900, "v": 900}
     with pytest.raises(MappingError, match="has no field 'nothing'"):
         add_vectors(server.client, index, encoder, [parse_target("nothing", "text")])
+
+
+def test_a_pipeline_needs_the_plugin(server: Server, encoder: Encoder) -> None:
+    index = server.new_index({}, [{"title": "a shoe"}])
+    add_vectors(server.client, index, encoder, [TITLE])
+    with pytest.raises(ModelError, match="have no crosslens plugin to encode with"):
+        put_pipeline(server.client, index, default=True)
+    settings = server.client.indices.get_settings(index=index, flat_settings=True)[index]["settings"]
+    assert "index.default_pipeline" not in settings

@@ -83,6 +83,20 @@ def test_a_pipeline_follows_changes_of_model_and_removals(
     assert there.body == {}
 
 
+def test_a_pipeline_of_an_alias_encodes_for_the_copy_that_it_leads_to(
+    plugged: Plugged, filled: Index, models: Path, pictures: Path
+) -> None:
+    client, wide = plugged.server.client, Encoder(models / "wide")
+    alias, into = f"{filled.name}-alias", f"{filled.name}-copy"
+    client.indices.put_alias(index=filled.name, name=alias)
+    Index(alias, client=client).pipeline(default=True)
+    copying = Index(alias, client=client, model=wide, image_root=pictures)
+    assert copying.copy(into, alias=alias).switched
+    made = encoded(plugged, into)
+    assert {each["model"] for each in made.values()} == {wide.fingerprint}
+    assert set(made) == {"title_vector", "photo_vector"}
+
+
 def test_a_pipeline_is_taken_away_and_what_was_there_is_put_back(plugged: Plugged, filled: Index) -> None:
     client = plugged.server.client
     client.indices.put_settings(index=filled.name, settings={"index.default_pipeline": "_none"})
