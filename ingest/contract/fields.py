@@ -9,18 +9,18 @@ from typing import Any
 
 from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
-from crosslens.client import server_version
 from crosslens.errors import MappingError, MixedModelsError
 from crosslens.ingest.contract.documents import source_values
 from crosslens.ingest.contract.encoders import VectorEncoder
 from crosslens.ingest.contract.mapping import check_target, flat_properties, mapping_update
 from crosslens.ingest.contract.record import STATE, Record, VectorField, read_record, vector_fields
+from crosslens.ingest.contract.settings import page_limits
+from crosslens.ingest.contract.source_fields import doubtful, why_empty
 from crosslens.ingest.contract.targets import Target
-from crosslens.ingest.model.transform import Float32Array
 
 Mappings = dict[str, dict[str, Any]]
-_BASE64_SINCE = (9, 3)
 _TRIES = 5
+_SAMPLE = 100
 
 
 def read_mappings(client: Elasticsearch, index: str) -> Mappings:
@@ -139,14 +139,22 @@ def _empty_vectors(client: Elasticsearch, index: str, mapping: Mapping[str, Any]
 def check_sources(
     client: Elasticsearch, index: str, mappings: Mapping[str, Mapping[str, Any]], sources: Iterable[str]
 ) -> None:
-    """Raises `MappingError` for a source field that no mapping and no document has."""
+    """Raises `MappingError` for a source field that no mapping and no document has, or that can't have a value."""
     mapped = {path for mapping in mappings.values() for path in flat_properties(mapping)}
-    for source in sorted(set(sources) - mapped):
+    for source in sorted(set(sources)):
+        if source in mapped and not any(doubtful(mapping, source) for mapping in mappings.values()):
+            continue
         # An object with "dynamic": false or "enabled": false keeps fields that the mapping doesn't name.
-        sample = client.search(index=index, size=100, source_includes=[source], sort=["_doc"])["hits"]["hits"]
-        if not any(source_values(hit.get("_source") or {}, source) for hit in sample):
-            listing = ", ".join(sorted(p for p in mapped if not p.startswith(f"{STATE}.")))
-            raise MappingError(f"index {index!r} has no field {source!r}; it has {listing or 'none'}")
+        size = min(_SAMPLE, page_limits(client, index).window)
+        sample = client.search(index=index, size=size, source_includes=[source], sort=["_doc"])["hits"]["hits"]
+        if any(source_values(hit.get("_source") or {}, source) for hit in sample):
+            continue
+        for name, mapping in mappings.items():
+            error = why_empty(name, mapping, source)
+            if error is not None:
+                raise error
+        listing = ", ".join(sorted(p for p in mapped if not p.startswith(f"{STATE}.")))
+        raise MappingError(f"index {index!r} has no field {source!r}; it has {listing or 'none'}")
 
 
 def searchable_sources(client: Elasticsearch, index: str, fields: Iterable[VectorField]) -> set[str]:
@@ -167,9 +175,11 @@ def _parents(paths: Iterable[str]) -> set[str]:
     return {".".join(each[:i]) for each in parts for i in range(1, len(each))}
 
 
-def put_fields(client: Elasticsearch, index: str, fields: Sequence[VectorField]) -> None:
+def put_fields(
+    client: Elasticsearch, index: str, fields: Sequence[VectorField], image_roots: Mapping[str, str] | None = None
+) -> None:
     """Maps and records ``fields`` in one index, unless it is so already. Raises `MappingError` if the index refuses."""
-    record_change(client, index, lambda record: record.with_fields(fields), fields)
+    record_change(client, index, lambda record: record.with_fields(fields).with_image_roots(image_roots or {}), fields)
 
 
 def record_change(
@@ -186,7 +196,7 @@ def record_change(
         present = read_record(mapping)
         wanted = change(present)
         properties = flat_properties(mapping)
-        new = [each for each in mapped if each.vector_path not in properties or not _has_state(properties, each)]
+        new = [each for each in mapped if not _is_mapped(properties, each)]
         if wanted == present and not new:
             return present
         body = mapping_update(mapping, wanted, new)
@@ -203,26 +213,9 @@ def record_search_settings(client: Elasticsearch, index: str, settings: Mapping[
         record_change(client, name, lambda record: replace(record, search=dict(settings or {})))
 
 
-def _has_state(properties: Mapping[str, Any], each: VectorField) -> bool:
-    return f"{STATE}.{each.path}.model" in properties
-
-
-def vector_packer(client: Elasticsearch, index: str) -> Callable[[Float32Array], Any]:
-    """How vectors go over the wire: base64 where the server takes it and keeps them out of ``_source``.
-
-    In an index that keeps vectors in ``_source``, base64 would stay there and its readers expect numbers.
-    """
-    if server_version(client) >= _BASE64_SINCE:
-        name = "index.mapping.exclude_source_vectors"
-        settings = client.indices.get_settings(
-            index=index, name=name, include_defaults=True, flat_settings=True, expand_wildcards="open"
-        )
-        values = [{**e.get("defaults", {}), **e.get("settings", {})}.get(name) for e in settings.values()]
-        if values and all(str(value).lower() == "true" for value in values):
-            from elasticsearch.helpers import pack_dense_vector
-
-            return pack_dense_vector
-    return lambda vector: vector.tolist()
+def _is_mapped(properties: Mapping[str, Any], each: VectorField) -> bool:
+    vectors = properties.get(each.vector_path, {})
+    return vectors.get("dims") is not None and f"{STATE}.{each.path}.model" in properties
 
 
 def with_path(field: VectorField, path: str, encoder: VectorEncoder, index_type: str | None = None) -> VectorField:

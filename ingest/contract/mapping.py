@@ -8,30 +8,27 @@ from typing import Any
 
 from crosslens.errors import MappingError
 from crosslens.ingest.contract.record import STATE, Record, VectorField, meta_update, vector_fields
-from crosslens.ingest.contract.targets import INDEX_TYPES, Target
+from crosslens.ingest.contract.source_fields import check_source
+from crosslens.ingest.contract.targets import DEFAULT_INDEX_TYPE, INDEX_TYPES, Target
 
 _MAX_DIMS = 4096
-
-_TEXT_TYPES = {
-    "text",
-    "keyword",
-    "match_only_text",
-    "search_as_you_type",
-    "wildcard",
-    "constant_keyword",
-    "annotated_text",
-    "semantic_text",
-}
-
-_IMAGE_TYPES = {"text", "keyword", "wildcard", "match_only_text", "constant_keyword", "binary"}
+# Both give the same score to vectors of unit length.
+_SIMILARITIES = ("cosine", "dot_product")
+_ELEMENTS = ("float", "bfloat16")
 
 
 def mapping_update(mapping: Mapping[str, Any], record: Record, fields: Iterable[VectorField]) -> dict[str, Any]:
-    """The put-mapping body that maps ``fields`` and their states, and records ``record``."""
+    """The put-mapping body that maps ``fields`` and their states, and records ``record``.
+
+    Vectors that are mapped already keep the definition that they have.
+    """
     properties: dict[str, Any] = {}
     states: dict[str, Any] = {}
+    mapped = flat_properties(mapping)
     for each in fields:
-        nest(properties, each.path, _vector_mapping(each), through="properties")
+        lacking = _lacking(mapped, each)
+        if lacking:
+            nest(properties, each.path, lacking, through="properties")
         nest(states, each.path, {"properties": _STATE_MAPPING}, through="properties")
     properties[STATE] = {"properties": states}
     return {"properties": properties, "_meta": meta_update(mapping, record)}
@@ -61,6 +58,25 @@ def _vector_mapping(each: VectorField) -> dict[str, Any]:
     told = {"type": "keyword", "index": False, "doc_values": False}
     position = {"type": "integer", "index": False, "doc_values": False}
     return {"type": "nested", "properties": {"vector": vector, "reference": told, "position": position}}
+
+
+def _lacking(mapped: Mapping[str, Mapping[str, Any]], each: VectorField) -> dict[str, Any]:
+    """What the mapping lacks of the field's definition; nothing where all of it is there."""
+    wanted = _vector_mapping(each)
+    there = mapped.get(each.vector_path)
+    if there is not None and there.get("dims") is None:
+        # Elasticsearch would take the dims of the first vector that comes.
+        wanted_vector = {**there, "dims": each.dims}
+    elif there is not None:
+        wanted_vector = None
+    else:
+        return wanted
+    if not each.each:
+        return wanted_vector or {}
+    parts = {name: part for name, part in wanted["properties"].items() if f"{each.path}.{name}" not in mapped}
+    if wanted_vector is not None:
+        parts["vector"] = wanted_vector
+    return {"type": "nested", "properties": parts} if parts else {}
 
 
 def flat_properties(mapping: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -114,7 +130,7 @@ def check_target(
         raise MappingError(f"{target.field}: name each source field once, at least one; got {list(target.sources)}")
     properties = flat_properties(mapping)
     for source in target.sources:
-        _check_source(index, properties, source, target)
+        check_source(index, mapping, source, target)
     recorded = vector_fields(mapping).get(target.field)
     wanted = VectorField(
         target.field,
@@ -155,7 +171,8 @@ def _check_new(
         return wanted
     if wanted.path not in empty:
         raise MappingError(f"{place} holds vectors that crosslens didn't make", hint=otherwise)
-    kept = (existing.get("index_options") or {}).get("type", wanted.index_type)
+    _check_definition(place, existing, otherwise)
+    kept = (existing.get("index_options") or {}).get("type", DEFAULT_INDEX_TYPE)
     return replace(wanted, index_type=kept)
 
 
@@ -171,12 +188,27 @@ def _check_mapped(
     if existing.get("type") != "dense_vector":
         kind = existing.get("type", "object")
         raise MappingError(f"{place} exists and is of type {kind}, not dense_vector", hint=otherwise)
-    if existing.get("dims") != wanted.dims:
+    if existing.get("dims") not in (None, wanted.dims):
         raise MappingError(
             f"{place} holds vectors of {existing.get('dims')} dims, but {wanted.model} makes {wanted.dims}",
             hint=otherwise,
         )
     return existing
+
+
+def _check_definition(place: str, existing: Mapping[str, Any], otherwise: str) -> None:
+    """Raises `MappingError` where vectors that were mapped by others aren't such as searches need."""
+    element = existing.get("element_type", "float")
+    if element not in _ELEMENTS:
+        raise MappingError(f"{place} is for vectors of {element}, not of float", hint=otherwise)
+    if existing.get("index") is False:
+        raise MappingError(f"{place} isn't indexed (index: false), so it can't be searched", hint=otherwise)
+    similarity = existing.get("similarity", "cosine")
+    if similarity not in _SIMILARITIES:
+        raise MappingError(
+            f"{place} compares vectors by {similarity}; CLIP's are compared by {' or '.join(_SIMILARITIES)}",
+            hint=otherwise,
+        )
 
 
 def check_room(place: str, properties: Mapping[str, Any], path: str, otherwise: str) -> None:
@@ -193,21 +225,6 @@ def check_room(place: str, properties: Mapping[str, Any], path: str, otherwise: 
             f"{place} can't be kept: the index uses the name {STATE!r}, where crosslens notes what is done, "
             f"for a field of type {state['type']}"
         )
-
-
-def _check_source(index: str, properties: Mapping[str, Any], source: str, target: Target) -> None:
-    definition = properties.get(source)
-    if definition is None:
-        return
-    kinds = _TEXT_TYPES if target.modality == "text" else _IMAGE_TYPES
-    kind = definition.get("type", "object")
-    # What a template only puts into words, as in "size {size}", may be of any type that has a value.
-    if kind in kinds or (target.template is not None and kind not in ("object", "nested", "dense_vector", "binary")):
-        return
-    what = "text" if target.modality == "text" else "image paths"
-    raise MappingError(
-        f"the field {source!r} of index {index!r} is of type {kind}; {what} can be read from {', '.join(sorted(kinds))}"
-    )
 
 
 def nest(tree: dict[str, Any], path: str, value: Any, *, through: str | None = None) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from dataclasses import fields as dataclass_fields
 from typing import Any, Literal
 
 from crosslens.errors import MappingError
@@ -25,6 +26,8 @@ META = "crosslens"
 META_VERSION = 2
 
 _SEARCH = "search"
+_IMAGE_ROOTS = "image_roots"
+_PARTS = ("fields", "next", "previous")
 
 _READABLE_VERSIONS = (1, 2)
 
@@ -64,12 +67,16 @@ class VectorField:
         return self.modality, self.sources, self.template, self.each
 
 
+_KEYS = {each.name for each in dataclass_fields(VectorField)} - {"field"}
+_NEEDED = _KEYS - {"path", "template", "each"}
+
+
 @dataclass(frozen=True)
 class Record:
     """All that an index's ``_meta.crosslens`` holds, by field name; ``switched`` is when a pointer was last switched.
 
     ``search`` is how the index's owner chose to fuse: ``weights`` by leg and a ``normalizer``, as `crosslens tune`
-    notes them.
+    notes them. ``image_roots`` are the folders that image paths were last read from, by field, as they were given.
     """
 
     fields: dict[str, VectorField] = field(default_factory=dict)
@@ -77,10 +84,15 @@ class Record:
     previous: dict[str, VectorField] = field(default_factory=dict)
     switched: str | None = None
     search: dict[str, Any] = field(default_factory=dict)
+    image_roots: dict[str, str] = field(default_factory=dict)
 
     def with_fields(self, fields: Iterable[VectorField]) -> Record:
         """The same, with ``fields`` added or replaced."""
         return replace(self, fields={**self.fields, **{each.field: each for each in fields}})
+
+    def with_image_roots(self, roots: Mapping[str, str]) -> Record:
+        """The same, with the folders that images were read from, by field."""
+        return replace(self, image_roots={**self.image_roots, **roots})
 
     @property
     def all_fields(self) -> list[VectorField]:
@@ -91,26 +103,41 @@ class Record:
 def read_record(mapping: Mapping[str, Any]) -> Record:
     """What one index's mapping (its ``mappings`` object) records.
 
-    Raises `MappingError` when the record was written by a newer crosslens.
+    Raises `MappingError` when the record was written by a newer crosslens, or can't be understood.
     """
     meta = (mapping.get("_meta") or {}).get(META) or {}
+    if not isinstance(meta, dict):
+        raise MappingError(f"the index's _meta.{META} is no object, so it isn't crosslens's", hint="rename it")
     if meta and meta.get("version") not in _READABLE_VERSIONS:
         raise MappingError(
             f"the index's _meta.{META} is of version {meta.get('version')}, this crosslens reads {META_VERSION}",
             hint="upgrade crosslens",
         )
-
-    def entries(part: str) -> dict[str, VectorField]:
-        return {
-            name: VectorField(field=name, **{**entry, "sources": tuple(entry["sources"])})
-            for name, entry in (meta.get(part) or {}).items()
-        }
-
+    fields, following, previous = (
+        {name: _read_entry(part, name, entry) for name, entry in (meta.get(part) or {}).items()} for part in _PARTS
+    )
     # Releases before 0.4 wrote "normaliser".
     search = {
         "normalizer" if name == "normaliser" else name: value for name, value in (meta.get(_SEARCH) or {}).items()
     }
-    return Record(entries("fields"), entries("next"), entries("previous"), meta.get("switched"), search)
+    return Record(fields, following, previous, meta.get("switched"), search, dict(meta.get(_IMAGE_ROOTS) or {}))
+
+
+def _read_entry(part: str, name: str, entry: Any) -> VectorField:
+    """A field's entry. One with a key that isn't known is refused: ignoring it might mean other vectors."""
+    place = f"the entry {name!r} of the index's _meta.{META}.{part}"
+    if not isinstance(entry, dict):
+        raise MappingError(f"{place} is no object", hint="correct the mapping's _meta")
+    unknown, lacking = sorted(entry.keys() - _KEYS), sorted(_NEEDED - entry.keys())
+    if unknown:
+        raise MappingError(
+            f"{place} has {', '.join(map(repr, unknown))}, which this crosslens doesn't know", hint="upgrade crosslens"
+        )
+    if lacking:
+        raise MappingError(f"{place} lacks {', '.join(map(repr, lacking))}", hint="correct the mapping's _meta")
+    if not isinstance(entry["sources"], list):
+        raise MappingError(f"the sources in {place} are no list", hint="correct the mapping's _meta")
+    return VectorField(field=name, **{**entry, "sources": tuple(entry["sources"])})
 
 
 def vector_fields(mapping: Mapping[str, Any]) -> dict[str, VectorField]:
@@ -126,10 +153,10 @@ def own_paths(mapping: Mapping[str, Any]) -> list[str]:
 def meta_update(mapping: Mapping[str, Any], record: Record) -> dict[str, Any]:
     """The ``_meta`` that says ``record``, keeping what else the index's ``_meta`` holds."""
     meta = dict(mapping.get("_meta") or {})
-    parts = ("fields", "next", "previous")
-    body = {k: v for k, v in (meta.get(META) or {}).items() if k not in (*parts, "switched", _SEARCH)}
+    known = (*_PARTS, "switched", _SEARCH, _IMAGE_ROOTS)
+    body = {k: v for k, v in (meta.get(META) or {}).items() if k not in known}
     body["version"] = META_VERSION
-    for part in parts:
+    for part in _PARTS:
         entries = {name: _entry(each) for name, each in getattr(record, part).items()}
         if entries or part == "fields":
             body[part] = entries
@@ -137,6 +164,8 @@ def meta_update(mapping: Mapping[str, Any], record: Record) -> dict[str, Any]:
         body["switched"] = record.switched
     if record.search:
         body[_SEARCH] = record.search
+    if record.image_roots:
+        body[_IMAGE_ROOTS] = record.image_roots
     meta[META] = body
     return meta
 

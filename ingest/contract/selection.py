@@ -32,7 +32,7 @@ class Selection:
         wanted = []
         for each in fields:
             if self.every:
-                wanted += [_has_source(each, searchable), _has_state(each)]
+                wanted += [has_source(each, searchable), _has_state(each)]
                 continue
             if self.missing:
                 wanted.append(missing_query(each, searchable))
@@ -49,7 +49,7 @@ class Selection:
 
 def missing_query(field: VectorField, searchable: set[str]) -> Query:
     """Documents with a source and no state; where a source isn't ``searchable``, all documents without state."""
-    return {"bool": {"filter": [_has_source(field, searchable)], "must_not": [_has_state(field)]}}
+    return {"bool": {"filter": [has_source(field, searchable)], "must_not": [_has_state(field)]}}
 
 
 def failed_query(field: VectorField) -> Query:
@@ -101,7 +101,8 @@ def _has_state(field: VectorField) -> Query:
     return {"exists": {"field": f"{STATE}.{field.path}.model"}}
 
 
-def _has_source(field: VectorField, searchable: set[str]) -> Query:
+def has_source(field: VectorField, searchable: set[str]) -> Query:
+    """Documents with a source; where a source isn't ``searchable``, all documents."""
     if not set(field.sources) <= searchable:
         return {"match_all": {}}
     # A value longer than a keyword's ignore_above isn't indexed, but named in _ignored.

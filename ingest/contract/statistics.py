@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from crosslens.errors import ConnectionFailedError, MappingError
 from crosslens.ingest.contract.record import VectorField
+from crosslens.ingest.contract.settings import index_uuids
 from crosslens.ingest.model.transform import Float32Array
 
 # Named as earlier releases named it.
@@ -43,6 +44,11 @@ class CorpusStatistics:
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
     null: tuple[float, ...] = ()
+
+    @classmethod
+    def none(cls, dims: int) -> CorpusStatistics:
+        """The statistics of no vectors."""
+        return cls(0, np.zeros(dims), np.zeros((dims, dims)))
 
     @classmethod
     def of(cls, vectors: Float32Array | Sequence[Sequence[float]]) -> CorpusStatistics:
@@ -122,16 +128,33 @@ def statistics_query(indices: Sequence[str], fields: Sequence[VectorField]) -> d
     }
 
 
-def read_statistics(hits: Sequence[Mapping[str, Any]], fields: Sequence[VectorField]) -> dict[str, CorpusStatistics]:
-    """By field, the corpus statistics that a search's hits hold, of all indices together."""
+def read_statistics(
+    hits: Sequence[Mapping[str, Any]],
+    holders: Mapping[str, Mapping[str, VectorField]],
+    uuids: Mapping[str, str] | None = None,
+) -> tuple[dict[str, CorpusStatistics], dict[str, list[str]]]:
+    """The corpus statistics that a search's hits hold, and what they lack, both by field.
+
+    ``holders`` are the vector fields of each index, by name. The statistics are of all the indices together that hold
+    the field; the indices that lack them are listed. ``uuids``, by index where they are known, tell an index from
+    one that was deleted and had its name.
+    """
+    stored = {
+        (source["index"], source["path"], source["fingerprint"]): source
+        for source in (hit["_source"] for hit in hits)
+        if source["index"] not in (uuids or {}) or source.get("uuid") == (uuids or {})[source["index"]]
+    }
     found: dict[str, CorpusStatistics] = {}
-    for each in fields:
-        for hit in hits:
-            source = hit["_source"]
-            if (source["path"], source["fingerprint"]) == (each.path, each.fingerprint):
+    lacking: dict[str, list[str]] = {}
+    for index, fields in holders.items():
+        for name, each in fields.items():
+            source = stored.get((index, each.path, each.fingerprint))
+            if source is None:
+                lacking.setdefault(name, []).append(index)
+            elif int(source["count"]):
                 here = CorpusStatistics.from_source(source)
-                found[each.field] = found[each.field].merged(here) if each.field in found else here
-    return found
+                found[name] = found[name].merged(here) if name in found else here
+    return found, lacking
 
 
 def vectors_of(source: Mapping[str, Any], each: VectorField) -> list[list[float]]:
@@ -173,17 +196,14 @@ def store_statistics(
         client.options(ignore_status=400).indices.create(index=STATISTICS_INDEX, mappings=_MAPPINGS, settings=settings)
     id = f"{index}/{each.path}"
     # An index that was deleted and made anew has other vectors under its name.
-    uuid = client.indices.get_settings(index=index, name="index.uuid", flat_settings=True)[index]["settings"][
-        "index.uuid"
-    ]
-    identity = {"index": index, "uuid": uuid, "path": each.path, "fingerprint": each.fingerprint}
+    identity = _identity(client, index, each)
     for _ in range(_TRIES):
         guard: dict[str, Any] = {"op_type": "create"}
         total = statistics
         try:
             found = client.get(index=STATISTICS_INDEX, id=id)
             guard = {"if_seq_no": found["_seq_no"], "if_primary_term": found["_primary_term"]}
-            if not anew and identity.items() <= found["_source"].items():
+            if not anew and identity.items() <= found["_source"].items() and int(found["_source"]["count"]):
                 total = CorpusStatistics.from_source(found["_source"]).merged(statistics)
         except NotFoundError:
             pass
@@ -194,3 +214,17 @@ def store_statistics(
             continue
         return
     raise MappingError(f"the corpus statistics of {each.field!r} in {index!r} keep changing", hint="try again")
+
+
+def stored_statistics(client: Elasticsearch, index: str, each: VectorField) -> CorpusStatistics | None:
+    """The corpus statistics of one index's field; None where none are stored of these vectors."""
+    try:
+        source = client.get(index=STATISTICS_INDEX, id=f"{index}/{each.path}")["_source"]
+    except NotFoundError:
+        return None
+    return CorpusStatistics.from_source(source) if _identity(client, index, each).items() <= source.items() else None
+
+
+def _identity(client: Elasticsearch, index: str, each: VectorField) -> dict[str, Any]:
+    uuid = index_uuids(client, index)[index]
+    return {"index": index, "uuid": uuid, "path": each.path, "fingerprint": each.fingerprint}

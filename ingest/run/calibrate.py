@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from elasticsearch import Elasticsearch, NotFoundError
+from elasticsearch import Elasticsearch
 
 from crosslens.errors import MappingError
 from crosslens.ingest.contract.encoders import Encoders
 from crosslens.ingest.contract.fields import choose
-from crosslens.ingest.contract.record import VectorField
+from crosslens.ingest.contract.record import VectorField, vector_fields
 from crosslens.ingest.contract.selection import done_query
-from crosslens.ingest.contract.statistics import STATISTICS_INDEX, CorpusStatistics, store_statistics, vectors_of
+from crosslens.ingest.contract.statistics import CorpusStatistics, store_statistics, stored_statistics, vectors_of
 from crosslens.ingest.run.prefetch import prefetched
 from crosslens.ingest.run.reading import Reader
 from crosslens.ingest.run.run import Run
@@ -30,22 +30,27 @@ def calibrate(
 ) -> dict[str, int]:
     """Gathers the corpus statistics of the vectors that ``index`` has now, from about ``sample`` documents an index.
 
-    Replaces what was gathered before. Returns how many vectors were read, by field. Raises `MappingError` when the
-    index has no such fields, or no vector in one.
+    Replaces what was gathered before. An index that has no vector in a field yet is recorded as such. Returns how many
+    vectors were read, by field. Raises `MappingError` when the index has no such fields, or no vector in one.
     """
     run = Run.begin(client, index)
     mappings = run.mappings()
     chosen = choose(index, mappings, fields)
     counts: dict[str, int] = {}
-    for name in mappings:
-        for each in chosen.values():
+    bare: list[tuple[str, VectorField]] = []
+    for name, mapping in mappings.items():
+        for each in (field for key, field in vector_fields(mapping).items() if key in chosen):
             statistics = _gather(run, name, each, sample, progress)
             if statistics is not None:
                 store_statistics(run.client, name, each, statistics, anew=True)
                 counts[each.field] = counts.get(each.field, 0) + statistics.count
+            else:
+                bare.append((name, each))
     empty = sorted(chosen.keys() - counts.keys())
     if empty:
         raise MappingError(f"index {index!r} has no vectors in {', '.join(empty)} yet")
+    for name, each in bare:
+        store_statistics(run.client, name, each, CorpusStatistics.none(each.dims), anew=True)
     return counts
 
 
@@ -71,13 +76,11 @@ def try_null_queries(
 
 def _tried(run: Run, index: str, each: VectorField, texts: Sequence[str]) -> CorpusStatistics:
     """The statistics of one index's field, with what ``texts`` reach there."""
-    try:
-        source = run.client.get(index=STATISTICS_INDEX, id=f"{index}/{each.path}")["_source"]
-    except NotFoundError as error:
+    statistics = stored_statistics(run.client, index, each)
+    if statistics is None:
         raise MappingError(
             f"{each.field!r} in {index!r} has not been measured", hint="measure it first", verb="calibrate"
-        ) from error
-    statistics = CorpusStatistics.from_source(source)
+        )
     reached = []
     for query in run.encoders.for_field(each).encode_texts(list(texts)):
         knn = {"field": each.vector_path, "query_vector": query.tolist(), "k": 1, "num_candidates": 200}

@@ -16,7 +16,8 @@ from elasticsearch import Elasticsearch
 
 from crosslens.errors import MappingError, MigrationError
 from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
-from crosslens.ingest.contract.fields import agree, with_path
+from crosslens.ingest.contract.fields import agree, read_mappings, with_path
+from crosslens.ingest.contract.ingest_pipeline import check_pipelines, follow
 from crosslens.ingest.contract.record import VectorField, vector_fields
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.run.copy_state import has_switched, read_state
@@ -59,7 +60,7 @@ def copy_index(
         tidy(run.client, state.of, into)
         return CopyReport(state.of, vector_fields(mapping), into=into, alias=alias, switched=True)
     used = Encoders.of(encoders)
-    run = replace(run, index=old).making(_fields(run, old, mapping, encoders, targets), used)
+    run = replace(run, index=old).making(_fields(run, old, mapping, encoders, targets), used, {old: mapping})
     if not targets:
         used.check(run.fields, old)
     if alias is not None:
@@ -73,6 +74,10 @@ def copy_index(
     report.todo = report.count_before = Reader(run.client, old, []).count({"match_all": {}})
     if run.options.dry_run:
         return report
+    # An ingest pipeline of the alias encodes for the copy once it has switched.
+    recorded = vector_fields(mapping)
+    changed = [each for each in run.fields if recorded.get(each.field) != each]
+    check_pipelines(run.client, old, {old: mapping}, changed)
     if not resumed:
         create(run, into, mapping)
     copy = Follower(run, into, report, compare=resumed)
@@ -80,6 +85,7 @@ def copy_index(
         copy.follow()
         if alias is not None and not report.interrupted:
             switch(copy, alias, block)
+            follow(run.client, alias, read_mappings(run.client, alias))
     except KeyboardInterrupt:
         report.interrupted = True
     finally:

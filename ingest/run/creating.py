@@ -8,7 +8,7 @@ from typing import Any
 from elasticsearch import ApiError
 
 from crosslens.errors import MigrationError
-from crosslens.ingest.contract.mapping import mapping_update
+from crosslens.ingest.contract.mapping import flat_properties, mapping_update
 from crosslens.ingest.contract.record import read_record
 from crosslens.ingest.run.copy_state import CopyState, read_state, with_state
 from crosslens.ingest.run.run import Run
@@ -46,10 +46,15 @@ def create(run: Run, into: str, mapping: Mapping[str, Any]) -> None:
 def copied_mapping(run: Run, mapping: Mapping[str, Any], state: CopyState) -> dict[str, Any]:
     """The original's mapping with the run's fields and the state of the copy."""
     properties = dict(mapping.get("properties") or {})
+    mapped = flat_properties(mapping)
     for each in run.fields:
-        # A field of other dims than before is mapped anew.
-        _drop_property(properties, each.path.split("."))
-    update = mapping_update(mapping, read_record(mapping).with_fields(run.fields), run.fields)
+        if mapped.get(each.vector_path, {}).get("dims") not in (None, each.dims):
+            # A field of other dims than before is mapped anew.
+            _drop_property(properties, each.path.split("."))
+    kept = {**mapping, "properties": properties}
+    update = mapping_update(
+        kept, read_record(mapping).with_fields(run.fields).with_image_roots(run.image_roots), run.fields
+    )
     _merge(properties, update["properties"])
     return {**mapping, "properties": properties, "_meta": with_state(update["_meta"], state)}
 

@@ -64,11 +64,14 @@ class Pipeline:
         *,
         workers: int,
         fresh_s: float,
+        field_images: Mapping[str, ImageReader] | None = None,
     ):
-        """``workers`` threads read images (0: as many as suit); ``fresh_s`` as in `ImageReader.read`."""
+        """``workers`` threads read images (0: as many as suit); ``fresh_s`` as in `ImageReader.read`; ``field_images``
+        are other readers than ``images``, by field."""
         self._encoders = {each.path: encoders.for_field(each) for each in fields}
         self._fields, self._images, self._pack = fields, images, pack
         self._fresh_s = fresh_s
+        self._field_images = field_images or {}
         self._workers = workers
         # Of all vectors made so far, by index and the field's path.
         self.statistics: dict[tuple[str, str], CorpusStatistics] = {}
@@ -135,9 +138,10 @@ class Pipeline:
         wrong: list[str] = []
         before = documents.state_of(prepared.document.source, each.path) or {}
         data: list[bytes | None] = []
+        images = self._field_images.get(each.field, self._images)
         for i, reference in enumerate(values):
             try:
-                data.append(self._images.read(reference, fresh_s=self._fresh_s))
+                data.append(_read(images, reference, self._fresh_s))
             except ImageError as error:
                 data.append(None)
                 wrong.append(f"[{i}] {error}" if each.each else str(error))
@@ -207,6 +211,15 @@ class Pipeline:
             batch = [p.pixels[each.path][i] for p, i in rows[start : start + encoder.batch_size]]
             parts.append(encoder.encode_pixels(np.stack([pixels for pixels in batch if pixels is not None])))
         return np.concatenate(parts)
+
+
+def _read(images: ImageReader, reference: str, fresh_s: float) -> bytes:
+    """The bytes behind a reference; raises `ImageError` for every one that can't be read."""
+    try:
+        return images.read(reference, fresh_s=fresh_s)
+    except UnicodeError as error:
+        # JSON can hold half a surrogate pair, and no path or address can.
+        raise ImageError(f"{reference}: holds half a character, so nothing can be read there") from error
 
 
 def _stored(each: VectorField, values: Sequence[str], vectors: Mapping[int, Any]) -> Any:

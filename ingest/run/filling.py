@@ -151,6 +151,10 @@ class _Filling:
             write = outcome.write
             if outcome.status == 409:
                 self._conflicts.add((write.index, write.id, write.routing))
+            elif outcome.status == 404 and "\ufffd" in write.id:
+                # It was given half a surrogate pair, by which the server chose a shard, and shows another character.
+                reason = "the document can't be addressed, since its id holds half a character"
+                self._fail(Failure(write.index, write.id, None, reason))
             elif outcome.status == 404:
                 continue
             elif outcome.status >= 300:

@@ -19,6 +19,7 @@ from elasticsearch import Elasticsearch
 from crosslens.errors import MigrationError
 from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
 from crosslens.ingest.contract.fields import choose, record_change, with_path
+from crosslens.ingest.contract.ingest_pipeline import check_pipelines, follow
 from crosslens.ingest.contract.mapping import check_room, flat_properties
 from crosslens.ingest.contract.record import STATE, Record, VectorField, read_record
 from crosslens.ingest.contract.selection import Selection, done_query
@@ -62,7 +63,8 @@ def migrate(
     Where a document that has the old vector can't get the new one, the pointer stays as it is, unless
     ``despite_failures``.
 
-    Raises `MigrationError` when an earlier change isn't finished or its old vectors aren't dropped yet.
+    Raises `MigrationError` when an earlier change isn't finished or its old vectors aren't dropped yet, and
+    `ModelError` when an ingest pipeline would have to encode with a model that nodes lack.
     """
     run = Run.begin(client, index, options, Events(progress, failed))
     mappings = run.mappings()
@@ -84,9 +86,10 @@ def migrate(
     if run.options.dry_run:
         report.lacking = {name: reader.count(done_query(each)) for name, each in old.items()}
         return report
-    run = run.making(new.values(), Encoders([encoder]))
+    check_pipelines(run.client, index, mappings, new.values())
+    run = run.making(new.values(), Encoders([encoder]), mappings)
     for name in mappings:
-        record_change(run.client, name, lambda record: replace(record, next={**record.next, **new}), run.fields)
+        record_change(run.client, name, partial(_begun, new=new, roots=run.image_roots), run.fields)
     behind = replace(run.options, selection=replace(run.options.selection, missing=True, stale=True))
     report.filled = fill(replace(run, options=behind))
     if report.filled.interrupted:
@@ -101,10 +104,15 @@ def migrate(
     for name in mappings:
         record_change(run.client, name, lambda record: _switched(record, old, new, now))
     report.switched = True
+    follow(run.client, index, mappings)
     # What came in between the last look and the switch.
     late = replace(run, options=replace(run.options, selection=Selection()), events=Events(failed=failed))
     report.filled.merge(fill(late))
     return report
+
+
+def _begun(record: Record, new: dict[str, VectorField], roots: dict[str, str]) -> Record:
+    return replace(record, next={**record.next, **new}).with_image_roots(roots)
 
 
 def _check_free(index: str, record: Record, new: dict[str, VectorField]) -> None:
@@ -154,11 +162,15 @@ def rollback(client: Elasticsearch, index: str, *, fields: Sequence[str] | None 
     Returns the fields that serve now, by name. Twice gives the newer model again. Documents that came in since may lack
     the previous model's vector: `crosslens.ingest.run.write.reindex` fills them.
 
-    Raises `MigrationError` when there is nothing to go back to.
+    Raises `MigrationError` when there is nothing to go back to, and `ModelError` when an ingest pipeline would have to
+    encode with a model that nodes lack.
     """
     run = Run.begin(client, index)
     serving: dict[str, VectorField] = {}
-    for name, mapping in run.mappings().items():
+    mappings = run.mappings()
+    back = [each for mapping in mappings.values() for each in read_record(mapping).previous.values()]
+    check_pipelines(run.client, index, mappings, [each for each in back if fields is None or each.field in fields])
+    for name, mapping in mappings.items():
         record = read_record(mapping)
         chosen = [each for each in (*record.next, *record.previous) if fields is None or each in fields]
         if not chosen:
@@ -170,6 +182,7 @@ def rollback(client: Elasticsearch, index: str, *, fields: Sequence[str] | None 
         serving |= {each: changed.fields[each] for each in (*goal, *given_up) if each in changed.fields}
     if not serving:
         raise MigrationError(f"index {index!r} has no previous model's vectors to go back to, and no change under way")
+    follow(run.client, index, mappings)
     return serving
 
 
@@ -203,7 +216,11 @@ def drop_old(
     """
     run = Run.begin(client, index)
     removals = []
-    for name, mapping in run.mappings().items():
+    mappings = run.mappings()
+    if not dry_run:
+        # A pipeline that still wrote old vectors would bring them back.
+        follow(run.client, index, mappings)
+    for name, mapping in mappings.items():
         record = read_record(mapping)
         for key, each in record.previous.items():
             if fields is not None and key not in fields:

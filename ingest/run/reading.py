@@ -15,6 +15,7 @@ from elasticsearch import ApiError, Elasticsearch, NotFoundError
 from crosslens.client import server_version
 from crosslens.errors import ConnectionFailedError
 from crosslens.ingest.contract import selection
+from crosslens.ingest.contract.settings import page_limits
 from crosslens.ingest.run.sending import Guard, Write
 
 # A page must be encoded before its point in time runs out; 200 documents take ViT-B/32 some 15 s on two cores.
@@ -107,7 +108,9 @@ class Reader:
         try:
             sized = self._search(pit, query, size=0, track_total_hits=True)
             found = int(sized["hits"]["total"]["value"])
-            slices = max(1, min(_MOST_SLICES, found // _SLICE))
+            limits = page_limits(self._client, self._index)
+            size = min(PAGE, limits.window)
+            slices = max(1, min(_MOST_SLICES, limits.slices, found // _SLICE))
             for part in random.sample(range(slices), slices):
                 after: list[Any] | None = None
                 while True:
@@ -117,7 +120,7 @@ class Reader:
                         query,
                         sort=["_shard_doc"],
                         search_after=after,
-                        size=PAGE,
+                        size=size,
                         source=self._filter,
                         seq_no_primary_term=True,
                         version=True,
@@ -127,7 +130,7 @@ class Reader:
                     pit = page["pit_id"]
                     hits = page["hits"]["hits"]
                     yield [_document(hit) for hit in hits if self._share.holds(hit["_id"])]
-                    if len(hits) < PAGE:
+                    if len(hits) < size:
                         break
                     after = hits[-1]["sort"]
         finally:

@@ -10,6 +10,7 @@ from elasticsearch import Elasticsearch
 from crosslens.errors import MappingError
 from crosslens.ingest.contract.documents import without
 from crosslens.ingest.contract.fields import record_change
+from crosslens.ingest.contract.ingest_pipeline import follow
 from crosslens.ingest.contract.record import STATE, Record, VectorField, read_record
 from crosslens.ingest.contract.selection import any_of
 from crosslens.ingest.run.prefetch import prefetched
@@ -56,17 +57,22 @@ def remove_field(
     if name not in known:
         raise MappingError(f"index {index!r} has no vector field {name!r}; it has {', '.join(known) or 'none'}")
     report = Removal(index, name)
+    if not dry_run:
+        # No search uses the field from here on, and no pipeline makes it; but until the last document is done, the
+        # record says what is left.
+        for each, record in records.items():
+            if any(field.field == name for field in record.all_fields):
+                record_change(run.client, each, lambda record: _retired(record, name))
+        follow(run.client, index, mappings)
     for each, record in records.items():
         fields = [field for field in record.all_fields if field.field == name]
         report.found += Reader(run.client, each, []).count(_holding(fields)) if fields else 0
         if dry_run or not fields:
             continue
-        # No search uses the field from here on; but until the last document is done, the record says what is left.
-        record_change(run.client, each, lambda record: _retired(record, name))
         strip(run, each, fields, report, progress)
         if report.interrupted:
             break
-        record_change(run.client, each, lambda record: replace(record, previous=_less(record.previous, name)))
+        record_change(run.client, each, lambda record: _forgotten(record, name))
     return report
 
 
@@ -80,6 +86,11 @@ def _retired(record: Record, name: str) -> Record:
         next=_less(record.next, name),
         previous={**record.previous, name: last},
     )
+
+
+def _forgotten(record: Record, name: str) -> Record:
+    roots = {key: root for key, root in record.image_roots.items() if key != name}
+    return replace(record, previous=_less(record.previous, name), image_roots=roots)
 
 
 def _less(fields: dict[str, VectorField], name: str) -> dict[str, VectorField]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,7 @@ from crosslens.ingest.sources.access import printable
 
 # A million failures are listed in a file, not in memory.
 _KEPT = 1_000
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,10 @@ class Failure:
     id: str
     field: str | None
     reason: str
+
+    def __post_init__(self) -> None:
+        # Reasons quote documents, which may hold half a surrogate pair; no terminal or file takes that.
+        object.__setattr__(self, "reason", _HALVES.sub("\ufffd", self.reason))
 
 
 @dataclass
@@ -124,7 +130,7 @@ class FailureLog:
         """Adds a line, at once."""
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("w", encoding="utf-8")
+            self._file = self._path.open("w", encoding="utf-8", errors="backslashreplace")
         self._file.write(printable(json.dumps({**asdict(failure), "retry": self._retry}, ensure_ascii=False)) + "\n")
         self._file.flush()
         self.written += 1

@@ -37,7 +37,7 @@ def add_vectors(
     """
     run = Run.begin(client, index, options, Events(progress, failed))
     mappings = run.mappings()
-    run = run.making(agree(run.client, index, mappings, targets, encoder), Encoders([encoder]))
+    run = run.making(agree(run.client, index, mappings, targets, encoder), Encoders([encoder]), mappings)
     run.put_fields(mappings)
     return fill(run)
 
@@ -64,7 +64,8 @@ def reindex(
     new = {each.field: each for each in agree(run.client, index, mappings, targets, used.given())} if targets else {}
     known = any(vector_fields(mapping) for mapping in mappings.values()) or not targets
     present = choose(index, mappings, fields) if known else {}
-    run = run.making({**present, **new}.values(), used)
-    used.check(run.fields, index)
+    fields_made = {**present, **new}
+    used.check(fields_made.values(), index)
+    run = run.making(fields_made.values(), used, mappings)
     run.put_fields(mappings)
     return fill(run)

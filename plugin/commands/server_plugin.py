@@ -155,14 +155,25 @@ def list_(as_json: bool, **where: Any) -> None:
 @click.option("--name", metavar="NAME", help="The pipeline's name. Default: crosslens-INDEX.")
 @click.option("--refuse", is_flag=True, help="Refuse documents whose image can't be encoded, instead of recording why.")
 @click.option("--default", is_flag=True, help="Send every document written to INDEX through it from now on.")
+@click.option("--remove", is_flag=True, help="Delete the pipeline; the default pipeline of before serves again.")
 @click.option("--dry-run", is_flag=True, help="Print the pipeline; write nothing.")
 @connection_options
-def pipeline(index: str, name: str | None, refuse: bool, default: bool, dry_run: bool, **where: Any) -> None:
-    """Create an ingest pipeline that encodes what is written to INDEX, for the fields that `crosslens add` recorded."""
+def pipeline(
+    index: str, name: str | None, refuse: bool, default: bool, remove: bool, dry_run: bool, **where: Any
+) -> None:
+    """Create an ingest pipeline that encodes what is written to INDEX, for the fields that `crosslens add` recorded.
+
+    A default pipeline that INDEX has already runs first. Changes of model and removals of fields reach the pipeline.
+    """
+    if remove and (default or refuse):
+        raise click.UsageError("--remove goes with neither --default nor --refuse")
     written = opened(index, connect(connection(**where)))
-    name, body = written.pipeline(name, record_errors=not refuse, default=default, dry_run=dry_run)
+    name, body = written.pipeline(name, record_errors=not refuse, default=default, remove=remove, dry_run=dry_run)
     if dry_run:
         print_json(body)
+        return
+    if remove:
+        out.print(f"the pipeline {name} is deleted; {index} is written as before", highlight=False, soft_wrap=True)
         return
     used = "every document written to it goes through it" if default else f"write with ?pipeline={name}"
     out.print(f"the pipeline {name} encodes for {index}; {used}", highlight=False, soft_wrap=True)

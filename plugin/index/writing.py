@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from crosslens.index.opened import Model, OpenedIndex, nothing
-from crosslens.ingest.contract.ingest_pipeline import put_pipeline
+from crosslens.ingest.contract.ingest_pipeline import put_pipeline, remove_pipeline
 from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.contract.selection import Selection
 from crosslens.ingest.contract.targets import Target
@@ -169,9 +169,20 @@ class WritableIndex(OpenedIndex):
         return report
 
     def pipeline(
-        self, name: str | None = None, *, record_errors: bool = True, default: bool = False, dry_run: bool = False
+        self,
+        name: str | None = None,
+        *,
+        record_errors: bool = True,
+        default: bool = False,
+        remove: bool = False,
+        dry_run: bool = False,
     ) -> tuple[str, dict[str, Any]]:
-        """Put the ingest pipeline by which the server plugin encodes what is written. See `crosslens.put_pipeline`."""
+        """Put the ingest pipeline by which the server plugin encodes what is written. See `crosslens.put_pipeline`.
+
+        ``remove`` deletes it instead, and puts back the default pipeline that the index had before.
+        """
+        if remove:
+            return remove_pipeline(self._client, self.name, name, dry_run=dry_run)
         return put_pipeline(
             self._client, self.name, name, record_errors=record_errors, default=default, dry_run=dry_run
         )

@@ -16,7 +16,7 @@ from crosslens.errors import MixedModelsError, ModelError, NotCalibratedError
 from crosslens.ingest.contract.encoders import Encoders
 from crosslens.ingest.contract.fields import Mappings, choose, no_such_index, usable_mappings
 from crosslens.ingest.contract.mapping import text_fields
-from crosslens.ingest.contract.record import VectorField, own_paths, read_record
+from crosslens.ingest.contract.record import VectorField, own_paths, read_record, vector_fields
 from crosslens.ingest.contract.statistics import STATISTICS_INDEX, CorpusStatistics, read_statistics, statistics_query
 from crosslens.queries.search.analysis import Analysis
 from crosslens.queries.search.answers import ask, refused
@@ -49,7 +49,8 @@ class Seen:
     crosslens put into the documents; ``version`` is the server's, ``at`` monotonic time in seconds. ``settings`` are
     the weights and the normalizer that the index records, ``copies`` the fields whose words a text field holds.
     ``moments`` are the corpus statistics by vector field (None: not asked for yet); ``parted`` has the words of texts
-    that only the server can part.
+    that only the server can part. ``holders`` are the searched vector fields by index and name, ``uuids`` the indices'
+    where they are known.
     """
 
     fields: dict[str, VectorField]
@@ -63,6 +64,8 @@ class Seen:
     analysis: Analysis = field(default_factory=Analysis)
     copies: dict[str, set[str]] = field(default_factory=dict)
     parted: dict[Text, list[str]] = field(default_factory=dict)
+    holders: dict[str, dict[str, VectorField]] = field(default_factory=dict)
+    uuids: dict[str, str] = field(default_factory=dict)
 
 
 class IndexReader:
@@ -105,17 +108,19 @@ class IndexReader:
     def with_moments(self, seen: Seen) -> Steps[Seen]:
         """Return the same with the corpus statistics, which are asked for once for each reading of the mapping.
 
-        Raises `NotCalibratedError` when a field has none.
+        Raises `NotCalibratedError` when a field has none, or an index that holds it lacks them.
         """
         if seen.moments is not None:
             return seen
         fields = list(seen.fields.values())
         (answer,) = yield from ask([(STATISTICS_INDEX, statistics_query(seen.indices, fields))])
-        moments = read_statistics([] if "error" in answer else answer["hits"]["hits"], fields)
-        missing = sorted(seen.fields.keys() - moments.keys())
+        hits = [] if "error" in answer else answer["hits"]["hits"]
+        moments, lacking = read_statistics(hits, seen.holders, seen.uuids)
+        missing = sorted(lacking.keys() | (seen.fields.keys() - moments.keys()))
         if missing:
+            where = dict.fromkeys(index for name in missing for index in lacking.get(name, seen.indices))
             raise NotCalibratedError(
-                f"the vectors of {', '.join(missing)} in {self.index!r} have not been measured",
+                f"the vectors of {', '.join(missing)} in {', '.join(map(repr, where))} have not been measured",
                 hint="measure them first",
                 verb="calibrate",
             )
@@ -181,6 +186,11 @@ class IndexReader:
             next((settings for each in mappings.values() if (settings := read_record(each).search)), {}),
             analysis=Analysis.of(mappings, analysis),
             copies=held,
+            holders={
+                name: {key: each for key, each in vector_fields(mapping).items() if key in chosen}
+                for name, mapping in mappings.items()
+            },
+            uuids={name: found["index.uuid"] for name, found in analysis.items() if "index.uuid" in found},
         )
 
 

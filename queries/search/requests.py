@@ -20,7 +20,7 @@ Query = dict[str, Any]
 Search = tuple[str, dict[str, Any]]
 KEEP_ALIVE = "5m"
 _ANALYSIS_ONLY: Mapping[str, Any] = {
-    "name": "index.analysis.*",
+    "name": ["index.analysis.*", "index.uuid"],
     "flat_settings": True,
     "expand_wildcards": "open",
     "ignore_unavailable": True,
@@ -60,12 +60,12 @@ class GetMapping(ServerRequest):
 
 @dataclass(frozen=True)
 class GetAnalysis(ServerRequest):
-    """The flat ``index.analysis`` settings of every open index behind a name."""
+    """The flat ``index.analysis`` settings and the uuid of every open index behind a name."""
 
     index: str
 
     def sent_by(self, client: Any) -> Any:
-        """``GET INDEX/_settings/index.analysis.*``."""
+        """``GET INDEX/_settings/index.analysis.*,index.uuid``."""
         return client.indices.get_settings(index=self.index, **_ANALYSIS_ONLY)
 
 

@@ -13,8 +13,9 @@ from elasticsearch import Elasticsearch, helpers
 
 from crosslens.client import Connection, connect
 from crosslens.ingest.contract.documents import State, document_update
-from crosslens.ingest.contract.fields import put_fields, vector_packer
+from crosslens.ingest.contract.fields import put_fields
 from crosslens.ingest.contract.record import VectorField
+from crosslens.ingest.contract.settings import vector_packer
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.run.prefetch import prefetched
 from crosslens.ingest.run.reading import Reader

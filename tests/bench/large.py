@@ -16,7 +16,8 @@ from elasticsearch import Elasticsearch, helpers
 from crosslens.client import Connection, connect
 from crosslens.demo.run import load_items
 from crosslens.ingest.contract.documents import State, source_hash
-from crosslens.ingest.contract.fields import agree, put_fields, read_mappings, vector_packer
+from crosslens.ingest.contract.fields import agree, put_fields, read_mappings
+from crosslens.ingest.contract.settings import vector_packer
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.node import Node

@@ -9,6 +9,7 @@ import pytest
 from crosslens.errors import MappingError
 from crosslens.ingest.contract.mapping import check_target, mapping_update, text_fields
 from crosslens.ingest.contract.record import Record, VectorField, meta_update, own_paths, read_record, vector_fields
+from crosslens.ingest.contract.source_fields import doubtful, why_empty
 from crosslens.ingest.contract.targets import Target, default_name, parse_target
 
 FIELD = VectorField("photo_vector", "image", ("photo",), "clip", "f00d", 4, "int8_hnsw")
@@ -95,6 +96,80 @@ def test_what_does_not_fit_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(MappingError, match=says):
         check(mapping, target, **options)
+
+
+@pytest.mark.parametrize(
+    ("source", "says", "hint"),
+    [
+        ("title.raw", "only indexes the values of 'title' in another way", "name the field that holds them: title"),
+        ("short", "is an alias of 'maker.name'", "name the field that holds them: maker.name"),
+        ("labels", "is of type flattened", "as in labels.KEY"),
+    ],
+)
+@pytest.mark.parametrize("spec", ["{source}", "{{{source}}}, {{title}}"])
+def test_a_source_that_documents_hold_no_value_of_is_refused(source: str, says: str, hint: str, spec: str) -> None:
+    more = {"short": {"type": "alias", "path": "maker.name"}, "labels": {"type": "flattened"}}
+    mapping = {"properties": {**SHOP["properties"], **more}}
+    with pytest.raises(MappingError, match=says) as caught:
+        check(mapping, parse_target(spec.format(source=source), "text"))
+    assert hint in caught.value.hint
+
+
+def test_a_value_that_only_the_mapping_has_is_doubtful() -> None:
+    mapping = {"properties": {"shop": {"type": "constant_keyword", "value": "ours"}, "title": {"type": "text"}}}
+    assert doubtful(mapping, "shop")
+    assert "has its value in the mapping" in str(why_empty("shops", mapping, "shop"))
+    assert not doubtful(mapping, "title")
+    assert why_empty("shops", mapping, "title") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"similarity": "l2_norm"}, "compares vectors by l2_norm; CLIP's are compared by cosine or dot_product"),
+        ({"similarity": "max_inner_product"}, "compares vectors by max_inner_product"),
+        ({"index": False}, "isn't indexed"),
+        ({"element_type": "byte"}, "is for vectors of byte, not of float"),
+        ({"dims": 5}, "holds vectors of 5 dims"),
+    ],
+)
+def test_an_empty_vector_field_that_does_not_fit_says_why(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(MappingError, match=says):
+        check_target(
+            "shop",
+            {**recorded(**changes), "_meta": {}},
+            PHOTO,
+            model="clip",
+            fingerprint="f",
+            dims=4,
+            empty=["photo_vector"],
+        )
+
+
+@pytest.mark.parametrize(
+    ("entry", "says", "hint"),
+    [
+        ({"colour": "red"}, "has 'colour', which this crosslens doesn't know", "upgrade crosslens"),
+        ({"model": None}, "lacks 'model'", "correct the mapping"),
+        ({"sources": "photo"}, "are no list", "correct the mapping"),
+    ],
+)
+def test_a_record_that_can_not_be_understood_says_where(entry: dict[str, Any], says: str, hint: str) -> None:
+    mapping = recorded()
+    fields = mapping["_meta"]["crosslens"]["fields"]
+    whole = {**fields["photo_vector"], **entry}
+    fields["photo_vector"] = {key: value for key, value in whole.items() if value is not None}
+    with pytest.raises(MappingError, match="'photo_vector'") as caught:
+        read_record(mapping)
+    assert says in str(caught.value)
+    assert hint in caught.value.hint
+
+
+def test_the_folders_of_images_are_recorded_beside_the_fields() -> None:
+    record = Record({"photo_vector": FIELD}, image_roots={"photo_vector": "/srv/pictures"})
+    meta = meta_update(SHOP, record)
+    assert meta["crosslens"]["version"] == 2
+    assert read_record({"_meta": meta}) == record
 
 
 def test_keyword_search_reads_full_text_fields_and_not_the_state() -> None:

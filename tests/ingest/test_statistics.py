@@ -159,3 +159,32 @@ def test_a_search_tells_whether_anything_stands_out_of_the_noise(
     assert found.answered == (noise["z"] > noise["floor"])
     with pytest.raises(QueryError, match="between 0 and 1"):
         searcher.search("hat", false_alarm=1.5)
+
+
+@pytest.mark.node
+def test_statistics_of_an_index_that_had_the_name_before_are_not_used(server: Server, encoder: Encoder) -> None:
+    index = server.new_index(MAPPINGS, shop(5))
+    add_vectors(server.client, index, encoder, [TITLE])
+    mapping = server.client.indices.get_mapping(index=index)[index]["mappings"]
+    server.client.indices.delete(index=index)
+    server.client.indices.create(index=index, mappings=mapping)
+    server.client.index(index=index, document={"title": "hat"}, refresh=True)
+    with pytest.raises(NotCalibratedError, match=f"in '{index}' have not been measured"):
+        HybridSearcher(server.client, index, encoder).search("hat", normalizer="standardise")
+    with pytest.raises(MappingError, match="has not been measured"):
+        try_null_queries(server.client, index, ["zebra"], Encoders([encoder]))
+
+
+@pytest.mark.node
+def test_an_index_without_statistics_does_not_pass_for_another(server: Server, encoder: Encoder) -> None:
+    one, other, bare = (server.new_index(MAPPINGS, shop(count)) for count in (5, 6, 0))
+    both = f"{one},{other},{bare}"
+    add_vectors(server.client, both, encoder, [TITLE])
+    server.client.delete(index=STATISTICS_INDEX, id=f"{other}/title_vector", refresh=True)
+    with pytest.raises(NotCalibratedError, match=f"in '{other}', '{bare}' have not|in '{bare}', '{other}' have not"):
+        HybridSearcher(server.client, both, encoder).search("hat", normalizer="standardise")
+    assert calibrate(server.client, both) == {"title_vector": 11}
+    assert HybridSearcher(server.client, both, encoder).search("hat", normalizer="standardise").hits
+    server.client.index(index=bare, document={"title": "hat"}, refresh=True)
+    add_vectors(server.client, bare, encoder, [TITLE])
+    assert server.client.get(index=STATISTICS_INDEX, id=f"{bare}/title_vector")["_source"]["count"] == 1
