@@ -38,6 +38,7 @@ def ranked(plan: Plan) -> Steps[SearchResult]:
         windows.raw = {
             name: {key: score for key, score in scores.items() if key in kept} for name, scores in windows.raw.items()
         }
+        windows.note_lacking(plan, kept, raw)
     by_leg = windows.by_leg(plan, raw)
     fused = fused_scores(by_leg, plan.weights, normalizer=wanted.normalizer, mean=options.mean)
     # Equal totals are ordered by index and id, so that the same search always gives the same list.
