@@ -193,7 +193,7 @@ def _totals(
     shape = (len(fused), len(each.legs))
     parts = np.array([[part.normalized for part in found.values()] for _, found in fused.values()]).reshape(shape)
     able = np.array([[not part.lacking for part in found.values()] for _, found in fused.values()]).reshape(shape)
-    share = able @ weights.T
-    totals = np.divide(parts @ weights.T, share, out=np.zeros_like(share), where=share > 0)
+    share = able.astype(np.float64) @ weights.T
+    totals: NDArray[np.float64] = np.divide(parts @ weights.T, share, out=np.zeros_like(share), where=share > 0)
     # Rounded, so that sums that differ in their last bit alone count as equal.
     return list(fused), np.round(totals, 12)

@@ -35,13 +35,13 @@ class Part:
 class Scores(Generic[K]):
     """The raw scores of a leg by document, and their ``floor``, the least score possible.
 
-    ``moments`` are mean and standard deviation of the query's score over the whole corpus, for `standardise`. ``window``
-    are the documents that the leg found by itself, of ``depth`` that it was asked for (None: those in ``raw``);
-    ``lacks`` are documents that have nothing for this leg to compare, such as a vector yet to be made. The rest serves
-    `crosslens.queries.fusion.evidence`: ``attainable`` is the score that a document would get that has each of the
-    query's words as well as the word's best document has it (None: not known); ``source`` names what the leg reads
-    (None: something that no other leg reads); ``respelt`` are the scores of the same query with words spelt a little
-    otherwise.
+    ``moments`` are mean and standard deviation of the query's score over the whole corpus, for `standardise`.
+    ``window`` are the documents that the leg found by itself, of ``depth`` that it was asked for (None: those in
+    ``raw``); ``lacks`` are documents that have nothing for this leg to compare, such as a vector yet to be made. The
+    rest serves `crosslens.queries.fusion.evidence`: ``attainable`` is the score that a document would get that has each
+    of the query's words as well as the word's best document has it (None: not known); ``source`` names what the leg
+    reads (None: something that no other leg reads); ``respelt`` are the scores of the same query with words spelt a
+    little otherwise.
     """
 
     raw: Mapping[K, float]

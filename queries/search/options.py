@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any, Literal
+from dataclasses import KW_ONLY, dataclass, fields, replace
+from typing import Any, Literal, Self
 
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.documents import DocumentKey
@@ -13,6 +13,9 @@ from crosslens.queries.fusion.fuse import Mean
 from crosslens.queries.fusion.normalizers import Normalizer
 from crosslens.queries.fusion.scores import DEFAULT_WINDOW
 from crosslens.queries.search.requests import Query
+from crosslens.queries.search.surrogates import mended
+
+_SENT = ("text", "less_text", "like", "query", "filter", "collapse", "source", "fields", "highlight", "aggregations")
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,13 @@ class SearchOptions:
     def presents(self) -> bool:
         """Whether anything of the documents is returned besides their names."""
         return self.source is not False or bool(self.fields or self.highlight)
+
+    @property
+    def sendable(self) -> Self:
+        """The same options, in whose strings nothing is left that can't be sent (see `mended`)."""
+        given = {name: getattr(self, name) for name in _SENT}
+        changed = {name: new for name, value in given.items() if (new := mended(value)) is not value}
+        return replace(self, **changed) if changed else self
 
     def liked(self, index: str) -> list[DocumentKey]:
         """Return the documents to find more of by index and id; those named by id alone are in ``index``."""
