@@ -63,8 +63,9 @@ def checked(answers: Sequence[Answer], names: Sequence[str]) -> list[Answer]:
         shards = answer["_shards"]
         if shards["failed"]:
             causes = [failure["reason"] for failure in shards.get("failures", ()) if failure.get("reason")]
-            said = f": {_said(causes[0])}" if causes else ""
-            hint = "try again" if all(map(_passes, causes)) else ""
+            lasting = [cause for cause in causes if not _passes(cause)]
+            said = "".join(f": {_said(cause)}" for cause in (lasting or causes)[:1])
+            hint = "" if lasting else "try again"
             raise QueryError(
                 f"{shards['failed']} of {shards['total']} shards failed in the search ({name}){said}", hint=hint
             )

@@ -42,7 +42,7 @@ def legs_of(seen: Seen, wanted: Wanted, liked: Liked, encoders: Encoders, window
     made, answers = yield Together(work, [TermVectors(*seen.analysis.question(*text)) for text in texts])
     for text, answer in zip(texts, answers, strict=True):
         _remember(seen, text, answer)
-    filters = list(wanted.filters)
+    filters, post_filters = list(wanted.filters), wanted.options.post_filters
     if liked.keys:
         # What is to be found more of isn't itself a result.
         filters.append({"bool": {"must_not": [named(liked.keys)]}})
@@ -54,7 +54,7 @@ def legs_of(seen: Seen, wanted: Wanted, liked: Liked, encoders: Encoders, window
                 seen.fields[name],
                 vector,
                 window=window,
-                filters=filters,
+                filters=[*filters, *post_filters],
                 candidates=_for_leg(options.candidates, name),
                 oversample=_for_leg(options.oversample, name),
             )
@@ -98,6 +98,7 @@ def _keyword_leg(seen: Seen, wanted: Wanted, query: Query, filters: Sequence[Que
         known = seen.analysis.words(text, fields)
         return seen.parted.get((text, fields), [text]) if known is None else known
 
+    post_filters = wanted.options.post_filters
     read = (fields_of(query) if wanted.options.query else None) or seen.texts.names
     return keyword_leg(
         query,
@@ -105,7 +106,8 @@ def _keyword_leg(seen: Seen, wanted: Wanted, query: Query, filters: Sequence[Que
         window=window,
         filters=filters,
         reads=words_of(read, seen.copies, seen.analysis.named),
-        probes=probes_of(query, split, filters) if wanted.needs_words else None,
+        probes=probes_of(query, split, [*filters, *post_filters]) if wanted.needs_words else None,
+        post_filters=post_filters,
     )
 
 

@@ -43,6 +43,7 @@ class Leg:
     the least raw score possible: 0 for BM25, -1 for a cosine. ``nested`` vectors are several a document; ``quantised``
     ones are compared roughly unless rescored. ``modality`` is what is compared with the query, ``reads`` the fields
     that it comes from, and ``probes`` tell what a keyword query can get at most (None: not asked, or not to be told).
+    ``post_filters`` narrow what it finds, and not what is aggregated.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Leg:
     modality: Modality = "text"
     reads: Reads = frozenset()
     probes: Probes | None = None
+    post_filters: tuple[Query, ...] = ()
 
     def raw(self, score: float) -> float:
         """The leg's own scale: BM25 as it is; the cosine behind Elasticsearch's ``_score`` = (1 + cosine) / 2."""
@@ -79,7 +81,8 @@ class Leg:
     @property
     def request(self) -> dict[str, Any]:
         """The search for the leg's window."""
-        return {**self._body(self.query, self.filters), **_bare(self.window)}
+        body = {**self._body(self.query, self.filters), **_bare(self.window)}
+        return {**body, "post_filter": {"bool": {"filter": list(self.post_filters)}}} if self.post_filters else body
 
     def completions(self, keys: Sequence[DocumentKey], *, rescore: bool, most: int = PART) -> Iterator[dict[str, Any]]:
         """Searches for the leg's scores of exactly the documents named, whether the leg found them or not.
@@ -123,11 +126,22 @@ def keyword_leg(
     filters: Sequence[Query],
     reads: Reads = frozenset(),
     probes: Probes | None = None,
+    post_filters: Sequence[Query] = (),
 ) -> Leg:
     """BM25: any Elasticsearch query, or a text as in `words_query`, which describes what it raises."""
     if isinstance(query, str):
         query = words_query(query, fields)
-    return Leg(KEYWORD, "keyword", query, window, 0.0, tuple(filters), reads=reads, probes=probes)
+    return Leg(
+        KEYWORD,
+        "keyword",
+        query,
+        window,
+        0.0,
+        tuple(filters),
+        reads=reads,
+        probes=probes,
+        post_filters=tuple(post_filters),
+    )
 
 
 def knn_leg(
@@ -175,11 +189,12 @@ def native_retrievers(
         return {}
     retrievers = []
     for leg in legs:
+        filters = [*leg.filters, *leg.post_filters]
+        narrowing = {"filter": filters} if filters else {}
         if leg.kind == "keyword":
-            standard: dict[str, Any] = {"query": leg.query, **({"filter": list(leg.filters)} if leg.filters else {})}
-            retrievers.append({"standard": standard})
+            retrievers.append({"standard": {"query": leg.query, **narrowing}})
         else:
-            retrievers.append({"knn": {**leg.query, **({"filter": list(leg.filters)} if leg.filters else {})}})
+            retrievers.append({"knn": {**leg.query, **narrowing}})
     window = legs[0].window
     weighed = [
         {"retriever": retriever, "weight": weights.get(leg.name, 1.0), "normalizer": "minmax"}

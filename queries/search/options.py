@@ -15,7 +15,20 @@ from crosslens.queries.fusion.scores import DEFAULT_WINDOW
 from crosslens.queries.search.requests import Query
 from crosslens.queries.search.surrogates import mended
 
-_SENT = ("text", "less_text", "like", "query", "filter", "collapse", "source", "fields", "highlight", "aggregations")
+_SENT = (
+    "text",
+    "less_text",
+    "like",
+    "query",
+    "filter",
+    "post_filter",
+    "collapse",
+    "sort",
+    "source",
+    "fields",
+    "highlight",
+    "aggregations",
+)
 
 
 @dataclass(frozen=True)
@@ -34,8 +47,11 @@ class SearchOptions:
     Which documents.
 
     filter: an Elasticsearch query, or several, that every result meets.
+    post_filter: the same, but aggregations over "keyword" also count documents that don't meet it.
     min_score: the least total, on the scale of the fused scores.
     collapse: a field of whose values each comes once, with its best document.
+    sort: as in ``_search``: what the documents of the window are ordered by instead of their total. Those that it finds
+        equal are ordered by their total. One more round trip.
     size: how many documents, from 0 to the searcher's window. The ranking never depends on it.
 
     How they are ranked.
@@ -76,8 +92,10 @@ class SearchOptions:
     like: str | DocumentKey | Sequence[str | DocumentKey] | None = None
     query: Query | None = None
     filter: Query | Sequence[Query] | None = None
+    post_filter: Query | Sequence[Query] | None = None
     min_score: float | None = None
     collapse: str | None = None
+    sort: Any = None
     size: int = 10
     weights: Mapping[str, float] | None = None
     sources: Mapping[str, str] | None = None
@@ -105,9 +123,12 @@ class SearchOptions:
     @property
     def filters(self) -> list[Query]:
         """The filters as a list."""
-        if self.filter is None:
-            return []
-        return [dict(self.filter)] if isinstance(self.filter, Mapping) else list(self.filter)
+        return _several(self.filter)
+
+    @property
+    def post_filters(self) -> list[Query]:
+        """The filters that aggregations don't heed, as a list."""
+        return _several(self.post_filter)
 
     @property
     def presents(self) -> bool:
@@ -127,6 +148,12 @@ class SearchOptions:
             return []
         several = [self.like] if isinstance(self.like, str | tuple) else self.like
         return [(index, each) if isinstance(each, str) else each for each in several]
+
+
+def _several(queries: Query | Sequence[Query] | None) -> list[Query]:
+    if queries is None:
+        return []
+    return [dict(queries)] if isinstance(queries, Mapping) else list(queries)
 
 
 @dataclass(frozen=True)

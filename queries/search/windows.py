@@ -104,7 +104,8 @@ def first_trip(plan: Plan) -> Steps[Windows]:
         matched,
         attainable,
         _lacking(plan, plan.legs, answers),
-        hits_of(answers) if shown_already else {},
+        # The keyword leg's, which come first, have what is highlighted.
+        hits_of(answers[::-1]) if shown_already else {},
         next((answer["aggregations"] for answer in answers if "aggregations" in answer), {}),
         {name: float(answer["took"]) for name, answer in zip(names, answers, strict=True)},
         probed,
@@ -151,7 +152,8 @@ def _body(plan: Plan, leg: Leg) -> dict[str, Any]:
     if siblings:
         # It filters nothing: what of it a document meets comes back with the hit.
         clauses = [{"bool": {"must": [other.has_value], "_name": _HAS + other.name}} for other in siblings]
-        body["post_filter"] = {"bool": {"should": [{"match_all": {}}, *clauses]}}
+        told = {"bool": {"should": [{"match_all": {}}, *clauses]}}
+        body["post_filter"] = {"bool": {"filter": [*leg.post_filters, told]}} if leg.post_filters else told
     return body
 
 
