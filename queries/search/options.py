@@ -160,8 +160,10 @@ def _several(queries: Query | Sequence[Query] | None) -> list[Query]:
 class IndexSearchOptions(SearchOptions):
     """The arguments of `crosslens.Index.search`: those of a search, and what its searcher is made with.
 
-    vector_fields, text_fields: those to search; None: all.
-    window: how many documents each leg finds, from 1 to 10,000. The ranking depends on it.
+    vector_fields, text_fields: those to search, text fields also with boosts and wildcards; None: all, of text fields
+        those that can be searched in every index, 256 at most.
+    window: how many documents each leg finds, from 1 to 10,000 and at most as many as the index returns, to which the
+        default is cut. The ranking depends on it.
     """
 
     _: KW_ONLY
