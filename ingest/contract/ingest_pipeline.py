@@ -13,11 +13,11 @@ from typing import Any
 
 from elasticsearch import ApiError, AuthorizationException, Elasticsearch
 
-from crosslens.client import reason
 from crosslens.errors import MappingError
 from crosslens.ingest.contract.fields import Mappings, read_mappings, recorded_fields
 from crosslens.ingest.contract.pipeline_needs import check_needs
 from crosslens.ingest.contract.record import META, VectorField, vector_fields
+from crosslens.refusals import reason
 from crosslens.retrying import patient
 
 _DEFAULT = "index.default_pipeline"

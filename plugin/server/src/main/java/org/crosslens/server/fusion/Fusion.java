@@ -32,10 +32,17 @@ public final class Fusion {
     public record Moments(double mean, double deviation) {}
 
     /**
-     * A leg's raw scores by document (NaN: it has none), their least possible value, the leg's weight, and the moments
-     * that {@code standardise} needs (null: it is scaled by its theoretical minimum and its largest score).
+     * A leg's raw scores by document (NaN: it has none), their least possible value, the leg's weight, the moments that
+     * {@code standardise} needs (null: it is scaled by its theoretical minimum and its largest score), which documents it
+     * {@code found} by itself, and which it {@code lacks} anything of to judge them by.
      */
-    public record Leg(double[] raw, double floor, double weight, Moments moments) {}
+    public record Leg(double[] raw, double floor, double weight, Moments moments, boolean[] found, boolean[] lacks) {
+
+        /** Whether the leg can't judge the document {@code d}, which is then not held against it. */
+        boolean isLacking(int d) {
+            return lacks[d] && Double.isNaN(raw[d]);
+        }
+    }
 
     /** By document the totals; by leg and document the normalized scores and what each adds to the total. */
     public record Fused(double[] totals, double[][] normalized, double[][] weighted) {}
@@ -59,13 +66,20 @@ public final class Fusion {
                 // Completed, a leg that found nothing has the floor's score everywhere; equal scores aren't matches.
                 normalized[i] = Normalizer.map(normalized[i], s -> 0);
             }
-            double absent = normalizer.missing(normalized[i]), share = shares[i];
+            double absent = normalizer.missing(normalized[i]);
             normalized[i] = Arrays.stream(normalized[i]).map(s -> Double.isNaN(s) ? absent : s).toArray();
-            weighted[i] = Arrays.stream(normalized[i]).map(s -> s * share).toArray();
+            weighted[i] = new double[normalized[i].length];
         }
         double[] totals = new double[legs.isEmpty() ? 0 : normalized[0].length];
         for (int d = 0; d < totals.length; d++) {
-            totals[d] = total(normalized, weighted, shares, d, mean);
+            double[] able = able(legs, shares, d);
+            for (int i = 0; i < shares.length; i++) {
+                if (legs.get(i).isLacking(d)) {
+                    normalized[i][d] = 0;
+                }
+                weighted[i][d] = normalized[i][d] * able[i];
+            }
+            totals[d] = total(normalized, weighted, able, d, mean);
         }
         return new Fused(totals, normalized, weighted);
     }
@@ -94,11 +108,24 @@ public final class Fusion {
         }
     }
 
+    /** What the legs that can judge the document {@code d} weigh of their sum. */
+    private static double[] able(List<Leg> legs, double[] shares, int d) {
+        double whole = 0;
+        double[] able = new double[shares.length];
+        for (int i = 0; i < able.length; i++) {
+            able[i] = legs.get(i).isLacking(d) ? 0 : shares[i];
+            whole += able[i];
+        }
+        double sum = whole;
+        return Arrays.stream(able).map(share -> sum > 0 ? share / sum : 0).toArray();
+    }
+
     private static double[][] normalize(List<Leg> legs, Normalizer normalizer) {
         double[][] normalized = new double[legs.size()][];
         if (normalizer != Normalizer.STANDARDISE) {
             for (int i = 0; i < normalized.length; i++) {
-                normalized[i] = normalizer.apply(legs.get(i).raw(), legs.get(i).floor());
+                Leg leg = legs.get(i);
+                normalized[i] = normalizer.apply(normalizer == Normalizer.RANK ? matched(leg) : leg.raw(), leg.floor());
             }
             return normalized;
         }
@@ -121,6 +148,15 @@ public final class Fusion {
             }
         }
         return normalized;
+    }
+
+    /** The scores of what a leg found by itself: completed ones have no rank in it. */
+    private static double[] matched(Leg leg) {
+        double[] matched = leg.raw().clone();
+        for (int d = 0; d < matched.length; d++) {
+            matched[d] = leg.found()[d] && matched[d] > leg.floor() ? matched[d] : Double.NaN;
+        }
+        return matched;
     }
 
     private static double total(double[][] normalized, double[][] weighted, double[] shares, int d, Mean mean) {
