@@ -60,7 +60,7 @@ class GetMapping(ServerRequest):
 
 @dataclass(frozen=True)
 class GetSettings(ServerRequest):
-    """The flat settings that concern searches, of every open index behind a name: analysis, the result window, and the uuid."""
+    """The flat settings that concern searches, of every open index behind a name: analysis, result window, and uuid."""
 
     index: str
 
