@@ -107,7 +107,7 @@ def read_record(mapping: Mapping[str, Any]) -> Record:
     """
     meta = (mapping.get("_meta") or {}).get(META) or {}
     if not isinstance(meta, dict):
-        raise MappingError(f"the index's _meta.{META} is no object, so it isn't crosslens's", hint="rename it")
+        raise MappingError(f"the index's _meta.{META} is not an object, so it isn't crosslens's", hint="rename it")
     if meta and meta.get("version") not in _READABLE_VERSIONS:
         raise MappingError(
             f"the index's _meta.{META} is of version {meta.get('version')}, this crosslens reads {META_VERSION}",
@@ -127,7 +127,7 @@ def _read_entry(part: str, name: str, entry: Any) -> VectorField:
     """A field's entry. One with a key that isn't known is refused: ignoring it might mean other vectors."""
     place = f"the entry {name!r} of the index's _meta.{META}.{part}"
     if not isinstance(entry, dict):
-        raise MappingError(f"{place} is no object", hint="correct the mapping's _meta")
+        raise MappingError(f"{place} is not an object", hint="correct the mapping's _meta")
     unknown, lacking = sorted(entry.keys() - _KEYS), sorted(_NEEDED - entry.keys())
     if unknown:
         raise MappingError(
@@ -135,8 +135,8 @@ def _read_entry(part: str, name: str, entry: Any) -> VectorField:
         )
     if lacking:
         raise MappingError(f"{place} lacks {', '.join(map(repr, lacking))}", hint="correct the mapping's _meta")
-    if not isinstance(entry["sources"], list):
-        raise MappingError(f"the sources in {place} are no list", hint="correct the mapping's _meta")
+    if not isinstance(entry["sources"], list | tuple):
+        raise MappingError(f"the sources in {place} are not a list", hint="correct the mapping's _meta")
     return VectorField(field=name, **{**entry, "sources": tuple(entry["sources"])})
 
 

@@ -151,7 +151,7 @@ def test_an_empty_vector_field_that_does_not_fit_says_why(changes: dict[str, Any
     [
         ({"colour": "red"}, "has 'colour', which this crosslens doesn't know", "upgrade crosslens"),
         ({"model": None}, "lacks 'model'", "correct the mapping"),
-        ({"sources": "photo"}, "are no list", "correct the mapping"),
+        ({"sources": "photo"}, "are not a list", "correct the mapping"),
     ],
 )
 def test_a_record_that_can_not_be_understood_says_where(entry: dict[str, Any], says: str, hint: str) -> None:
