@@ -47,9 +47,9 @@ def fuse(
         harmonic    sum(w) / sum(w / n)
 
     A leg that has nothing of a document to compare (`Scores.lacks`: no vector yet, or nothing to make one from) can't
-    judge it, and is left out of its mean: its weight isn't in sum(w) either. So a new document is judged by what it
-    has, and a document that a leg could judge and didn't find gets 0 from it. A document that only legs of weight 0
-    can judge gets 0.
+    judge it. Its weight goes to the legs that can, of those that found anything at all, in proportion to theirs. So a
+    new document is judged by what it has, a document that a leg could judge and didn't find gets 0 from it, and a leg
+    that found nothing changes no ranking. A document that only legs of weight 0 can judge gets 0.
 
     A leg in which no score exceeds the floor found nothing, and gives 0. In the geometric and harmonic mean only legs
     with n > 0 count, as in OpenSearch, which leaves out what can't judge a document as well; so a document that one leg
@@ -91,11 +91,10 @@ class _Averaged(Generic[K]):
 
     def __init__(self, legs: Mapping[str, Scores[K]], shares: Mapping[str, float], normalizer: Normalizer, mean: Mean):
         self._legs, self._shares = legs, shares
+        self._active = [name for name, each in legs.items() if any(raw > each.floor for raw in each.raw.values())]
         self._normalized = {
             # Completed, a leg that found nothing has the floor's score everywhere; equal scores aren't matches there.
-            name: scores
-            if any(raw > legs[name].floor for raw in legs[name].raw.values())
-            else dict.fromkeys(scores, 0.0)
+            name: scores if name in self._active else dict.fromkeys(scores, 0.0)
             for name, scores in _normalize(legs, normalizer).items()
         }
         self._absent = {name: normalize.missing(scores, normalizer) for name, scores in self._normalized.items()}
@@ -107,12 +106,13 @@ class _Averaged(Generic[K]):
         }
 
     def _able(self, key: K) -> list[tuple[str, float]]:
-        """The legs that can judge a document, with their shares of 1."""
+        """The legs that can judge a document, with their shares."""
         able = [name for name, scores in self._legs.items() if key not in scores.lacks or key in scores.raw]
         if len(able) == len(self._legs):
             return list(self._shares.items())
-        whole = sum(self._shares[name] for name in able)
-        return [(name, self._shares[name] / whole if whole > 0 else 0.0) for name in able]
+        whole = sum(self._shares[name] for name in able if name in self._active)
+        raised = sum(self._shares[name] for name in self._active) / whole if whole > 0 else 0.0
+        return [(name, self._shares[name] * raised) for name in able]
 
     def parts(self, key: K) -> dict[str, Part]:
         able = dict(self._able(key))

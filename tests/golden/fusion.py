@@ -62,6 +62,11 @@ def cases() -> dict[str, list[Leg]]:
             titles | {"lacks": ["a", "n", "o"]},
             photos | {"lacks": ["b", "n"], "weight": 0.5},
         ],
+        "nothing found, and a new document": [
+            leg("words", {}),
+            titles,
+            cosines("photos", {"b": 0.3}, lacks=["c", "d"]),
+        ],
         "judged by nothing that weighs": [leg("words", words, weight=0.0), titles | {"lacks": ["a"]}],
         "all below the corpus's mean": [titles | {"moments": [0.99, 0.01]}, leg("words", words)],
     }

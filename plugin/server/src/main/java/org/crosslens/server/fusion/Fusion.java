@@ -2,6 +2,7 @@ package org.crosslens.server.fusion;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
  * Fusing the scores of several legs into one: each leg is normalized, weighted, and a mean is taken. Equal to the Python
@@ -59,10 +60,12 @@ public final class Fusion {
         double sum = legs.stream().mapToDouble(Leg::weight).sum();
         double[][] normalized = normalize(legs, normalizer), weighted = new double[legs.size()][];
         double[] shares = new double[legs.size()];
+        boolean[] active = new boolean[legs.size()];
         for (int i = 0; i < shares.length; i++) {
             Leg leg = legs.get(i);
             shares[i] = leg.weight() / sum;
-            if (Normalizer.max(leg.raw()) <= leg.floor()) {
+            active[i] = Normalizer.max(leg.raw()) > leg.floor();
+            if (active[i] == false) {
                 // Completed, a leg that found nothing has the floor's score everywhere; equal scores aren't matches.
                 normalized[i] = Normalizer.map(normalized[i], s -> 0);
             }
@@ -72,7 +75,7 @@ public final class Fusion {
         }
         double[] totals = new double[legs.isEmpty() ? 0 : normalized[0].length];
         for (int d = 0; d < totals.length; d++) {
-            double[] able = able(legs, shares, d);
+            double[] able = able(legs, shares, active, d);
             for (int i = 0; i < shares.length; i++) {
                 if (legs.get(i).isLacking(d)) {
                     normalized[i][d] = 0;
@@ -108,16 +111,23 @@ public final class Fusion {
         }
     }
 
-    /** What the legs that can judge the document {@code d} weigh of their sum. */
-    private static double[] able(List<Leg> legs, double[] shares, int d) {
-        double whole = 0;
+    /**
+     * What each leg weighs for the document {@code d}: the weight of those that can't judge it goes to those that can, of
+     * the {@code active} ones, in proportion to theirs.
+     */
+    private static double[] able(List<Leg> legs, double[] shares, boolean[] active, int d) {
+        double whole = 0, all = 0;
         double[] able = new double[shares.length];
         for (int i = 0; i < able.length; i++) {
             able[i] = legs.get(i).isLacking(d) ? 0 : shares[i];
-            whole += able[i];
+            whole += active[i] ? able[i] : 0;
+            all += active[i] ? shares[i] : 0;
         }
-        double sum = whole;
-        return Arrays.stream(able).map(share -> sum > 0 ? share / sum : 0).toArray();
+        if (IntStream.range(0, able.length).noneMatch(i -> legs.get(i).isLacking(d))) {
+            return shares;
+        }
+        double raised = whole > 0 ? all / whole : 0;
+        return Arrays.stream(able).map(share -> share * raised).toArray();
     }
 
     private static double[][] normalize(List<Leg> legs, Normalizer normalizer) {
