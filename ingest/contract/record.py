@@ -135,7 +135,7 @@ def _read_entry(part: str, name: str, entry: Any) -> VectorField:
         )
     if lacking:
         raise MappingError(f"{place} lacks {', '.join(map(repr, lacking))}", hint="correct the mapping's _meta")
-    if not isinstance(entry["sources"], list):
+    if not isinstance(entry["sources"], list | tuple):
         raise MappingError(f"the sources in {place} are no list", hint="correct the mapping's _meta")
     return VectorField(field=name, **{**entry, "sources": tuple(entry["sources"])})
 
