@@ -15,7 +15,9 @@ from crosslens.ingest.run.run import Options
 from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.integrations.contents import contents
-from crosslens.queries.search.searcher import AsyncHybridSearcher, Hit, HybridSearcher
+from crosslens.queries.search.async_searcher import AsyncHybridSearcher
+from crosslens.queries.search.searcher import HybridSearcher
+from crosslens.queries.show.result import Hit
 from tests.conftest import Server
 from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, shop
 
