@@ -190,6 +190,12 @@ def _totals(
     if normalizer == "evidence":
         return evidences(each.legs, weights)
     fused = fuse(each.legs, {}, normalizer=normalizer)
-    parts = np.array([[part.normalized for part in found.values()] for _, found in fused.values()])
+    shape = (len(fused), len(each.legs))
+    parts = np.array([[part.normalized for part in found.values()] for _, found in fused.values()]).reshape(shape)
+    able = np.array([[not part.lacking for part in found.values()] for _, found in fused.values()]).reshape(shape)
+    # As `fuse` shares out weights: among the legs that found anything.
+    able &= np.array([any(raw > leg.floor for raw in leg.raw.values()) for leg in each.legs.values()], dtype=bool)
+    share = able.astype(np.float64) @ weights.T
+    totals: NDArray[np.float64] = np.divide(parts @ weights.T, share, out=np.zeros_like(share), where=share > 0)
     # Rounded, so that sums that differ in their last bit alone count as equal.
-    return list(fused), np.round(parts.reshape(len(fused), len(each.legs)) @ weights.T, 12)
+    return list(fused), np.round(totals, 12)

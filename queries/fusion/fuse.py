@@ -46,9 +46,17 @@ def fuse(
         geometric   exp(sum(w ln n) / sum(w))
         harmonic    sum(w) / sum(w / n)
 
+    A leg that has nothing of a document to compare (`Scores.lacks`: no vector yet, or nothing to make one from) can't
+    judge it. Its weight goes to the legs that can, of those that found anything at all, in proportion to theirs. So a
+    new document is judged by what it has, a document that a leg could judge and didn't find gets 0 from it, and a leg
+    that found nothing changes no ranking. A document that only legs of weight 0 can judge gets 0.
+
     A leg in which no score exceeds the floor found nothing, and gives 0. In the geometric and harmonic mean only legs
-    with n > 0 count, as in OpenSearch; so a document that one leg alone scores gets that leg's score whole, and these
-    two make sense with completed scores only.
+    with n > 0 count, as in OpenSearch, which leaves out what can't judge a document as well; so a document that one leg
+    alone scores gets that leg's score whole, and these two make sense with completed scores only.
+
+    With "rank", only what a leg found by itself has a rank in it, whether scores are completed or not. So where each
+    document can be judged by each leg this is reciprocal rank fusion.
 
     With "standardise", the standardised legs share one scale: 0 for the corpus's mean and below, 1 for the largest z
     of any of them; a leg without moments (BM25) is scaled by theoretical-min-max.
@@ -83,27 +91,36 @@ class _Averaged(Generic[K]):
 
     def __init__(self, legs: Mapping[str, Scores[K]], shares: Mapping[str, float], normalizer: Normalizer, mean: Mean):
         self._legs, self._shares = legs, shares
+        self._active = [name for name, each in legs.items() if any(raw > each.floor for raw in each.raw.values())]
         self._normalized = {
             # Completed, a leg that found nothing has the floor's score everywhere; equal scores aren't matches there.
-            name: scores
-            if any(raw > legs[name].floor for raw in legs[name].raw.values())
-            else dict.fromkeys(scores, 0.0)
+            name: scores if name in self._active else dict.fromkeys(scores, 0.0)
             for name, scores in _normalize(legs, normalizer).items()
         }
         self._absent = {name: normalize.missing(scores, normalizer) for name, scores in self._normalized.items()}
         self.totals = {
-            key: _mean([(shares[name], self._value(name, key)) for name in legs], mean)
-            for key in dict.fromkeys(key for scores in self._normalized.values() for key in scores)
+            key: _mean([(share, self._normalized[name].get(key, self._absent[name])) for name, share in able], mean)
+            for key, able in (
+                (key, self._able(key)) for key in dict.fromkeys(key for scores in legs.values() for key in scores.raw)
+            )
         }
 
-    def _value(self, name: str, key: K) -> float:
-        return self._normalized[name].get(key, self._absent[name])
+    def _able(self, key: K) -> list[tuple[str, float]]:
+        """The legs that can judge a document, with their shares."""
+        able = [name for name, scores in self._legs.items() if key not in scores.lacks or key in scores.raw]
+        if len(able) == len(self._legs):
+            return list(self._shares.items())
+        whole = sum(self._shares[name] for name in able if name in self._active)
+        raised = sum(self._shares[name] for name in self._active) / whole if whole > 0 else 0.0
+        return [(name, self._shares[name] * raised) for name in able]
 
     def parts(self, key: K) -> dict[str, Part]:
-        return {
-            name: Part(scores.raw.get(key), self._value(name, key), self._value(name, key) * self._shares[name])
-            for name, scores in self._legs.items()
-        }
+        able = dict(self._able(key))
+        parts = {}
+        for name, scores in self._legs.items():
+            value = self._normalized[name].get(key, self._absent[name]) if name in able else 0.0
+            parts[name] = Part(scores.raw.get(key), value, value * able.get(name, 0.0), lacking=name not in able)
+        return parts
 
 
 def _normalize(legs: Mapping[str, Scores[K]], normalizer: Normalizer) -> dict[str, dict[K, float]]:
@@ -114,9 +131,15 @@ def _normalize(legs: Mapping[str, Scores[K]], normalizer: Normalizer) -> dict[st
         "min-max": lambda scores: normalize.min_max(scores.raw),
         "z-score": lambda scores: normalize.z_score(scores.raw),
         "l2": lambda scores: normalize.l2(scores.raw),
-        "rank": lambda scores: normalize.rank(scores.raw),
+        "rank": lambda scores: normalize.rank(_matched(scores)),
     }
     return {name: functions[normalizer](scores) for name, scores in legs.items()}
+
+
+def _matched(scores: Scores[K]) -> dict[K, float]:
+    """The scores of what a leg found by itself: completed ones have no rank in it."""
+    found = scores.found
+    return {key: score for key, score in scores.raw.items() if score > scores.floor and key in found}
 
 
 def _standardise(legs: Mapping[str, Scores[K]]) -> dict[str, dict[K, float]]:

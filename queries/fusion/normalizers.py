@@ -94,7 +94,8 @@ def rank(raw: Mapping[K, float], constant: int = RANK_CONSTANT) -> dict[K, float
     """n(d) = (constant + 1) / (constant + rank(d)), ranks from 1
 
     Range above 0 to 1: the best document gets 1. Summed, it is reciprocal rank fusion times ``constant`` + 1, which
-    changes no ranking. Equal scores have equal ranks, that of the first of them.
+    changes no ranking. Equal scores have equal ranks, that of the first of them. ``raw`` are the scores of what the leg
+    found by itself: a document that it didn't match has no rank, and gets 0.
 
     Source: Cormack, Clarke, Buettcher (2009), Reciprocal Rank Fusion, doi 10.1145/1571941.1572114.
     """

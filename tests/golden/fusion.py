@@ -10,11 +10,15 @@ from crosslens.queries.fusion.normalizers import NORMALIZERS, Normalizer
 from tests.golden import Line
 
 Leg = dict[str, Any]
-_OF_ALL_MEANS = ("one empty of two", "positive and negative", "weights", "a weight of 0")
+_OF_ALL_MEANS = ("one empty of two", "positive and negative", "weights", "a weight of 0", "new documents")
 
 
 def leg(name: str, raw: dict[str, float], *, floor: float = 0.0, **more: Any) -> Leg:
-    """A leg's scores; ``weight`` None means that none is given, ``moments`` serve "standardise"."""
+    """A leg's scores; ``weight`` None means that none is given, ``moments`` serve "standardise".
+
+    Where given, ``found`` are those of ``raw`` that the leg found by itself, the others being completed, and ``lacks``
+    documents that have nothing for it to compare.
+    """
     return {"name": name, "raw": raw, "floor": floor, "weight": None, "moments": None, **more}
 
 
@@ -26,6 +30,11 @@ def cases() -> dict[str, list[Leg]]:
     words = {"a": 7.5, "b": 3.25, "c": 0.5}
     titles = cosines("titles", {"b": 0.83, "c": 0.79, "d": 0.61}, moments=[0.55, 0.08])
     photos = cosines("photos", {"a": 0.31, "d": 0.27, "e": 0.22}, moments=[0.19, 0.03])
+    whole = {"a": 0.31, "b": 0.24, "c": 0.29, "d": 0.27, "e": 0.22}
+    completed = [
+        leg("words", {"a": 7.5, "b": 3.25, "c": 0.5, "d": 0.0, "e": 0.0}, found=["a", "b", "c"]),
+        cosines("photos", whole, moments=[0.19, 0.03], found=["a", "c", "d"]),
+    ]
     return {
         "no legs": [],
         "an empty leg": [leg("words", {})],
@@ -47,6 +56,18 @@ def cases() -> dict[str, list[Leg]]:
         "a weight of 0": [leg("words", words, weight=0.0), titles],
         "some weights": [leg("words", words, weight=3.0), titles, photos],
         "a deviation of 0": [titles | {"moments": [0.7, 0.0]}, photos],
+        "completed": completed,
+        "new documents": [
+            leg("words", {**words, "n": 9.0, "o": 0.0}, weight=2.0, found=["a", "b", "c", "n"]),
+            titles | {"lacks": ["a", "n", "o"]},
+            photos | {"lacks": ["b", "n"], "weight": 0.5},
+        ],
+        "nothing found, and a new document": [
+            leg("words", {}),
+            titles,
+            cosines("photos", {"b": 0.3}, lacks=["c", "d"]),
+        ],
+        "judged by nothing that weighs": [leg("words", words, weight=0.0), titles | {"lacks": ["a"]}],
         "all below the corpus's mean": [titles | {"moments": [0.99, 0.01]}, leg("words", words)],
     }
 
@@ -67,7 +88,11 @@ def fused(legs: list[Leg], normalizer: Normalizer, mean: Mean) -> Line:
     """Totals by document; by leg and document what is normalized and what is weighted."""
     scores: dict[str, Scores[str]] = {
         each["name"]: Scores(
-            each["raw"], each["floor"], moments=None if each["moments"] is None else tuple(each["moments"])
+            each["raw"],
+            each["floor"],
+            moments=None if each["moments"] is None else tuple(each["moments"]),
+            window={key: each["raw"][key] for key in each["found"]} if "found" in each else None,
+            lacks=frozenset(each.get("lacks", ())),
         )
         for each in legs
     }

@@ -217,6 +217,44 @@ def test_by_z_score_a_document_that_a_leg_lacks_gets_the_least_of_it() -> None:
     assert fused["w"][1]["a"].normalized == pytest.approx(-1.224745)
 
 
+def test_ranks_are_of_what_was_found_and_not_of_what_was_completed() -> None:
+    # The words found 3 and 1, the vectors 3, 2 and 1; only completions score 2 by words and 4 by vectors.
+    words, vectors = {"3": 3.0, "1": 2.0}, {"3": 0.9, "1": 0.7, "2": 0.8}
+    completed = {
+        "words": Scores({**words, "2": 0.0}, 0.0, window=words),
+        "vectors": Scores({**vectors, "4": 0.6}, -1.0, window=vectors),
+    }
+    fused = fuse(completed, {}, normalizer="rank")
+    by_hand = {"3": 1 / 61 + 1 / 61, "1": 1 / 62 + 1 / 63, "2": 1 / 62, "4": 0.0}
+    assert sorted(fused, key=lambda key: -fused[key][0]) == ["3", "1", "2", "4"]
+    assert {key: total * 2 / 61 for key, (total, _) in fused.items()} == pytest.approx(by_hand)
+    assert fused["2"][1]["words"].raw == 0.0
+
+
+@pytest.mark.parametrize("normalizer", [each for each in normalize.NORMALIZERS if each != "evidence"])
+@pytest.mark.parametrize("mean", MEANS)
+def test_a_leg_that_cant_judge_a_document_is_left_out_of_its_mean(normalizer: normalize.Normalizer, mean: Mean) -> None:
+    if normalizer == "z-score" and mean != "arithmetic":
+        return
+    vectors = {"a": 0.8, "b": 0.5, "c": 0.3}
+    legs = {
+        "words": Scores({"new": 7.0, "a": 3.0, "b": 0.0, "c": 0.0}, 0.0),
+        "titles": Scores(vectors, -1.0, (0.1, 0.1), lacks={"new"}),
+        "photos": Scores(vectors, -1.0, (0.1, 0.1), lacks={"new", "a"}),
+    }
+    fused = fuse(legs, {"words": 1.0, "titles": 2.0, "photos": 5.0}, normalizer=normalizer, mean=mean)
+    total, parts = fused["new"]
+    assert total == pytest.approx(parts["words"].normalized)
+    assert total == max(total for total, _ in fused.values()) or normalizer == "z-score"
+    assert [parts[name].lacking for name in legs] == [False, True, True]
+    # It has a score, whatever was said of it before.
+    assert not fused["a"][1]["photos"].lacking
+    if mean == "arithmetic":
+        assert all(total == pytest.approx(sum(p.weighted for p in parts.values())) for total, parts in fused.values())
+    nothing = fuse(legs, {"words": 0.0}, normalizer=normalizer, mean=mean)
+    assert nothing["new"][0] == 0.0
+
+
 @pytest.mark.parametrize(
     ("how", "says"),
     [

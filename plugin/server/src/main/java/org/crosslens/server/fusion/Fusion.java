@@ -2,6 +2,7 @@ package org.crosslens.server.fusion;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
  * Fusing the scores of several legs into one: each leg is normalized, weighted, and a mean is taken. Equal to the Python
@@ -32,10 +33,17 @@ public final class Fusion {
     public record Moments(double mean, double deviation) {}
 
     /**
-     * A leg's raw scores by document (NaN: it has none), their least possible value, the leg's weight, and the moments
-     * that {@code standardise} needs (null: it is scaled by its theoretical minimum and its largest score).
+     * A leg's raw scores by document (NaN: it has none), their least possible value, the leg's weight, the moments that
+     * {@code standardise} needs (null: it is scaled by its theoretical minimum and its largest score), which documents it
+     * {@code found} by itself, and which it {@code lacks} anything of to judge them by.
      */
-    public record Leg(double[] raw, double floor, double weight, Moments moments) {}
+    public record Leg(double[] raw, double floor, double weight, Moments moments, boolean[] found, boolean[] lacks) {
+
+        /** Whether the leg can't judge the document {@code d}, which is then not held against it. */
+        boolean isLacking(int d) {
+            return lacks[d] && Double.isNaN(raw[d]);
+        }
+    }
 
     /** By document the totals; by leg and document the normalized scores and what each adds to the total. */
     public record Fused(double[] totals, double[][] normalized, double[][] weighted) {}
@@ -52,20 +60,29 @@ public final class Fusion {
         double sum = legs.stream().mapToDouble(Leg::weight).sum();
         double[][] normalized = normalize(legs, normalizer), weighted = new double[legs.size()][];
         double[] shares = new double[legs.size()];
+        boolean[] active = new boolean[legs.size()];
         for (int i = 0; i < shares.length; i++) {
             Leg leg = legs.get(i);
             shares[i] = leg.weight() / sum;
-            if (Normalizer.max(leg.raw()) <= leg.floor()) {
+            active[i] = Normalizer.max(leg.raw()) > leg.floor();
+            if (active[i] == false) {
                 // Completed, a leg that found nothing has the floor's score everywhere; equal scores aren't matches.
                 normalized[i] = Normalizer.map(normalized[i], s -> 0);
             }
-            double absent = normalizer.missing(normalized[i]), share = shares[i];
+            double absent = normalizer.missing(normalized[i]);
             normalized[i] = Arrays.stream(normalized[i]).map(s -> Double.isNaN(s) ? absent : s).toArray();
-            weighted[i] = Arrays.stream(normalized[i]).map(s -> s * share).toArray();
+            weighted[i] = new double[normalized[i].length];
         }
         double[] totals = new double[legs.isEmpty() ? 0 : normalized[0].length];
         for (int d = 0; d < totals.length; d++) {
-            totals[d] = total(normalized, weighted, shares, d, mean);
+            double[] able = able(legs, shares, active, d);
+            for (int i = 0; i < shares.length; i++) {
+                if (legs.get(i).isLacking(d)) {
+                    normalized[i][d] = 0;
+                }
+                weighted[i][d] = normalized[i][d] * able[i];
+            }
+            totals[d] = total(normalized, weighted, able, d, mean);
         }
         return new Fused(totals, normalized, weighted);
     }
@@ -94,11 +111,31 @@ public final class Fusion {
         }
     }
 
+    /**
+     * What each leg weighs for the document {@code d}: the weight of those that can't judge it goes to those that can, of
+     * the {@code active} ones, in proportion to theirs.
+     */
+    private static double[] able(List<Leg> legs, double[] shares, boolean[] active, int d) {
+        double whole = 0, all = 0;
+        double[] able = new double[shares.length];
+        for (int i = 0; i < able.length; i++) {
+            able[i] = legs.get(i).isLacking(d) ? 0 : shares[i];
+            whole += active[i] ? able[i] : 0;
+            all += active[i] ? shares[i] : 0;
+        }
+        if (IntStream.range(0, able.length).noneMatch(i -> legs.get(i).isLacking(d))) {
+            return shares;
+        }
+        double raised = whole > 0 ? all / whole : 0;
+        return Arrays.stream(able).map(share -> share * raised).toArray();
+    }
+
     private static double[][] normalize(List<Leg> legs, Normalizer normalizer) {
         double[][] normalized = new double[legs.size()][];
         if (normalizer != Normalizer.STANDARDISE) {
             for (int i = 0; i < normalized.length; i++) {
-                normalized[i] = normalizer.apply(legs.get(i).raw(), legs.get(i).floor());
+                Leg leg = legs.get(i);
+                normalized[i] = normalizer.apply(normalizer == Normalizer.RANK ? matched(leg) : leg.raw(), leg.floor());
             }
             return normalized;
         }
@@ -121,6 +158,15 @@ public final class Fusion {
             }
         }
         return normalized;
+    }
+
+    /** The scores of what a leg found by itself: completed ones have no rank in it. */
+    private static double[] matched(Leg leg) {
+        double[] matched = leg.raw().clone();
+        for (int d = 0; d < matched.length; d++) {
+            matched[d] = leg.found()[d] && matched[d] > leg.floor() ? matched[d] : Double.NaN;
+        }
+        return matched;
     }
 
     private static double total(double[][] normalized, double[][] weighted, double[] shares, int d, Mean mean) {

@@ -55,7 +55,7 @@ public enum Normalizer {
             return map(raw, s -> highest == 0 ? 0 : Math.max(s, 0) / highest / norm);
         }
     },
-    /** 61 / (60 + rank), equal scores by the first of them, source: Cormack et al. (2009), doi 10.1145/1571941.1572114. */
+    /** 61 / (60 + rank) of what the leg found by itself, equal scores by the first of them, source: Cormack et al. (2009), doi 10.1145/1571941.1572114. */
     RANK {
         @Override
         double[] apply(double[] raw, double floor) {

@@ -6,6 +6,7 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.IntStream;
 import org.apache.lucene.util.VectorUtil;
 import org.crosslens.server.fusion.Evidence;
@@ -41,6 +42,8 @@ final class HybridSearch {
     private final ResolvedIndices indices;
     // By leg, scores by document.
     private final List<Map<RankDoc.RankKey, Double>> scores = new ArrayList<>();
+    // By leg, what it found by itself.
+    private final List<Set<RankDoc.RankKey>> found = new ArrayList<>();
     private final Moments[] moments;
     // Null by other normalizers than evidence.
     private final Witnesses witnesses;
@@ -101,6 +104,7 @@ final class HybridSearch {
                     byKey.put(Trip.key(document), (double) document.score);
                 }
                 scores.add(byKey);
+                this.found.add(Set.copyOf(byKey.keySet()));
                 if (witnesses != null) {
                     witnesses.hear(i, answer, found);
                 }
@@ -209,7 +213,14 @@ final class HybridSearch {
         double[][] values = raw(keys, complete);
         List<Fusion.Leg> raw = new ArrayList<>();
         for (int i = 0; i < legs.size(); i++) {
-            raw.add(new Fusion.Leg(values[i], legs.get(i).floor(), legs.get(i).child().weightOr(1), moments[i]));
+            Leg leg = legs.get(i);
+            boolean[] among = new boolean[keys.size()], lacks = new boolean[keys.size()];
+            for (int d = 0; d < among.length; d++) {
+                among[d] = found.get(i).contains(keys.get(d));
+                // A completion gives a score to every document with a vector, unless a least score was asked for.
+                lacks[d] = complete && leg.kind() == Leg.Kind.KNN && leg.source().minScore() == null && Double.isNaN(values[i][d]);
+            }
+            raw.add(new Fusion.Leg(values[i], leg.floor(), leg.child().weightOr(1), moments[i], among, lacks));
         }
         Fusion.Fused fused = Fusion.fuse(raw, normalizer, mean);
         int[] best = best(keys, fused.totals());

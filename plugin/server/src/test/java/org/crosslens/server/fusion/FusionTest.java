@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.util.Arrays;
 import java.util.List;
 import org.crosslens.server.fusion.Fusion.Leg;
 import org.crosslens.server.fusion.Fusion.Mean;
@@ -18,7 +19,13 @@ class FusionTest {
     private static final double NONE = Double.NaN;
 
     private static Leg leg(double floor, double weight, double... raw) {
-        return new Leg(raw, floor, weight, null);
+        return leg(raw, floor, weight, null);
+    }
+
+    private static Leg leg(double[] raw, double floor, double weight, Moments moments) {
+        boolean[] found = new boolean[raw.length];
+        Arrays.fill(found, true);
+        return new Leg(raw, floor, weight, moments, found, new boolean[raw.length]);
     }
 
     private static double[] scaled(Normalizer normalizer, double floor, double... raw) {
@@ -55,9 +62,26 @@ class FusionTest {
     }
 
     @Test
+    void completedScoresHaveNoRank() {
+        boolean[] found = { true, false, true };
+        Leg completed = new Leg(new double[] { 5, 7, 0 }, 0, 1, null, found, new boolean[3]);
+        assertArrayEquals(new double[] { 1, 0, 0 }, Fusion.fuse(List.of(completed), Normalizer.RANK, Mean.ARITHMETIC).totals(), 0);
+    }
+
+    @ParameterizedTest
+    @EnumSource(value = Normalizer.class, names = { "EVIDENCE", "STANDARDISE" }, mode = EnumSource.Mode.EXCLUDE)
+    void aVectorThatIsNotMadeYetIsNotHeldAgainstADocument(Normalizer normalizer) {
+        boolean[] found = { true, true, true }, lacks = { true, false, false };
+        Leg vectors = new Leg(new double[] { NONE, 0.3, 0.2 }, -1, 3, null, found, lacks);
+        Fusion.Fused fused = Fusion.fuse(List.of(leg(0, 1, 4, 0, 0), vectors), normalizer, Mean.ARITHMETIC);
+        assertEquals(fused.normalized()[0][0], fused.totals()[0], 1e-12);
+        assertEquals(0, fused.weighted()[1][0], 0);
+    }
+
+    @Test
     void standardisedLegsShareOneScaleAndOthersKeepTheirs() {
-        Leg texts = new Leg(new double[] { 0.9, 0.8, NONE }, -1, 1, new Moments(0.7, 0.1));
-        Leg images = new Leg(new double[] { NONE, 0.25, 0.3 }, -1, 1, new Moments(0.2, 0.02));
+        Leg texts = leg(new double[] { 0.9, 0.8, NONE }, -1, 1, new Moments(0.7, 0.1));
+        Leg images = leg(new double[] { NONE, 0.25, 0.3 }, -1, 1, new Moments(0.2, 0.02));
         Leg words = leg(0, 1, 4, NONE, 2);
         double[][] normalized = Fusion.fuse(List.of(texts, images, words), Normalizer.STANDARDISE, Mean.ARITHMETIC).normalized();
         // The largest z of any leg is 5, of the third document's image.

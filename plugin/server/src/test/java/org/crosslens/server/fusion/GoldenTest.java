@@ -38,7 +38,9 @@ class GoldenTest {
                     scores(keys, leg.get("raw")),
                     Golden.number(leg.get("floor")),
                     leg.get("weight") == null ? 1 : Golden.number(leg.get("weight")),
-                    moments == null ? null : new Fusion.Moments(Golden.number(moments.get(0)), Golden.number(moments.get(1)))
+                    moments == null ? null : new Fusion.Moments(Golden.number(moments.get(0)), Golden.number(moments.get(1))),
+                    among(keys, (List<?>) leg.getOrDefault("found", List.copyOf(keys))),
+                    among(keys, (List<?>) leg.getOrDefault("lacks", List.of()))
                 )
             );
         }
@@ -64,12 +66,6 @@ class GoldenTest {
         Set<String> keys = keys(recorded, "found", totals);
         List<Evidence.Leg> legs = new ArrayList<>();
         for (Map<String, Object> leg : recorded) {
-            List<?> lacks = (List<?>) leg.get("lacks");
-            boolean[] lacking = new boolean[keys.size()];
-            int d = 0;
-            for (String key : keys) {
-                lacking[d++] = lacks.contains(key);
-            }
             legs.add(
                 new Evidence.Leg(
                     (String) leg.get("source"),
@@ -78,7 +74,7 @@ class GoldenTest {
                     Golden.number(leg.get("floor")),
                     (int) leg.get("depth"),
                     Golden.number(leg.get("attainable")),
-                    lacking
+                    among(keys, (List<?>) leg.get("lacks"))
                 )
             );
         }
@@ -103,6 +99,15 @@ class GoldenTest {
         legs.forEach(leg -> keys.addAll(Golden.object(leg.get(scores)).keySet()));
         assertEquals(totals.keySet(), keys);
         return keys;
+    }
+
+    private static boolean[] among(Set<String> keys, List<?> named) {
+        boolean[] among = new boolean[keys.size()];
+        int d = 0;
+        for (String key : keys) {
+            among[d++] = named.contains(key);
+        }
+        return among;
     }
 
     private static double[] scores(Set<String> keys, Object scores) {
