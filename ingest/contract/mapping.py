@@ -23,6 +23,8 @@ _TEXT_TYPES = {
     "semantic_text",
 }
 
+_FULL_TEXT_TYPES = ("text", "match_only_text", "search_as_you_type")
+
 _IMAGE_TYPES = {"text", "keyword", "wildcard", "match_only_text", "constant_keyword", "binary"}
 
 
@@ -80,12 +82,42 @@ def flat_properties(mapping: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def text_fields(mapping: Mapping[str, Any]) -> list[str]:
     """The full-text fields a keyword search reads by default, without crosslens's own state."""
-    kinds = ("text", "match_only_text", "search_as_you_type")
-    return [
-        path
-        for path, definition in flat_properties(mapping).items()
-        if definition.get("type") in kinds and not path.startswith(f"{STATE}.")
-    ]
+    return list(searchable_texts([mapping]))
+
+
+def searchable_texts(mappings: Iterable[Mapping[str, Any]]) -> dict[str, str | None]:
+    """The full-text fields that can be searched in each of the indices, and the nested objects that they are in.
+
+    That is the path of the innermost ones, or None. A field may be missing in some indices, or a keyword there; one
+    that isn't indexed, or is of another type in any of them, is left out, and so is crosslens's own state.
+    """
+    every = [(flat_properties(mapping), mapping.get("runtime") or {}) for mapping in mappings]
+    found: dict[str, str | None] = {}
+    for properties, _ in every:
+        for path, definition in properties.items():
+            if definition.get("type") not in _FULL_TEXT_TYPES or path.startswith(f"{STATE}.") or path in found:
+                continue
+            within = _nested_in(properties, path)
+            if all(path not in runtime and _reads_words(others, path, within) for others, runtime in every):
+                found[path] = within
+    return found
+
+
+def _reads_words(properties: Mapping[str, Any], path: str, within: str | None) -> bool:
+    definition = properties.get(path)
+    if definition is None:
+        return True
+    kinds = (*_FULL_TEXT_TYPES, "keyword", "constant_keyword", "wildcard")
+    indexed = definition.get("index", True) not in (False, "false")
+    return definition.get("type") in kinds and indexed and _nested_in(properties, path) == within
+
+
+def _nested_in(properties: Mapping[str, Any], path: str) -> str | None:
+    """The path of the innermost nested objects that a field is in."""
+    parent = path.rpartition(".")[0]
+    while parent and properties.get(parent, {}).get("type") != "nested":
+        parent = parent.rpartition(".")[0]
+    return parent or None
 
 
 def check_target(

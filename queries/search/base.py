@@ -37,8 +37,11 @@ class Searcher(Generic[Client]):
             server plugin and the model, else the models that this machine remembers. The cluster is asked by a waiting
             client; an asynchronous searcher takes a `ClusterEncoder` that has one.
         fields: the vector fields to search. None: all.
-        text_fields: the text fields of the keyword leg. None: all full-text fields; empty: no keyword leg.
-        window: how many documents each leg finds, from 1 to 10,000. The ranking depends on it.
+        text_fields: the text fields of the keyword leg, in nested objects as well, with boosts as in ``title^3``. None:
+            the full-text fields that can be searched in every index, 256 at most (see
+            `crosslens.queries.search.textual.TextFields`); empty: no keyword leg.
+        window: how many documents each leg finds, from 1 to 10,000, and at most as many as the index returns
+            (``index.max_result_window``), to which the default is cut. The ranking depends on it.
         mapping_ttl_s: for how many seconds the index's mapping is taken to be as it was read.
 
         Raises `QueryError` for a window out of range. What is wrong with the index raises `MappingError` (it isn't

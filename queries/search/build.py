@@ -13,7 +13,7 @@ from elasticsearch import ApiError
 
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.encoders import Encoders
-from crosslens.queries.search.legs import Leg, keyword_leg, knn_leg, named, words_query
+from crosslens.queries.search.legs import Leg, keyword_leg, knn_leg, named
 from crosslens.queries.search.liked import Liked
 from crosslens.queries.search.mapping import Seen, Text
 from crosslens.queries.search.probes import probes_of
@@ -42,7 +42,7 @@ def legs_of(seen: Seen, wanted: Wanted, liked: Liked, encoders: Encoders, window
     made, answers = yield Together(work, [TermVectors(*seen.analysis.question(*text)) for text in texts])
     for text, answer in zip(texts, answers, strict=True):
         _remember(seen, text, answer)
-    filters = list(wanted.filters)
+    filters, post_filters = list(wanted.filters), wanted.options.post_filters
     if liked.keys:
         # What is to be found more of isn't itself a result.
         filters.append({"bool": {"must_not": [named(liked.keys)]}})
@@ -54,7 +54,7 @@ def legs_of(seen: Seen, wanted: Wanted, liked: Liked, encoders: Encoders, window
                 seen.fields[name],
                 vector,
                 window=window,
-                filters=filters,
+                filters=[*filters, *post_filters],
                 candidates=_for_leg(options.candidates, name),
                 oversample=_for_leg(options.oversample, name),
             )
@@ -66,14 +66,11 @@ def _keyword_query(seen: Seen, wanted: Wanted, liked: Liked) -> Query | None:
     """What the keyword leg asks; None where it has nothing to ask."""
     if wanted.options.query:
         return wanted.options.query
-    if not seen.text_fields:
+    if not seen.texts.names:
         return None
     if wanted.terms.words:
-        return words_query(wanted.terms.words, seen.text_fields)
-    if not liked.keys:
-        return None
-    documents = [{"_index": index, "_id": id} for index, id in liked.keys]
-    return {"more_like_this": {"fields": seen.text_fields, "like": documents, "min_term_freq": 1, "min_doc_freq": 1}}
+        return seen.texts.matching(wanted.terms.words)
+    return seen.texts.like(liked.items, seen.analysis.index) if liked.keys else None
 
 
 def _unparted(seen: Seen, wanted: Wanted, query: Query | None) -> list[Text]:
@@ -101,14 +98,16 @@ def _keyword_leg(seen: Seen, wanted: Wanted, query: Query, filters: Sequence[Que
         known = seen.analysis.words(text, fields)
         return seen.parted.get((text, fields), [text]) if known is None else known
 
-    read = (fields_of(query) if wanted.options.query else None) or seen.text_fields
+    post_filters = wanted.options.post_filters
+    read = (fields_of(query) if wanted.options.query else None) or seen.texts.names
     return keyword_leg(
         query,
-        seen.text_fields,
+        seen.texts.names,
         window=window,
         filters=filters,
         reads=words_of(read, seen.copies, seen.analysis.named),
-        probes=probes_of(query, split, filters) if wanted.needs_words else None,
+        probes=probes_of(query, split, [*filters, *post_filters]) if wanted.needs_words else None,
+        post_filters=post_filters,
     )
 
 

@@ -32,10 +32,11 @@ def completed(
         body = {"query": named(windows.keys), "size": 0, "aggs": dict(plan.options.aggregations or {})}
         searches.append(plan.search(body))
         names.append("aggregations")
-    presenting = range(0, len(keys), PART)
+    size = min(PART, plan.most)
+    presenting = range(0, len(keys), size)
     keyword = next((leg for leg in plan.legs if leg.kind == "keyword"), None)
     for start in presenting:
-        part = keys[start : start + PART]
+        part = keys[start : start + size]
         # The keyword query scores, and marks the words that highlighting shows.
         query = {"filter": [named(part)], **({"should": [keyword.query]} if keyword else {})}
         searches.append(
@@ -45,7 +46,7 @@ def completed(
     owners: list[Leg] = []
     for leg in plan.legs if scoring and keys else ():
         if leg.kind == "knn":
-            for body in leg.completions(keys, rescore=plan.rescore):
+            for body in leg.completions(keys, rescore=plan.rescore, most=plan.most):
                 searches.append(plan.search(body))
                 owners.append(leg)
     names += [f"completion of {leg.name}" for leg in owners]

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from crosslens.errors import QueryError
 from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.ingest.contract.record import Modality, VectorField
 from crosslens.queries.search.probes import Probes, single
 from crosslens.queries.search.readings import Reads
 from crosslens.queries.search.requests import Query
+from crosslens.queries.search.textual import words_query
 
 Kind = Literal["keyword", "knn"]
 # Elasticsearch's own limit of num_candidates.
@@ -43,6 +43,7 @@ class Leg:
     the least raw score possible: 0 for BM25, -1 for a cosine. ``nested`` vectors are several a document; ``quantised``
     ones are compared roughly unless rescored. ``modality`` is what is compared with the query, ``reads`` the fields
     that it comes from, and ``probes`` tell what a keyword query can get at most (None: not asked, or not to be told).
+    ``post_filters`` narrow what it finds, and not what is aggregated.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Leg:
     modality: Modality = "text"
     reads: Reads = frozenset()
     probes: Probes | None = None
+    post_filters: tuple[Query, ...] = ()
 
     def raw(self, score: float) -> float:
         """The leg's own scale: BM25 as it is; the cosine behind Elasticsearch's ``_score`` = (1 + cosine) / 2."""
@@ -79,16 +81,18 @@ class Leg:
     @property
     def request(self) -> dict[str, Any]:
         """The search for the leg's window."""
-        return {**self._body(self.query, self.filters), **_bare(self.window)}
+        body = {**self._body(self.query, self.filters), **_bare(self.window)}
+        return {**body, "post_filter": {"bool": {"filter": list(self.post_filters)}}} if self.post_filters else body
 
-    def completions(self, keys: Sequence[DocumentKey], *, rescore: bool) -> Iterator[dict[str, Any]]:
+    def completions(self, keys: Sequence[DocumentKey], *, rescore: bool, most: int = PART) -> Iterator[dict[str, Any]]:
         """Searches for the leg's scores of exactly the documents named, whether the leg found them or not.
 
         BM25 scores are those of the whole search, since a query among ``should`` scores as it does alone, and what
         decides them (document frequencies, lengths) doesn't depend on a filter. With as many candidates as documents
         a filtered kNN search compares all of them; ``rescore`` asks for whole floats where the field is quantised.
+        ``most`` is how many documents a search may return.
         """
-        size = _NESTED_PART if self.nested else PART
+        size = min(_NESTED_PART if self.nested else PART, most)
         for start in range(0, len(keys), size):
             part = keys[start : start + size]
             if self.kind == "keyword":
@@ -114,16 +118,6 @@ class Leg:
         return {k: v for k, v in inner[0]["_source"].items() if k in _TOLD} if inner else None
 
 
-def words_query(text: str, fields: Sequence[str]) -> Query:
-    """A text over ``fields``: each document by its best field, any word may match.
-
-    Raises `QueryError` where there is no field.
-    """
-    if not fields:
-        raise QueryError("the index has no text field to search by keyword; leave the keyword leg out")
-    return {"multi_match": {"query": text, "fields": list(fields), "type": "best_fields", "operator": "or"}}
-
-
 def keyword_leg(
     query: str | Query,
     fields: Sequence[str],
@@ -132,11 +126,22 @@ def keyword_leg(
     filters: Sequence[Query],
     reads: Reads = frozenset(),
     probes: Probes | None = None,
+    post_filters: Sequence[Query] = (),
 ) -> Leg:
-    """BM25: any Elasticsearch query, or a text as in `words_query`, which says what it raises."""
+    """BM25: any Elasticsearch query, or a text as in `words_query`, which describes what it raises."""
     if isinstance(query, str):
         query = words_query(query, fields)
-    return Leg(KEYWORD, "keyword", query, window, 0.0, tuple(filters), reads=reads, probes=probes)
+    return Leg(
+        KEYWORD,
+        "keyword",
+        query,
+        window,
+        0.0,
+        tuple(filters),
+        reads=reads,
+        probes=probes,
+        post_filters=tuple(post_filters),
+    )
 
 
 def knn_leg(
@@ -184,11 +189,12 @@ def native_retrievers(
         return {}
     retrievers = []
     for leg in legs:
+        filters = [*leg.filters, *leg.post_filters]
+        narrowing = {"filter": filters} if filters else {}
         if leg.kind == "keyword":
-            standard: dict[str, Any] = {"query": leg.query, **({"filter": list(leg.filters)} if leg.filters else {})}
-            retrievers.append({"standard": standard})
+            retrievers.append({"standard": {"query": leg.query, **narrowing}})
         else:
-            retrievers.append({"knn": {**leg.query, **({"filter": list(leg.filters)} if leg.filters else {})}})
+            retrievers.append({"knn": {**leg.query, **narrowing}})
     window = legs[0].window
     weighed = [
         {"retriever": retriever, "weight": weights.get(leg.name, 1.0), "normalizer": "minmax"}

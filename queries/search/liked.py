@@ -17,10 +17,22 @@ from crosslens.queries.search.requests import Steps
 
 @dataclass(frozen=True)
 class Liked:
-    """Documents by their own index and id (an alias may have led to them), and by field their vectors, [n][dims]."""
+    """Documents by their own index and id (an alias may have led to them), and by field their vectors, [n][dims].
+
+    ``routing`` has that of each document, None where it is routed by its id.
+    """
 
     keys: list[DocumentKey]
     vectors: dict[str, list[list[float]]]
+    routing: list[str | None]
+
+    @property
+    def items(self) -> list[dict[str, str]]:
+        """The documents as a ``more_like_this`` query names them."""
+        return [
+            {"_index": index, "_id": id, **({} if routing is None else {"routing": routing})}
+            for (index, id), routing in zip(self.keys, self.routing, strict=True)
+        ]
 
 
 def read_liked(seen: Seen, like: Sequence[DocumentKey]) -> Steps[Liked]:
@@ -31,13 +43,14 @@ def read_liked(seen: Seen, like: Sequence[DocumentKey]) -> Steps[Liked]:
     answers = yield from ask(
         [(index, {"query": {"ids": {"values": [id]}}, "_source": source, "size": 1}) for index, id in like]
     )
-    vectors, keys = dict[str, list[list[float]]](), list[DocumentKey]()
+    vectors, keys, routing = dict[str, list[list[float]]](), list[DocumentKey](), list[str | None]()
     for (index, id), answer in zip(like, answers, strict=True):
         if "error" in answer or not answer["hits"]["hits"]:
             raise QueryError(f"there is no document {id!r} in {index!r} to find more of")
         hit = answer["hits"]["hits"][0]
         keys.append((hit["_index"], hit["_id"]))
+        routing.append(hit.get("_routing"))
         for each in seen.fields.values():
             for vector in vectors_of(hit.get("_source") or {}, each):
                 vectors.setdefault(each.field, []).append(vector)
-    return Liked(keys, vectors)
+    return Liked(keys, vectors, routing)

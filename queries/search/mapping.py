@@ -15,17 +15,20 @@ from crosslens.client import parse_version
 from crosslens.errors import MixedModelsError, ModelError, NotCalibratedError
 from crosslens.ingest.contract.encoders import Encoders
 from crosslens.ingest.contract.fields import Mappings, choose, no_such_index, usable_mappings
-from crosslens.ingest.contract.mapping import text_fields
 from crosslens.ingest.contract.record import VectorField, own_paths, read_record
 from crosslens.ingest.contract.statistics import STATISTICS_INDEX, CorpusStatistics, read_statistics, statistics_query
 from crosslens.queries.search.analysis import Analysis
 from crosslens.queries.search.answers import ask, refused
 from crosslens.queries.search.readings import copies
-from crosslens.queries.search.requests import GetAnalysis, GetIndices, GetInfo, GetMapping, Pause, Steps, Work
+from crosslens.queries.search.requests import GetIndices, GetInfo, GetMapping, GetSettings, Pause, Steps, Work
+from crosslens.queries.search.textual import TextFields
 
 _LOG = logging.getLogger("crosslens")
 # Searchers see a changed mapping at most this much later; `crosslens.ingest.run.migrate` waits for it.
 MAPPING_TTL_S = 30.0
+# What an index returns at most where it doesn't say otherwise (index.max_result_window).
+MOST_RESULTS = 10_000
+_MAX_RESULTS = "index.max_result_window"
 _CONSISTENT_TRIES = 10
 _CONSISTENT_PAUSE_S = 0.1
 # A text, and the fields that it is searched in.
@@ -36,19 +39,20 @@ Text = tuple[str, tuple[str, ...]]
 class Seen:
     """What the index's mapping said when it was last read, and what was learnt of the index since.
 
-    ``fields`` are the vector fields to search by name, ``text_fields`` those of the keyword leg, ``own_paths`` what
-    crosslens put into the documents; ``version`` is the server's, ``at`` monotonic time in seconds. ``settings`` are
-    the weights and the normalizer that the index records, ``copies`` the fields whose words a text field holds.
-    ``moments`` are the corpus statistics by vector field (None: not asked for yet); ``parted`` has the words of texts
-    that only the server can part.
+    ``fields`` are the vector fields to search by name, ``texts`` those of the keyword leg, ``own_paths`` what crosslens
+    put into the documents; ``version`` is the server's, ``at`` monotonic time in seconds. ``most`` is how many
+    documents a search may return. ``settings`` are the weights and the normalizer that the index records, ``copies``
+    the fields whose words a text field holds. ``moments`` are the corpus statistics by vector field (None: not asked
+    for yet); ``parted`` has the words of texts that only the server can part.
     """
 
     fields: dict[str, VectorField]
     own_paths: list[str]
-    text_fields: list[str]
+    texts: TextFields
     indices: list[str]
     version: tuple[int, ...]
     at: float
+    most: int = MOST_RESULTS
     settings: dict[str, Any] = field(default_factory=dict)
     moments: dict[str, CorpusStatistics] | None = None
     analysis: Analysis = field(default_factory=Analysis)
@@ -117,10 +121,10 @@ class IndexReader:
         version = former.version if former else parse_version((yield GetInfo())["version"]["number"])
         for remaining in reversed(range(_CONSISTENT_TRIES)):
             mappings = yield from self._mappings()
-            analysis = yield from self._analysis()
+            settings = yield from self._settings()
             try:
                 # It may load a model.
-                seen: Seen = yield Work(partial(self._understood, mappings, analysis, version, first=former is None))
+                seen: Seen = yield Work(partial(self._understood, mappings, settings, version, first=former is None))
             except MixedModelsError:
                 # A change of model reaches the indices of an alias one after the other.
                 if not remaining:
@@ -137,19 +141,19 @@ class IndexReader:
             raise no_such_index(self.index, (yield GetIndices())) from error
         return usable_mappings(self.index, found)
 
-    def _analysis(self) -> Steps[dict[str, dict[str, Any]]]:
-        """By index, the flat settings of its analysis; none where this user may not read them."""
+    def _settings(self) -> Steps[dict[str, dict[str, Any]]]:
+        """By index, the flat settings that concern searches; none where this user may not read them."""
         try:
-            found = yield GetAnalysis(self.index)
+            found = yield GetSettings(self.index)
         except ApiError as error:
             if error.status_code != 403:
                 raise refused(error) from error
-            _LOG.debug("the index's analysis can't be read, and is taken to be Elasticsearch's own: %s", error)
+            _LOG.debug("the index's settings can't be read, and are taken to be Elasticsearch's own: %s", error)
             return {}
         return {name: entry["settings"] for name, entry in found.items()}
 
     def _understood(
-        self, mappings: Mappings, analysis: Mapping[str, Mapping[str, Any]], version: tuple[int, ...], *, first: bool
+        self, mappings: Mappings, settings: Mapping[str, Mapping[str, Any]], version: tuple[int, ...], *, first: bool
     ) -> Seen:
         chosen = choose(self.index, mappings, self._fields)
         if first:
@@ -157,7 +161,6 @@ class IndexReader:
         for each in chosen.values():
             self.encoders.for_field(each)
         own = dict.fromkeys(path for mapping in mappings.values() for path in own_paths(mapping))
-        known = dict.fromkeys(name for mapping in mappings.values() for name in text_fields(mapping))
         held: dict[str, set[str]] = {}
         for mapping in mappings.values():
             for path, origins in copies(mapping).items():
@@ -165,11 +168,12 @@ class IndexReader:
         return Seen(
             chosen,
             list(own),
-            list(known) if self._text_fields is None else list(self._text_fields),
+            TextFields.of(mappings, chosen.values(), self._text_fields),
             list(mappings),
             version,
             time.monotonic(),
-            next((settings for each in mappings.values() if (settings := read_record(each).search)), {}),
-            analysis=Analysis.of(mappings, analysis),
+            min((int(each.get(_MAX_RESULTS, MOST_RESULTS)) for each in settings.values()), default=MOST_RESULTS),
+            next((search for each in mappings.values() if (search := read_record(each).search)), {}),
+            analysis=Analysis.of(mappings, settings),
             copies=held,
         )

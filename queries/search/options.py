@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any, Literal
+from dataclasses import KW_ONLY, dataclass, fields, replace
+from typing import Any, Literal, Self
 
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.documents import DocumentKey
@@ -13,6 +13,22 @@ from crosslens.queries.fusion.fuse import Mean
 from crosslens.queries.fusion.normalizers import Normalizer
 from crosslens.queries.fusion.scores import DEFAULT_WINDOW
 from crosslens.queries.search.requests import Query
+from crosslens.queries.search.surrogates import mended
+
+_SENT = (
+    "text",
+    "less_text",
+    "like",
+    "query",
+    "filter",
+    "post_filter",
+    "collapse",
+    "sort",
+    "source",
+    "fields",
+    "highlight",
+    "aggregations",
+)
 
 
 @dataclass(frozen=True)
@@ -31,8 +47,11 @@ class SearchOptions:
     Which documents.
 
     filter: an Elasticsearch query, or several, that every result meets.
+    post_filter: the same, but aggregations over "keyword" also count documents that don't meet it.
     min_score: the least total, on the scale of the fused scores.
     collapse: a field of whose values each comes once, with its best document.
+    sort: as in ``_search``: what the documents of the window are ordered by instead of their total. Those that it finds
+        equal are ordered by their total. One more round trip.
     size: how many documents, from 0 to the searcher's window. The ranking never depends on it.
 
     How they are ranked.
@@ -73,8 +92,10 @@ class SearchOptions:
     like: str | DocumentKey | Sequence[str | DocumentKey] | None = None
     query: Query | None = None
     filter: Query | Sequence[Query] | None = None
+    post_filter: Query | Sequence[Query] | None = None
     min_score: float | None = None
     collapse: str | None = None
+    sort: Any = None
     size: int = 10
     weights: Mapping[str, float] | None = None
     sources: Mapping[str, str] | None = None
@@ -102,14 +123,24 @@ class SearchOptions:
     @property
     def filters(self) -> list[Query]:
         """The filters as a list."""
-        if self.filter is None:
-            return []
-        return [dict(self.filter)] if isinstance(self.filter, Mapping) else list(self.filter)
+        return _several(self.filter)
+
+    @property
+    def post_filters(self) -> list[Query]:
+        """The filters that aggregations don't heed, as a list."""
+        return _several(self.post_filter)
 
     @property
     def presents(self) -> bool:
         """Whether anything of the documents is returned besides their names."""
         return self.source is not False or bool(self.fields or self.highlight)
+
+    @property
+    def sendable(self) -> Self:
+        """The same options, in whose strings nothing is left that can't be sent (see `mended`)."""
+        given = {name: getattr(self, name) for name in _SENT}
+        changed = {name: new for name, value in given.items() if (new := mended(value)) is not value}
+        return replace(self, **changed) if changed else self
 
     def liked(self, index: str) -> list[DocumentKey]:
         """Return the documents to find more of by index and id; those named by id alone are in ``index``."""
@@ -119,12 +150,20 @@ class SearchOptions:
         return [(index, each) if isinstance(each, str) else each for each in several]
 
 
+def _several(queries: Query | Sequence[Query] | None) -> list[Query]:
+    if queries is None:
+        return []
+    return [dict(queries)] if isinstance(queries, Mapping) else list(queries)
+
+
 @dataclass(frozen=True)
 class IndexSearchOptions(SearchOptions):
     """The arguments of `crosslens.Index.search`: those of a search, and what its searcher is made with.
 
-    vector_fields, text_fields: those to search; None: all.
-    window: how many documents each leg finds, from 1 to 10,000. The ranking depends on it.
+    vector_fields, text_fields: those to search, text fields also with boosts and wildcards; None: all, of text fields
+        those that can be searched in every index, 256 at most.
+    window: how many documents each leg finds, from 1 to 10,000 and at most as many as the index returns, to which the
+        default is cut. The ranking depends on it.
     """
 
     _: KW_ONLY

@@ -25,8 +25,8 @@ class Plan:
     ``shown`` is the part of a request that asks for what is shown of a document. ``moments`` are the mean and the
     standard deviation of a leg's cosine over the whole corpus, ``floors`` the standardised cosine that chance exceeds
     at the false-alarm rate, ``sources`` the name of what a leg reads. ``rescore``: whether the server compares with
-    whole floats on demand. ``pit`` is the point in time to search (None: the index as it is), and ``offset`` how many
-    of the best were shown before.
+    whole floats on demand. ``most`` is how many documents a search may return. ``pit`` is the point in time to search
+    (None: the index as it is), and ``offset`` how many of the best were shown before.
     """
 
     wanted: Wanted
@@ -38,6 +38,7 @@ class Plan:
     moments: Mapping[str, tuple[float, float]]
     floors: Mapping[str, float]
     rescore: bool
+    most: int
     pit: str | None
     offset: int
 
@@ -61,6 +62,7 @@ class Plan:
             {leg.name: known[leg.name].of_cosine(leg.query["query_vector"]) for leg in vector_legs},
             {} if rate is None else {leg.name: known[leg.name].noise_floor(rate) for leg in vector_legs},
             seen.version >= _RESCORES_SINCE,
+            seen.most,
             page.pit if page else None,
             page.offset if page else 0,
         )
@@ -87,14 +89,16 @@ class Plan:
         return self.index, dict(body)
 
     def siblings(self, leg: Leg) -> list[Leg]:
-        """Return the vector legs of the same source, where needed: they judge no document that lacks their vector."""
-        if not self.wanted.needs_chances:
-            return []
-        return [
-            other
-            for other in self.legs
-            if other is not leg and other.kind == "knn" and self.sources[other.name] == self.sources[leg.name]
-        ]
+        """Return the other vector legs of which it must be asked along whether a document lacks their vector.
+
+        By evidence those of the same source, else all, unless a completion tells it.
+        """
+        concerned: list[Leg] = []
+        if not (self.wanted.by_evidence or self.options.complete):
+            concerned = list(self.legs)
+        elif self.wanted.needs_chances:
+            concerned = [each for each in self.legs if self.sources[each.name] == self.sources[leg.name]]
+        return [other for other in concerned if other is not leg and other.kind == "knn"]
 
 
 def _aggregates(options: SearchOptions, over: str) -> bool:

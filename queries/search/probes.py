@@ -137,6 +137,10 @@ def _reading(unit: Query, zero: str) -> Query:
     if kind == "nested":
         inner = _reading(body["query"], zero)
         return unit if inner is body["query"] else {"nested": {**body, "query": inner}}
+    if kind == "dis_max":
+        queries = [_reading(each, zero) for each in body["queries"]]
+        alike = all(each is before for each, before in zip(queries, body["queries"], strict=True))
+        return unit if alike else {"dis_max": {**body, "queries": queries}}
     if kind == "match":
         ((field, how),) = body.items()
         return {"match": {field: {**how, "zero_terms_query": zero}}} if isinstance(how, Mapping) else unit

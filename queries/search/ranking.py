@@ -12,6 +12,7 @@ from crosslens.queries.search.completion import Best, completed, shown_of
 from crosslens.queries.search.options import SearchOptions
 from crosslens.queries.search.plan import Plan
 from crosslens.queries.search.requests import Steps
+from crosslens.queries.search.sorting import sorted_by_field
 from crosslens.queries.search.windows import Windows, first_trip, respelling_trip
 from crosslens.queries.show.explain import explain
 from crosslens.queries.show.result import Hit, SearchResult
@@ -23,7 +24,8 @@ def ranked(plan: Plan) -> Steps[SearchResult]:
     By evidence the first trip decides the ranking, and the second one brings what is shown: the documents, and their
     true scores in every leg. It is left out where nothing of that is missing. Where a word is nobody's, and may be
     misspelt, there is one more between them. By the other normalizers the second trip completes the whole window, which
-    decides the ranking. Without completion there is one trip (two if the window is aggregated).
+    decides the ranking. Without completion there is one trip (two if the window is aggregated). Sorting by a field is a
+    trip of its own.
 
     Raises `QueryError` for weights, normalizers and the like that make no sense, and for answers that are errors.
     """
@@ -38,6 +40,7 @@ def ranked(plan: Plan) -> Steps[SearchResult]:
         windows.raw = {
             name: {key: score for key, score in scores.items() if key in kept} for name, scores in windows.raw.items()
         }
+        windows.note_lacking(plan, kept, raw)
     by_leg = windows.by_leg(plan, raw)
     fused = fused_scores(by_leg, plan.weights, normalizer=wanted.normalizer, mean=options.mean)
     # Equal totals are ordered by index and id, so that the same search always gives the same list.
@@ -47,6 +50,7 @@ def ranked(plan: Plan) -> Steps[SearchResult]:
         best = [item for item in best if item[1] >= options.min_score]
     if options.collapse:
         best = _collapsed(best, windows.documents, options.collapse)
+    best = yield from sorted_by_field(plan, best)
     gone = 0
     if wanted.by_evidence and options.complete:
         shown, gone = yield from shown_of(plan, windows, best, fused.parts)

@@ -17,8 +17,8 @@ Query = dict[str, Any]
 # An index (or several, as in a path) and the body of a search in it.
 Search = tuple[str, dict[str, Any]]
 KEEP_ALIVE = "5m"
-_ANALYSIS_ONLY: Mapping[str, Any] = {
-    "name": "index.analysis.*",
+_OF_SEARCHES: Mapping[str, Any] = {
+    "name": "index.analysis.*,index.max_result_window",
     "flat_settings": True,
     "expand_wildcards": "open",
     "ignore_unavailable": True,
@@ -57,14 +57,14 @@ class GetMapping(ServerRequest):
 
 
 @dataclass(frozen=True)
-class GetAnalysis(ServerRequest):
-    """The flat ``index.analysis`` settings of every open index behind a name."""
+class GetSettings(ServerRequest):
+    """The flat settings that concern searches, of every open index behind a name: analysis, and the result window."""
 
     index: str
 
     def sent_by(self, client: Any) -> Any:
-        """``GET INDEX/_settings/index.analysis.*``."""
-        return client.indices.get_settings(index=self.index, **_ANALYSIS_ONLY)
+        """``GET INDEX/_settings/index.analysis.*,index.max_result_window``."""
+        return client.indices.get_settings(index=self.index, **_OF_SEARCHES)
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,8 @@ def respelt(probes: Probes, query: Query, answers: Sequence[Mapping[str, Any]]) 
     """Return the same query with the words that nobody wrote spelt a little otherwise; None where there are none.
 
     ``answers`` are those of the probes. Only of a single match or multi_match that doesn't say itself how exactly words
-    are to be taken, alone or as all that a bool must match, and of words of 4 to 32 letters: with one letter changed,
-    left out, put in, or two exchanged.
+    are to be taken, alone, in nested objects, or as all that a bool must match, and of words of 4 to 32 letters: with
+    one letter changed, left out, put in, or two exchanged.
     """
     if not probes.whole:
         return None
@@ -77,7 +77,13 @@ def _in_its_place(query: Query, words: Query) -> Query | None:
 
 def _by_words(query: Mapping[str, Any]) -> bool:
     ((kind, body),) = query.items()
-    if kind not in ("match", "multi_match") or not isinstance(body, Mapping):
+    if not isinstance(body, Mapping):
+        return False
+    if kind == "nested":
+        return _by_words(body["query"])
+    if kind == "dis_max":
+        return all(_by_words(each) for each in body["queries"])
+    if kind not in ("match", "multi_match"):
         return False
     how = next(iter(body.values()), None) if kind == "match" else body
     return not isinstance(how, Mapping) or (
@@ -87,8 +93,16 @@ def _by_words(query: Mapping[str, Any]) -> bool:
 
 def _fuzzy(part: Query) -> Query | None:
     ((kind, body),) = part.items()
+    if kind == "nested":
+        inner = _fuzzy(body["query"])
+        return None if inner is None else {"nested": {**body, "query": inner}}
+    if kind == "dis_max":
+        several = [fuzzy for each in body["queries"] if (fuzzy := _fuzzy(each)) is not None]
+        return {"dis_max": {**body, "queries": several}} if len(several) == len(body["queries"]) else None
+    if kind not in ("match", "multi_match"):
+        return None
     how = next(iter(body.values())) if kind == "match" else body
-    if not isinstance(how, Mapping) or not isinstance(how["query"], str):
+    if not isinstance(how, Mapping) or not isinstance(how.get("query"), str):
         return None
     if not _LEAST_LETTERS <= len(how["query"]) <= _MOST_LETTERS or not how["query"].isalpha():
         return None

@@ -10,9 +10,10 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from crosslens.errors import QueryError
 from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.queries.fusion.normalizers import Normalizer
-from crosslens.queries.fusion.scores import Scores
+from crosslens.queries.fusion.scores import DEFAULT_WINDOW, Scores
 from crosslens.queries.search.build import legs_of
 from crosslens.queries.search.legs import Leg, native_retrievers
 from crosslens.queries.search.liked import read_liked
@@ -60,11 +61,22 @@ class Story:
         return {**bodies, **native_retrievers(legs, options.weights or {}, size=options.size)}
 
     def _wanted(self, seen: Seen, options: SearchOptions, *, comparing: bool = False) -> Wanted:
-        return Wanted.of(self._reader.index, self._window, seen.settings, options, comparing=comparing)
+        return Wanted.of(self._reader.index, self._window_of(seen), seen.settings, options, comparing=comparing)
+
+    def _window_of(self, seen: Seen) -> int:
+        """The window, which may be as large as the index's results. The default one is cut to that."""
+        if self._window <= seen.most or self._window == DEFAULT_WINDOW:
+            return min(self._window, seen.most)
+        raise QueryError(
+            f"a window of {self._window} documents can't be had: index {self._reader.index!r} returns {seen.most} "
+            "at most (index.max_result_window)",
+            hint="choose a smaller window, or raise that setting of the index",
+            parameter="window",
+        )
 
     def _legs(self, seen: Seen, wanted: Wanted) -> Steps[list[Leg]]:
         liked = yield from read_liked(seen, wanted.terms.like)
-        return (yield from legs_of(seen, wanted, liked, self._reader.encoders, self._window))
+        return (yield from legs_of(seen, wanted, liked, self._reader.encoders, self._window_of(seen)))
 
     def _search(self, seen: Seen, wanted: Wanted) -> Steps[SearchResult]:
         started = time.perf_counter()

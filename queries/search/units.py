@@ -54,6 +54,8 @@ def units(query: Mapping[str, Any], split: Split) -> Iterator[Query | None]:
             inner = body.get(clause) or []
             for each in [inner] if isinstance(inner, Mapping) else inner:
                 yield from units(each, split)
+    elif kind == "dis_max":
+        yield from _of_alternatives(body, split)
     elif kind == "nested" and body.get("score_mode", "avg") in ("avg", "max"):
         wrapping = {k: v for k, v in body.items() if k not in ("inner_hits", "query")}
         for unit in units(body.get("query") or {}, split):
@@ -102,6 +104,24 @@ def _of_a_text(kind: str, body: Mapping[str, Any], split: Split) -> Iterator[Que
         yield {kind: {field: wanted} if per_field else wanted}
 
 
+def _of_alternatives(body: Mapping[str, Any], split: Split) -> Iterator[Query | None]:
+    """Of several queries for one text, of which the best counts, the words of that text."""
+    queries = body.get("queries") or []
+    texts = [text for each in queries for text in texts_of(each)]
+    alike = all(len(list(units(each, _whole))) == 1 for each in queries)
+    if not alike or len(texts) != len(queries) or len({text for text, _ in texts}) != 1:
+        yield None
+        return
+    fields = tuple(dict.fromkeys(field for _, fields in texts for field in fields))
+    for word in split(texts[0][0][:_LONGEST], fields):
+        parts = [part for each in queries for part in units(each, lambda *_, word=word: (word,))]
+        yield {"dis_max": {**{k: v for k, v in body.items() if k != "_name"}, "queries": parts}}
+
+
+def _whole(text: str, _fields: tuple[str, ...]) -> Sequence[str]:
+    return (text,)
+
+
 def _of_a_string(kind: str, body: Mapping[str, Any], split: Split) -> Iterator[Query | None]:
     """A text with operators: phrases and words are parts; what is excluded, and the operators, are none."""
     text = body.get("query")
@@ -144,5 +164,8 @@ def _named(query: Mapping[str, Any]) -> Iterator[str]:
                 inner = body.get(clause) or []
                 for each in [inner] if isinstance(inner, Mapping) else inner:
                     yield from _named(each)
+        elif kind == "dis_max":
+            for each in body.get("queries") or []:
+                yield from _named(each)
         elif kind == "nested":
             yield from _named(body.get("query") or {})

@@ -44,6 +44,7 @@ class Wanted:
                 hint="give a larger window",
                 parameter="window",
             )
+        options = options.sendable
         return cls(
             options,
             Terms.of(options.text, options.image, options.less_text, options.less_image, options.liked(index)),

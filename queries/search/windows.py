@@ -5,7 +5,7 @@ And one more where the keyword leg has words that nobody wrote: the same query i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -45,6 +45,13 @@ class Windows:
         """Every document that any leg found."""
         respelt = (scores.raw for scores in self.respelt.values())
         return list(dict.fromkeys(key for scores in (*self.raw.values(), *respelt) for key in scores))
+
+    def note_lacking(self, plan: Plan, keys: Collection[DocumentKey], raw: ByLeg) -> None:
+        """Note which of ``keys`` have no vector for a leg: those of which a completion found no score in it."""
+        for leg in plan.legs:
+            if leg.kind == "knn":
+                found = raw[leg.name].keys() | self.raw[leg.name].keys()
+                self.lacks.setdefault(leg.name, set()).update(key for key in keys if key not in found)
 
     def by_leg(self, plan: Plan, raw: Mapping[str, Mapping[DocumentKey, float]]) -> dict[str, Scores[DocumentKey]]:
         """Return what is fused, of the ``raw`` scores by leg, the windows' own or completed ones."""
@@ -97,7 +104,8 @@ def first_trip(plan: Plan) -> Steps[Windows]:
         matched,
         attainable,
         _lacking(plan, plan.legs, answers),
-        hits_of(answers) if shown_already else {},
+        # The keyword leg's, which come first, have what is highlighted.
+        hits_of(answers[::-1]) if shown_already else {},
         next((answer["aggregations"] for answer in answers if "aggregations" in answer), {}),
         {name: float(answer["took"]) for name, answer in zip(names, answers, strict=True)},
         probed,
@@ -144,12 +152,13 @@ def _body(plan: Plan, leg: Leg) -> dict[str, Any]:
     if siblings:
         # It filters nothing: what of it a document meets comes back with the hit.
         clauses = [{"bool": {"must": [other.has_value], "_name": _HAS + other.name}} for other in siblings]
-        body["post_filter"] = {"bool": {"should": [{"match_all": {}}, *clauses]}}
+        told = {"bool": {"should": [{"match_all": {}}, *clauses]}}
+        body["post_filter"] = {"bool": {"filter": [*leg.post_filters, told]}} if leg.post_filters else told
     return body
 
 
 def _lacking(plan: Plan, legs: Sequence[Leg], answers: Sequence[Mapping[str, Any]]) -> dict[str, set[DocumentKey]]:
-    """By vector leg, the documents that another leg of its source found and that have no vector for it."""
+    """By vector leg, the documents that another leg found and that have no vector for it; see `Plan.siblings`."""
     lacks: dict[str, set[DocumentKey]] = {}
     for leg, answer in zip(legs, answers, strict=True):
         for other in plan.siblings(leg):

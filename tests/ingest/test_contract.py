@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from crosslens.errors import MappingError
-from crosslens.ingest.contract.mapping import check_target, mapping_update, text_fields
+from crosslens.ingest.contract.mapping import check_target, mapping_update, searchable_texts, text_fields
 from crosslens.ingest.contract.record import Record, VectorField, meta_update, own_paths, read_record, vector_fields
 from crosslens.ingest.contract.targets import Target, default_name, parse_target
 
@@ -99,6 +99,23 @@ def test_what_does_not_fit_is_refused_with_the_reason(
 
 def test_keyword_search_reads_full_text_fields_and_not_the_state() -> None:
     assert text_fields(recorded()) == ["title", "maker.name", "reviews.text"]
+
+
+def test_only_text_that_is_searchable_in_every_index_is_searched() -> None:
+    text = {"type": "text"}
+    captions = {"type": "nested", "properties": {"text": text, "at": {"properties": {"place": text}}}}
+    first = {
+        "properties": {"a": text, "b": {"type": "text", "index": False}, "c": text, "d": text, "captions": captions}
+    }
+    second = {
+        "properties": {"c": {"type": "long"}, "d": {"type": "keyword"}, "e": text},
+        "runtime": {"e": {"type": "ip"}},
+    }
+    nested = {"captions.text": "captions", "captions.at.place": "captions"}
+    assert searchable_texts([first, second]) == {"a": None, "d": None, **nested}
+    assert text_fields(second) == []
+    flat = {"properties": {"captions": {"properties": {"text": text}}}}
+    assert searchable_texts([first, flat]) == {"a": None, "c": None, "d": None, "captions.at.place": "captions"}
 
 
 def test_default_names_follow_the_first_source() -> None:

@@ -24,7 +24,7 @@ def plain(query: Any) -> Any:
     """Without what only tells whether the analysis leaves anything."""
     if isinstance(query, dict):
         return {name: plain(value) for name, value in query.items() if name != "zero_terms_query"}
-    return query
+    return [plain(each) for each in query] if isinstance(query, list) else query
 
 
 def units(query: dict[str, Any]) -> list[Any] | None:
@@ -46,6 +46,25 @@ def test_each_word_is_asked_for_over_the_same_fields_and_any_may_match() -> None
     }
     how = {"fields": ["title^2", "body"], "tie_breaker": 0.3}
     assert units(query) == [{"multi_match": {"query": word, **how}} for word in ("blue", "shoe")]
+
+
+def test_of_alternatives_for_one_text_each_word_is_asked_for_in_all() -> None:
+    def asked(text: str) -> dict[str, Any]:
+        caption = {"path": "captions", "query": {"multi_match": {"query": text, "fields": ["captions.text"]}}}
+        title = {"multi_match": {"query": text, "fields": ["title"]}}
+        return {"dis_max": {"queries": [title, {"nested": {**caption, "score_mode": "max"}}]}}
+
+    assert units(asked("blue shoe")) == [asked("blue"), asked("shoe")]
+    assert fields_of(asked("blue")) == {"title", "captions.text"}
+    other = {"match": {"title": "red"}}
+    assert units({"dis_max": {"queries": [asked("blue")["dis_max"]["queries"][0], other]}}) is None
+    probes = probes_of(asked("blue shoee"), at_spaces)
+    assert probes is not None
+    again = respelt(probes, asked("blue shoee"), [answer(1.0), answer(None), answer(None)])
+    assert again is not None
+    assert again.query["bool"]["should"][0] == asked("blue")
+    fuzzy = again.query["bool"]["should"][1]["dis_max"]["queries"][1]["nested"]["query"]["multi_match"]
+    assert fuzzy["fuzziness"] == 1
 
 
 @pytest.mark.parametrize(
