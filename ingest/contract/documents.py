@@ -148,7 +148,7 @@ def standing(document: Mapping[str, Any], field: VectorField) -> Standing:
     """How a document stands with ``field``, by its state and its present source.
 
     "stale" where the source or the model changed since; "empty" for a document without source that no run has seen.
-    An image changed under the same reference isn't told here: its content has to be read.
+    An image that changed under the same reference isn't noticed here: its content has to be read.
     """
     values = inputs(document, field)
     state = state_of(document, field.path)
@@ -162,7 +162,7 @@ def standing(document: Mapping[str, Any], field: VectorField) -> Standing:
 
 
 def obstacle(document: Mapping[str, Any], path: str) -> str | None:
-    """The parent of ``path`` that is no object in this document, where an update would destroy it; None for none."""
+    """The parent of ``path`` that isn't an object in this document, where an update would destroy it; None for none."""
     node: Any = document
     parts = path.split(".")
     for i, part in enumerate(parts[:-1]):

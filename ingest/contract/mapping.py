@@ -55,10 +55,10 @@ def _vector_mapping(each: VectorField) -> dict[str, Any]:
     }
     if not each.each:
         return vector
-    # What an inner hit returns, to tell which of a document's values matched; never searched.
-    told = {"type": "keyword", "index": False, "doc_values": False}
+    # What an inner hit returns, to identify the value of the document that matched; never searched.
+    reference = {"type": "keyword", "index": False, "doc_values": False}
     position = {"type": "integer", "index": False, "doc_values": False}
-    return {"type": "nested", "properties": {"vector": vector, "reference": told, "position": position}}
+    return {"type": "nested", "properties": {"vector": vector, "reference": reference, "position": position}}
 
 
 def _lacking(mapped: Mapping[str, Mapping[str, Any]], each: VectorField) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class Record:
     """All that an index's ``_meta.crosslens`` holds, by field name; ``switched`` is when a pointer was last switched.
 
     ``search`` is how the index's owner chose to fuse: ``weights`` by leg and a ``normalizer``, as `crosslens tune`
-    notes them. ``image_roots`` are the folders that image paths were last read from, by field, as they were given.
+    records them. ``image_roots`` are the folders that image paths were last read from, by field, as they were given.
     """
 
     fields: dict[str, VectorField] = field(default_factory=dict)

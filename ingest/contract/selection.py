@@ -16,7 +16,7 @@ class Selection:
     """What a run takes up of each vector field.
 
     ``missing``: a source and no state. ``stale``: text, reference or model changed since; with ``contents`` also the
-    image itself, which has to be read to tell. ``failed``: the last attempt failed. ``every``: all that have a source.
+    image itself, which has to be read. ``failed``: the last attempt failed. ``every``: all that have a source.
     ``query`` (Elasticsearch's) narrows each.
     """
 
@@ -28,7 +28,7 @@ class Selection:
     query: Query | None = None
 
     def to_read(self, fields: Iterable[VectorField], searchable: set[str]) -> Query:
-        """The documents to look at. Whether one with a state is stale is told by reading it."""
+        """The documents to look at. Whether one with a state is stale is seen by reading it."""
         wanted = []
         for each in fields:
             if self.every:

@@ -39,8 +39,8 @@ def read_state(client: Elasticsearch, into: str) -> CopyState | None:
     """What the copy's mapping records; None for an index that isn't there, isn't a copy, or is finished."""
     body = client.options(ignore_status=404).indices.get_mapping(index=into).body
     meta = body.get(into, {}).get("mappings", {}).get("_meta") or {}
-    noted = (meta.get(META) or {}).get(_COPY)
-    return CopyState(noted["of"], noted.get("turning"), bool(noted.get("blocked"))) if noted else None
+    state = (meta.get(META) or {}).get(_COPY)
+    return CopyState(state["of"], state.get("turning"), bool(state.get("blocked"))) if state else None
 
 
 def write_state(client: Elasticsearch, into: str, state: CopyState | None) -> None:

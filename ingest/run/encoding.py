@@ -225,7 +225,7 @@ def _read(images: ImageReader, reference: str, fresh_s: float) -> bytes:
 def _stored(each: VectorField, values: Sequence[str], vectors: Mapping[int, Any]) -> Any:
     """What a document keeps: the vector, or with ``each`` an object for every value, in order.
 
-    An image that stands in the document isn't repeated; its position tells which one it is.
+    An image that stands in the document isn't repeated; its position identifies it.
     """
     if not each.each:
         return vectors[0]

@@ -45,7 +45,7 @@ def fill(run: Run) -> Report:
 
 
 def _to_read(run: Run, reader: Reader, report: Report) -> tuple[dict[str, Any], int]:
-    """The query for the documents to look at, and how many there are; noted in ``report``, with earlier failures."""
+    """The query for the documents to look at, and their number; both go into ``report``, with earlier failures."""
     selection = run.options.selection
     query = selection.to_read(run.fields, searchable_sources(run.client, run.index, run.fields))
     count = reader.count(query)

@@ -65,7 +65,7 @@ class Follower:
         return changed
 
     def _settle(self) -> None:
-        """Deletes what the original no longer has, and notes both counts."""
+        """Delete what the original no longer has, and count the documents of both."""
         self._original.refresh()
         self._copied.refresh()
         everything: dict[str, Any] = {"match_all": {}}

@@ -208,7 +208,7 @@ def drop_old(
     progress: Callable[[Removal], None] = lambda _: None,
     waiting: Callable[[float], Any] = time.sleep,
 ) -> list[Removal]:
-    """Takes the vectors that no pointer leads to any more out of the documents; after it there is no rollback.
+    """Remove the vectors that no pointer leads to any more from the documents; there is no rollback after it.
 
     Within ``grace_s`` seconds of a switch it waits, by ``waiting``, since running searchers may not know of it yet.
 

@@ -202,7 +202,7 @@ class Reader:
 class Marks:
     """Each index's shards' last sequence numbers at some moment; an empty tuple where they aren't known.
 
-    A query can't tell shards apart, so the least and the greatest of them bound what it can ask for.
+    A query can't distinguish shards, so the least and the greatest of them bound what it can ask for.
     """
 
     shards: Mapping[str, tuple[int, ...]]

@@ -31,7 +31,7 @@ def selected(document: Document, fields: Sequence[VectorField], selection: Selec
     for each in fields:
         stands = documents.standing(document.source, each)
         if (
-            # Recorded as skipped, an empty one isn't found again where a query can't tell that it has no source.
+            # Recorded as skipped, an empty one isn't found again where a query can't see that it has no source.
             (stands in ("missing", "empty") and (selection.missing or selection.every))
             or (stands == "stale" and (selection.stale or selection.every))
             or (selection.failed and _has_error(document, each))

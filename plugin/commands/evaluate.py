@@ -198,8 +198,8 @@ def tune(
     if asked.as_json:
         rows = as_json([tuned.expected, tuned.single, tuned.untuned, tuned.former])
         found = {"best_leg": tuned.single_leg, "p": tuned.p, "worthwhile": tuned.worthwhile}
-        told = {"p_untuned": tuned.p_untuned, "better_than_untuned": tuned.better_than_untuned}
-        print_json({**tuned.settings, "rows": rows, **found, **told})
+        untuned = {"p_untuned": tuned.p_untuned, "better_than_untuned": tuned.better_than_untuned}
+        print_json({**tuned.settings, "rows": rows, **found, **untuned})
         return
     _show(asked.index, tuned, len(queries), dry_run)
 
@@ -232,7 +232,7 @@ def _show(index: str, tuned: Tuned, count: int, dry_run: bool) -> None:
         out.print(f"fusing is better than any leg alone (p = {tuned.p:.3f})", highlight=False)
     else:
         out.print(
-            f"{tuned.single_leg} alone is as good as far as these queries tell (p = {tuned.p:.3f})",
+            f"{tuned.single_leg} alone is as good as far as these queries show (p = {tuned.p:.3f})",
             style="yellow",
             highlight=False,
         )
@@ -243,8 +243,8 @@ def _show(index: str, tuned: Tuned, count: int, dry_run: bool) -> None:
     if tuned.better_than_untuned:
         out.print(f"the choice is better than the default (p = {tuned.p_untuned:.3f})", highlight=False)
     else:
-        told = f"the default is as good as far as these queries tell (p = {tuned.p_untuned:.3f})"
-        out.print(told if dry_run else f"{told}; to go back to it: --forget", style="yellow", highlight=False)
+        said = f"the default is as good as far as these queries show (p = {tuned.p_untuned:.3f})"
+        out.print(said if dry_run else f"{said}; to go back to it: --forget", style="yellow", highlight=False)
     out.print("nothing was recorded" if dry_run else f"recorded in {index}; searches use it within half a minute")
 
 

@@ -58,7 +58,7 @@ class Analysis:
         return [path for path in self.index if any(fnmatchcase(path, pattern) for pattern in patterns)]
 
     def words(self, text: str, fields: Sequence[str]) -> list[str] | None:
-        """The words of a text as these fields read it, or None where only the server can tell."""
+        """The words of a text as these fields read it, or None where only the server knows."""
         known = self.named(fields)
         if not known:
             # Of keywords, numbers and dates the whole text is one value.
@@ -68,7 +68,7 @@ class Analysis:
         return None
 
     def question(self, text: str, fields: Sequence[str]) -> tuple[str, dict[str, Any]]:
-        """The index, and the body of a term vectors request, that tell how the fields part a text."""
+        """The index, and the body of a term vectors request, that show how the fields part a text."""
         known = self.named(fields)
         index = self.index[known[0]]
         asked = [path for path in known if self.index[path] == index][:_MOST_FIELDS]

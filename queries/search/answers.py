@@ -73,7 +73,7 @@ def checked(answers: Sequence[Answer], names: Sequence[str]) -> list[Answer]:
 
 
 def _said(cause: Any) -> str:
-    """The server's reason, with what is behind it: that of a script, say, tells only there what went wrong."""
+    """The server's reason, with what is behind it: that of a script, say, only there says what went wrong."""
     said = reason(cause)
     deepest = (cause.get("root_cause") or [cause])[0] if isinstance(cause, Mapping) else {}
     while isinstance(deepest.get("caused_by"), Mapping):

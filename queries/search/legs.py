@@ -42,7 +42,7 @@ class Leg:
     ``name`` is the vector field's, or "keyword". ``query`` is the ``query`` or the ``knn`` of a request. ``floor`` is
     the least raw score possible: 0 for BM25, -1 for a cosine. ``nested`` vectors are several a document; ``quantised``
     ones are compared roughly unless rescored. ``modality`` is what is compared with the query, ``reads`` the fields
-    that it comes from, and ``probes`` tell what a keyword query can get at most (None: not asked, or not to be told).
+    that it comes from, and ``probes`` say what a keyword query can get at most (None: not asked, or unknown).
     ``post_filters`` narrow what it finds, and not what is aggregated.
     """
 
@@ -157,7 +157,7 @@ def knn_leg(
 
     ``candidates`` are what each shard looks at (None: twice the window, 200 at least); ``oversample`` times the window
     are compared again with whole floats where the field is quantised. Of a field with several vectors a document, the
-    nearest one counts, and an inner hit tells which it is.
+    nearest one counts, and an inner hit identifies it.
     """
     knn: Query = {
         "field": field.vector_path,

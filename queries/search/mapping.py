@@ -199,7 +199,7 @@ class IndexReader:
 
 
 def _version() -> Steps[tuple[int, ...]]:
-    """The server's version; for a user who may not ask, one that the server is no older than."""
+    """The server's version; for a user who may not ask, a version that the server has at least."""
     try:
         return parse_version(str((yield GetInfo())["version"]["number"]))
     except AuthorizationException:

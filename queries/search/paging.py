@@ -35,7 +35,7 @@ class Page:
         try:
             page = cls(*json.loads(base64.urlsafe_b64decode(token.encode())))
         except (ValueError, TypeError, binascii.Error) as error:
-            raise QueryError("that is no token of a search's next page") from error
+            raise QueryError("that is not a token of a search's next page") from error
         if page.digest != digest:
             raise QueryError("the token belongs to another search; ask for the same with it, but for the size")
         return page

@@ -91,7 +91,7 @@ class Plan:
     def siblings(self, leg: Leg) -> list[Leg]:
         """Return the other vector legs of which it must be asked along whether a document lacks their vector.
 
-        By evidence those of the same source, else all, unless a completion tells it.
+        By evidence those of the same source, else all, unless a completion shows it.
         """
         concerned: list[Leg] = []
         if not (self.wanted.by_evidence or self.options.complete):

@@ -126,7 +126,7 @@ class _Frozen:
 
 
 def _search(unit: Query) -> dict[str, Any]:
-    """The best score that a part gets alone; a hit of score 0 tells that the analysis leaves nothing of it."""
+    """The best score that a part gets alone; a hit of score 0 means that the analysis leaves nothing of it."""
     found, left = _reading(unit, "none"), _reading(unit, "all")
     return for_a_score(unit if left is unit else {"bool": {"should": [found, {"bool": {"filter": [left]}}]}})
 

@@ -41,7 +41,7 @@ def words_of(
 ) -> Reads:
     """What a keyword leg over ``fields`` reads, some of which hold others' words; boosts (``title^3``) are cut.
 
-    ``named`` tells which fields names with wildcards (``product.*``) stand for.
+    ``named`` says which fields names with wildcards (``product.*``) stand for.
     """
     names = {name.partition("^")[0] for name in fields}
     paths = [path for name in names for path in (named([name]) if "*" in name else [name])]

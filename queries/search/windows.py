@@ -152,8 +152,8 @@ def _body(plan: Plan, leg: Leg) -> dict[str, Any]:
     if siblings:
         # It filters nothing: what of it a document meets comes back with the hit.
         clauses = [{"bool": {"must": [other.has_value], "_name": _HAS + other.name}} for other in siblings]
-        told = {"bool": {"should": [{"match_all": {}}, *clauses]}}
-        body["post_filter"] = {"bool": {"filter": [*leg.post_filters, told]}} if leg.post_filters else told
+        has = {"bool": {"should": [{"match_all": {}}, *clauses]}}
+        body["post_filter"] = {"bool": {"filter": [*leg.post_filters, has]}} if leg.post_filters else has
     return body
 
 

@@ -22,7 +22,7 @@ _SPACELESS = (
 
 
 def in_words(text: str) -> list[str]:
-    """Return the text parted at spaces; what holds no letter and no digit is no word."""
+    """Return the text parted at spaces; a word holds at least one letter or digit."""
     return [word for word in text.split() if any(char.isalnum() for char in word)]
 
 

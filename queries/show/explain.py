@@ -15,17 +15,17 @@ def explain(parts: Mapping[str, Part], modalities: Mapping[str, Modality | None]
 
     ``modalities`` are by leg, None for a keyword leg.
 
-    ``depth`` is the window. Parts of other normalizers than "evidence" have nothing to tell, and give none.
+    ``depth`` is the window. Parts of other normalizers than "evidence" say nothing, and give none.
     """
-    told = sorted(parts.items(), key=lambda item: (item[1].chance is None, -item[1].weighted))
+    ranked = sorted(parts.items(), key=lambda item: (item[1].chance is None, -item[1].weighted))
     if not any(part.chance is not None for part in parts.values()):
         return []
     all_kinds = list(modalities.values())
     sentences = []
-    for leg, part in told:
+    for leg, part in ranked:
         modality = modalities.get(leg)
         sentence = _of_words(part) if modality is None else _of_vectors(part, _NOUNS[modality], depth)
-        # With two legs of one kind it must be told which is meant.
+        # With two legs of one kind the sentence must say which is meant.
         sentences.append(f"{leg}: {sentence}" if modality and all_kinds.count(modality) > 1 else sentence)
     return sentences
 

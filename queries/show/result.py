@@ -18,7 +18,7 @@ class Hit:
     """One result: ``score`` 0..1 is the sum of the ``parts``, one for each leg of the search (or another mean of them).
 
     ``explanation`` says in words why it ranks where it does, a sentence for each leg, by the normalizer "evidence".
-    ``matched`` tells, by leg, which value of a field with a vector for each value came nearest: its ``position`` among
+    ``matched`` has, by leg, which value of a field with a vector for each value came nearest: its ``position`` among
     the document's values, and an image's ``reference``. ``fields`` and ``highlight`` are Elasticsearch's.
     """
 
@@ -70,7 +70,7 @@ class SearchResult:
 
         With a false-alarm rate: whether any vector leg's best document stands out of the noise. Else, by the normalizer
         "evidence": whether the best document reaches ``min_score``, or, where none is given, 0.5, at which fewer than
-        one document would do as well by chance. None by other normalizers, whose totals tell nothing of it.
+        one document would do as well by chance. None by other normalizers, whose totals say nothing of it.
         """
         if self.noise:
             return any(each["z"] > each["floor"] for each in self.noise.values())

@@ -122,7 +122,7 @@ def _document(hit: Hit) -> Text:
 def why(hit: Hit, *, whole: bool = False) -> str:
     """The hit's explanation in one sentence; empty where it has none.
 
-    It tells of the legs that found the document, or of the first one where none did; with ``whole`` of all.
+    It speaks of the legs that found the document, or of the first one where none did; with ``whole`` of all.
     """
     found = sum(part.chance is not None for part in hit.parts.values())
     return "; ".join(hit.explanation if whole else hit.explanation[: max(found, 1)])
