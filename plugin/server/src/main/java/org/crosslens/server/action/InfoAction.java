@@ -76,22 +76,22 @@ public final class InfoAction {
     /** One node's answer. */
     public static final class NodeResponse extends BaseNodeResponse {
 
-        final Map<String, Object> told;
+        final Map<String, Object> answer;
 
-        NodeResponse(DiscoveryNode node, Map<String, Object> told) {
+        NodeResponse(DiscoveryNode node, Map<String, Object> answer) {
             super(node);
-            this.told = told;
+            this.answer = answer;
         }
 
         NodeResponse(StreamInput in, DiscoveryNode node) throws IOException {
             super(in, node);
-            told = in.readGenericMap();
+            answer = in.readGenericMap();
         }
 
         @Override
         public void writeTo(StreamOutput out) throws IOException {
             super.writeTo(out);
-            out.writeGenericMap(told);
+            out.writeGenericMap(answer);
         }
     }
 
@@ -144,8 +144,8 @@ public final class InfoAction {
 
         @Override
         protected NodeResponse nodeOperation(NodeRequest request, Task task) {
-            Map<String, Object> told = request.part == Part.STATS ? encoding.stats() : Map.of("models", described());
-            return new NodeResponse(clusterService.localNode(), told);
+            Map<String, Object> answer = request.part == Part.STATS ? encoding.stats() : Map.of("models", described());
+            return new NodeResponse(clusterService.localNode(), answer);
         }
 
         private List<Map<String, Object>> described() {

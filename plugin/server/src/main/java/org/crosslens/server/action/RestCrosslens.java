@@ -79,7 +79,7 @@ public final class RestCrosslens {
             builder.startObject().field("cluster_name", response.getClusterName().value()).startObject("nodes");
             for (InfoAction.NodeResponse node : response.getNodes()) {
                 builder.startObject(node.getNode().getId()).field("name", node.getNode().getName());
-                for (Map.Entry<String, Object> entry : node.told.entrySet()) {
+                for (Map.Entry<String, Object> entry : node.answer.entrySet()) {
                     builder.field(entry.getKey(), entry.getValue());
                 }
                 builder.endObject();

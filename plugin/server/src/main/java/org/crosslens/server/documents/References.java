@@ -190,7 +190,7 @@ public final class References {
             Path root = folder.toRealPath();
             String path = scheme.matches() ? URI.create(reference).getPath() : reference;
             Path named = root.resolve(path).normalize();
-            // Checked before the file system is asked, which must not even tell what exists elsewhere.
+            // Checked before the file system is asked, which must not even reveal what exists elsewhere.
             if (named.startsWith(root) == false && named.startsWith(folder.normalize()) == false) {
                 throw outside(reference);
             }

@@ -40,7 +40,7 @@ record Container(Format format, byte[] data, int orientation, Canvas canvas, Jpe
 
     private static final byte[] PNG_MARK = { (byte) 0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n' };
 
-    /** The format that the first bytes tell, or null. */
+    /** The format that the first bytes show, or null. */
     static Format formatOf(byte[] data) {
         if (starts(data, 0, PNG_MARK)) {
             return Format.PNG;
@@ -111,7 +111,7 @@ record Container(Format format, byte[] data, int orientation, Canvas canvas, Jpe
                 firstComponent = data[at + 10] & 0xFF;
             }
             boolean application = marker >= 0xE0 && marker <= 0xEF, comment = marker == 0xFE;
-            // JFIF (0xE0) and Adobe (0xEE) tell how colours are stored.
+            // JFIF (0xE0) and Adobe (0xEE) say how colours are stored.
             if (application == false && comment == false || marker == 0xE0 || marker == 0xEE) {
                 kept.write(data, at, 2 + length);
             }

@@ -8,7 +8,7 @@ import java.util.Map;
  *
  * <p>The steps and their order are those of transformers' PIL image processors (resize, centre crop, rescale,
  * normalize), as in the Python package's {@code crosslens.ingest.transform}. Sizes in pixels. {@code shortestEdge} (0:
- * none) keeps the aspect ratio, {@code width} and {@code height} (0: none) stretch; {@code cropWidth} 0 is no crop.
+ * none) keeps the aspect ratio, {@code width} and {@code height} (0: none) stretch; {@code cropWidth} 0 means no crop.
  */
 public record ImageTransform(
     int shortestEdge,

@@ -22,7 +22,7 @@ import org.elasticsearch.ElasticsearchException;
  *
  * <p>The pixels are those that the Python package's {@code crosslens.ingest.images} gives: EXIF orientation is applied,
  * transparency lies on white, 16-bit greys are scaled, colour profiles are ignored, an animation gives its first frame.
- * Decoders are Java's own and, for WebP, libwebp (which Pillow has, too), chosen by the file's first bytes.
+ * Decoders are Java's own and, for WebP, libwebp (which Pillow also has), chosen by the file's first bytes.
  */
 public final class Images {
 
@@ -72,8 +72,8 @@ public final class Images {
             throw new ImageException("the image is nested too deeply to decode", e);
         } catch (IOException | RuntimeException e) {
             // The budget's exceptions are not the image's fault.
-            if (e instanceof ElasticsearchException told) {
-                throw told;
+            if (e instanceof ElasticsearchException known) {
+                throw known;
             }
             // Decoders wrap the exceptions of a stream that ended them.
             check.run();
@@ -146,7 +146,7 @@ public final class Images {
 
     /**
      * The components as they are stored, reduced if that is wanted, and only then turned into colours: the reader's own
-     * way takes half as long again, and guesses otherwise than libjpeg where a file doesn't tell its colours.
+     * way takes half as long again, and guesses otherwise than libjpeg where a file doesn't declare its colours.
      */
     private static Picture jpeg(ImageReader reader, Container container, int target) throws IOException {
         Raster raster = reader.readRaster(0, null);

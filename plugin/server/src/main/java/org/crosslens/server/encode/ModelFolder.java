@@ -18,7 +18,7 @@ import java.util.TreeMap;
  * A folder with both encoders, as {@code crosslens export} and the tools around transformers.js make them.
  *
  * <p>{@code fingerprint} changes whenever a file that shapes the vectors does, and equals the one that the Python side
- * records in an index. {@code dims} is 0 where no manifest tells it.
+ * records in an index. {@code dims} is 0 where no manifest says it.
  */
 public record ModelFolder(
     Path path,
@@ -171,13 +171,13 @@ public record ModelFolder(
     }
 
     private static TextSettings textSettings(Path path, Map<String, Object> config, Map<String, Object> manifest) {
-        Map<String, Object> told = Json.object(manifest, "text");
-        if (told.isEmpty() == false) {
+        Map<String, Object> settings = Json.object(manifest, "text");
+        if (settings.isEmpty() == false) {
             return new TextSettings(
-                Json.number(told, "length").intValue(),
-                Json.number(told, "pad_id").longValue(),
-                Json.flag(told, "fixed", false),
-                "left".equals(told.get("side"))
+                Json.number(settings, "length").intValue(),
+                Json.number(settings, "pad_id").longValue(),
+                Json.flag(settings, "fixed", false),
+                "left".equals(settings.get("side"))
             );
         }
         Path settingsFile = path.resolve("tokenizer_config.json");

@@ -10,7 +10,7 @@ final class Orientation {
     static final int UPRIGHT = 1;
     private static final int TAG = 0x0112;
     private static final int ENTRY = 12;
-    // A directory of more entries is no camera's.
+    // No camera writes a directory of more entries.
     private static final int MOST_ENTRIES = 1024;
 
     private Orientation() {}

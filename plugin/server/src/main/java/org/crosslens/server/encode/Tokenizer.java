@@ -127,7 +127,7 @@ final class Tokenizer implements Closeable {
         return ids;
     }
 
-    /** Half a surrogate pair is no character, and mustn't reach native code: the replacement character instead. */
+    /** Half a surrogate pair is not a character, and mustn't reach native code: the replacement character instead. */
     private static String wellFormed(String text) {
         StringBuilder mended = null;
         for (int i = 0; i < text.length(); i++) {

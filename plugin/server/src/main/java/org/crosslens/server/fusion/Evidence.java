@@ -18,7 +18,7 @@ public final class Evidence {
 
     /** Where the tail is held: the best few of a window are what is looked for, not what chance does. */
     static final int TAIL_RANK = 5;
-    // No leg is surer than 1 - DOUBT / 2: of the best match, too, some are wrong.
+    // No leg is surer than 1 - DOUBT / 2: some of the best matches are wrong as well.
     private static final double DOUBT = 0.01;
     // By so many documents a word that was misread as a misspelt one does as well as one that was typed.
     private static final double MISREAD = 0.02;
@@ -158,7 +158,7 @@ public final class Evidence {
                 weighted[i][d] = evidence > 0 ? gains[i][d] * (totals[d] / evidence) : 0;
             }
         }
-        return told(legs, totals, weighted, chances, logs);
+        return fused(legs, totals, weighted, chances, logs);
     }
 
     /** What the legs weigh; where nothing is said of one, it shares 1 with the others of its source. */
@@ -171,7 +171,7 @@ public final class Evidence {
     }
 
     private static double[] chances(Leg leg) {
-        // A keyword score of 0 is no match, as a completed one may be; a cosine of any value is one.
+        // A keyword score of 0 is not a match, as a completed one may be; a cosine of any value is one.
         double[] found = leg.floor() < 0
             ? leg.found()
             : Arrays.stream(leg.found()).map(score -> score > 0 ? score : Double.NaN).toArray();
@@ -246,7 +246,7 @@ public final class Evidence {
         return Math.min(doubted, unfound) - 0.5 * Math.log1p(Math.exp(-2 * Math.abs(doubted - unfound)));
     }
 
-    private static Fused told(List<Leg> legs, double[] totals, double[][] weighted, double[][] chances, double[][] logs) {
+    private static Fused fused(List<Leg> legs, double[] totals, double[][] weighted, double[][] chances, double[][] logs) {
         double[][] normalized = new double[legs.size()][], chance = new double[legs.size()][], covered = new double[legs.size()][];
         boolean[][] respelt = new boolean[legs.size()][];
         for (int i = 0; i < legs.size(); i++) {

@@ -15,7 +15,7 @@ public enum Normalizer {
     EVIDENCE {
         @Override
         double[] apply(double[] raw, double floor) {
-            throw new UnsupportedOperationException("evidence is no scale of a single leg");
+            throw new UnsupportedOperationException("evidence is not a scale of a single leg");
         }
     },
     /** (s - floor) / (max - floor), source: Bruch, Gai, Ingber (2023), doi 10.1145/3596512. */

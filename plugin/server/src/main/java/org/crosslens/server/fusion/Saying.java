@@ -4,7 +4,7 @@ import java.math.BigDecimal;
 import java.math.RoundingMode;
 
 /**
- * Saying in words what a leg tells of a document by {@code evidence}: the sentences of the Python package's
+ * Says in words how a leg judges a document by {@code evidence}: the sentences of the Python package's
  * {@code crosslens.queries.explaining}. Numbers are rounded as there, half to even.
  */
 public final class Saying {

@@ -381,8 +381,8 @@ public final class CrosslensProcessor extends AbstractProcessor {
             return objects.isEmpty() ? null : objects;
         }
 
-        void finish(Map<String, Object> told, Object vectors) {
-            Map<String, Object> whole = document.getSource(), state = new HashMap<>(told);
+        void finish(Map<String, Object> made, Object vectors) {
+            Map<String, Object> whole = document.getSource(), state = new HashMap<>(made);
             state.put("source", hash);
             state.put("model", fingerprint);
             if (vectors == null) {

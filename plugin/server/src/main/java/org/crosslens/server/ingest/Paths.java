@@ -20,7 +20,7 @@ final class Paths {
         return node;
     }
 
-    /** The parent of {@code path} that is no object, where {@link #put} would destroy it; null for none. */
+    /** The parent of {@code path} that is not an object, where {@link #put} would destroy it; null for none. */
     static String obstacle(Map<String, Object> source, String path) {
         Object node = source;
         int dot = -1;

@@ -16,7 +16,7 @@ import org.elasticsearch.xcontent.XContentBuilder;
 public final class CrosslensRankDoc extends RankDoc {
 
     public static final String NAME = "crosslens_rank_doc";
-    /** One that tells more, and so is written otherwise: a node with an older plugin refuses it instead of misreading it. */
+    /** One that says more, and so is written otherwise: a node with an older plugin refuses it instead of misreading it. */
     public static final String TELLING_NAME = "crosslens_telling_rank_doc";
 
     private final String how;
@@ -29,7 +29,7 @@ public final class CrosslensRankDoc extends RankDoc {
 
     /**
      * {@code how} names mean and normalizer; by leg, {@code raw} is NaN where it has no score of the document, and
-     * {@code said} tells in words what it found (null: nothing to tell).
+     * {@code said} says in words what it found (null: nothing).
      */
     CrosslensRankDoc(RankDoc of, String how, String[] legs, double[] raw, double[] normalized, double[] weighted, String[] said) {
         super(of.doc, of.score, of.shardIndex);
@@ -81,9 +81,9 @@ public final class CrosslensRankDoc extends RankDoc {
             String weighed = Double.isNaN(raw[i])
                 ? String.format(Locale.ROOT, "[%s] has no score of this document", legs[i])
                 : String.format(Locale.ROOT, "[%s] weighted, of normalized %.6f, of raw %.6f", legs[i], normalized[i], raw[i]);
-            String told = said == null ? weighed : weighed + ": " + said[i];
+            String description = said == null ? weighed : weighed + ": " + said[i];
             List<Explanation> source = i < sources.length && sources[i] != null ? List.of(sources[i]) : List.of();
-            parts.add(Explanation.match(weighted[i], told, source));
+            parts.add(Explanation.match(weighted[i], description, source));
         }
         return Explanation.match(score, "rank " + rank + ", " + how + " of:", parts);
     }

@@ -35,7 +35,7 @@ import org.elasticsearch.xcontent.XContentParser;
  * </pre>
  *
  * <p>Children are asked for {@code rank_window_size} documents each, which is how deep {@code evidence}, the default
- * normalizer, looks. By it, children of one {@code source} are opinions of one thing; which that is is told by the fields
+ * normalizer, looks. By it, children of one {@code source} are opinions of one thing; the thing is known by the fields
  * that they read, unless the request says it. The children's own windows decide the ranking, and {@code complete} only
  * says whether an explanation ({@code explain}) shows the true raw score that each child has of what is shown, also where
  * that child didn't find it: it changes no total, and costs a second round trip then, and nothing otherwise. With

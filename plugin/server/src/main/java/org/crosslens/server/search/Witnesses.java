@@ -100,20 +100,20 @@ final class Witnesses {
         }));
     }
 
-    /** The search for the window of the leg {@code i}, which also tells what of the documents that it finds other legs lack. */
+    /** The search for the window of the leg {@code i}, which also shows what of the documents that it finds other legs lack. */
     SearchSourceBuilder window(int i) {
         SearchSourceBuilder source = legs.get(i).source();
-        BoolQueryBuilder told = QueryBuilders.boolQuery().should(QueryBuilders.matchAllQuery());
+        BoolQueryBuilder has = QueryBuilders.boolQuery().should(QueryBuilders.matchAllQuery());
         for (int other : siblings(i)) {
             Leg leg = legs.get(other);
-            told.should(QueryBuilders.boolQuery().must(leg.field().hasValue(leg.knn().getField())).queryName(HAS + other));
+            has.should(QueryBuilders.boolQuery().must(leg.field().hasValue(leg.knn().getField())).queryName(HAS + other));
         }
-        if (told.should().size() == 1) {
+        if (has.should().size() == 1) {
             return source;
         }
         // It filters nothing: what of it a document meets comes back with the hit.
         QueryBuilder own = source.postFilter();
-        return source.shallowCopy().postFilter(own == null ? told : QueryBuilders.boolQuery().filter(own).filter(told));
+        return source.shallowCopy().postFilter(own == null ? has : QueryBuilders.boolQuery().filter(own).filter(has));
     }
 
     /** The vector legs of the same source: a document that lacks their vector isn't judged by them. All, for an explanation. */
@@ -128,7 +128,7 @@ final class Witnesses {
         return siblings;
     }
 
-    /** Searches for one hit each, that tell what the queries could get at most. */
+    /** Searches for one hit each, that show what the queries could get at most. */
     List<SearchSourceBuilder> probes() {
         List<SearchSourceBuilder> probes = new ArrayList<>();
         for (Asked each : asked) {
@@ -171,7 +171,7 @@ final class Witnesses {
             boolean failed = false;
             for (int i = 0; i < best.length; i++) {
                 MultiSearchResponse.Item item = answers[at++];
-                // A word that can't be looked for alone leaves the query as one of which that can't be told.
+                // A word that can't be looked for alone leaves it unknown what the query could get.
                 if (isFailed(item)) {
                     failed = true;
                     continue;
@@ -278,7 +278,7 @@ final class Witnesses {
         return Evidence.fuse(heard);
     }
 
-    /** In words, what each leg tells of the document {@code d}, which is known as {@code key}. */
+    /** In words, how each leg judges the document {@code d}, which is known as {@code key}. */
     String[] said(Evidence.Fused fused, int d, RankDoc.RankKey key) {
         String[] said = new String[legs.size()];
         for (int i = 0; i < said.length; i++) {

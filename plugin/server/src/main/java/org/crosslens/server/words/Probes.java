@@ -27,7 +27,7 @@ public record Probes(
     private static final double ROUNDED = 1e-5;
     private static final Set<String> OF_SEVERAL_FIELDS = Set.of("combined_fields", "multi_match");
 
-    /** Null for a query of which can't be told what it could get. */
+    /** Null for a query whose best score can't be known. */
     static Probes of(Map<String, Object> query, Units.Split split) {
         List<Map<String, Object>> units = Units.of(query, split);
         if (units.isEmpty() || units.contains(null)) {
@@ -65,7 +65,7 @@ public record Probes(
         return texts;
     }
 
-    /** The fields that a query's scoring parts name; none where they aren't told, or are the server's default ones. */
+    /** The fields that a query's scoring parts name; none where they aren't known, or are the server's default ones. */
     static Set<String> fields(Map<String, Object> query) {
         Set<String> fields = Units.named(query);
         texts(query).forEach(text -> fields.addAll(text.fields()));
@@ -133,7 +133,7 @@ public record Probes(
         }
     }
 
-    /** The best score that a part gets alone; a hit of score 0 tells that the analysis leaves nothing of it. */
+    /** The best score that a part gets alone; a hit of score 0 means that the analysis leaves nothing of it. */
     private static Map<String, Object> search(Map<String, Object> unit) {
         Map<String, Object> found = reading(unit, "none"), left = reading(unit, "all");
         if (left == unit) {

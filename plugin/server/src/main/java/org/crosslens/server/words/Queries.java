@@ -37,7 +37,7 @@ public final class Queries {
         }
     }
 
-    /** The fields that the query's scoring parts name; none where they aren't told. */
+    /** The fields that the query's scoring parts name; none where they aren't known. */
     public static Set<String> fields(Map<String, Object> query) {
         return Probes.fields(query);
     }

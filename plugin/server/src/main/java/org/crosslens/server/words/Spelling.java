@@ -10,7 +10,7 @@ final class Spelling {
 
     // Of shorter words too many others are one letter away.
     private static final int LEAST_LETTERS = 4;
-    // No longer ones are words of a language, and what is one letter away from them is costly to tell.
+    // No longer ones are words of a language, and what is one letter away from them is costly to find.
     private static final int MOST_LETTERS = 32;
     private static final Set<String> BY_WORDS = Set.of("match", "multi_match");
     private static final Set<String> TYPES = Set.of("best_fields", "most_fields");

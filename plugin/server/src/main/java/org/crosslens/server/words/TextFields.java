@@ -150,7 +150,7 @@ public final class TextFields {
         return index.isEmpty();
     }
 
-    /** The words of a text as these fields read it, or null where only the server can tell. */
+    /** The words of a text as these fields read it, or null where only the server knows. */
     List<String> words(String text, List<String> fields) {
         List<String> known = named(fields);
         if (known.isEmpty()) {

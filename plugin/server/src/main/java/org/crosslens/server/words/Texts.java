@@ -37,7 +37,7 @@ final class Texts {
         return SPACES.splitAsStream(text).filter(word -> word.isEmpty() == false).toList();
     }
 
-    /** The text parted at spaces; what holds no letter and no digit is no word. */
+    /** The text parted at spaces; a word holds at least one letter or digit. */
     static List<String> inWords(String text) {
         return split(text).stream().filter(word -> word.codePoints().anyMatch(Texts::isAlphanumeric)).toList();
     }

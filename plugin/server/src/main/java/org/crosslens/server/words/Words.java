@@ -25,7 +25,7 @@ import org.elasticsearch.xcontent.json.JsonXContent;
 
 /**
  * Finding the words of queries. Where the analysis of a field is known to part words at spaces, nothing needs to be asked;
- * where it isn't, the server tells how it parts a text, by the term vectors of an artificial document, which need no more
+ * where it isn't, the server is asked how it parts a text, by the term vectors of an artificial document, which need no more
  * than the right to read.
  */
 public final class Words {
@@ -36,7 +36,7 @@ public final class Words {
     private Words() {}
 
     /**
-     * Answers with each query's probes: null for one of which can't be told what it could get at most. {@code queries} are
+     * Answers with each query's probes: null for one whose best score can't be known. {@code queries} are
      * JSON, null for a leg that has none. A text that the server doesn't part stays whole: the ranking is then a little
      * less sure of its words.
      */
@@ -67,7 +67,7 @@ public final class Words {
             listener.<MultiTermVectorsResponse>delegateFailureAndWrap(
                 (next, answer) -> next.onResponse(probes(fields, queries, parted(fields, asked, answer)))
             ).delegateResponse((next, e) -> {
-                LOG.debug("the words of a query's texts aren't told", e);
+                LOG.debug("the words of a query's texts aren't known", e);
                 listener.onResponse(probes(fields, queries, Map.of()));
             })
         );
@@ -118,12 +118,12 @@ public final class Words {
         for (int i = 0; i < asked.size(); i++) {
             MultiTermVectorsItemResponse item = answer.getResponses()[i];
             if (item.isFailed()) {
-                LOG.debug("the words of a query's text aren't told", item.getFailure().getCause());
+                LOG.debug("the words of a query's text aren't known", item.getFailure().getCause());
                 continue;
             }
             Units.Text text = asked.get(i);
             List<String> words = Texts.parted(places(item.getResponse(), Set.copyOf(fields.named(text.fields()))), text.text());
-            // An analyser that makes one token of the whole text, or none that tell their place, leaves it as it is.
+            // An analyser that makes one token of the whole text, or none with their places, leaves it as it is.
             if (words.isEmpty() == false) {
                 parted.put(text, words);
             }
@@ -133,14 +133,14 @@ public final class Words {
 
     /** The tokens' places by field. */
     private static List<List<Texts.Place>> places(TermVectorsResponse answer, Set<String> fields) throws IOException {
-        Map<String, Object> told = Json.object(json(answer), "term_vectors");
+        Map<String, Object> vectors = Json.object(json(answer), "term_vectors");
         List<List<Texts.Place>> places = new ArrayList<>();
-        for (String field : told.keySet()) {
+        for (String field : vectors.keySet()) {
             if (fields.contains(field) == false) {
                 continue;
             }
             List<Texts.Place> found = new ArrayList<>();
-            Json.object(Json.object(told, field), "terms").values().forEach(term -> {
+            Json.object(Json.object(vectors, field), "terms").values().forEach(term -> {
                 for (Object token : Json.list(Json.object(term).get("tokens"))) {
                     Map<String, Object> place = Json.object(token);
                     found.add(new Texts.Place((int) place.get("start_offset"), (int) place.get("end_offset")));

@@ -230,9 +230,9 @@ public final class Encoding implements Closeable {
                 run(left, held.encoder(), use);
             }
         } catch (Exception | LinkageError e) {
-            // Nobody may wait for ever, whatever went wrong; a library that can't be loaded is no fault of the node.
-            Exception told = e instanceof Exception exception ? exception : new IllegalStateException("a library can't be loaded", e);
-            List.copyOf(left).forEach(job -> fail(job, told));
+            // Nobody may wait for ever, whatever went wrong; a library that can't be loaded is not the node's fault.
+            Exception cause = e instanceof Exception exception ? exception : new IllegalStateException("a library can't be loaded", e);
+            List.copyOf(left).forEach(job -> fail(job, cause));
         }
     }
 

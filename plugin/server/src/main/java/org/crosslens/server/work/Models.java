@@ -183,13 +183,13 @@ public final class Models implements Closeable {
         } catch (Exception | LinkageError e) {
             failure = e instanceof Exception exception ? exception : new IllegalStateException("a library can't be loaded", e);
         }
-        Exception told = failure;
+        Exception cause = failure;
         for (ActionListener<Void> listener : answered(wish)) {
             try {
-                if (told == null) {
+                if (cause == null) {
                     listener.onResponse(null);
                 } else {
-                    listener.onFailure(told);
+                    listener.onFailure(cause);
                 }
             } catch (RuntimeException e) {
                 // One caller's bug must not leave the others without an answer.
