@@ -171,13 +171,13 @@ public record ModelFolder(
     }
 
     private static TextSettings textSettings(Path path, Map<String, Object> config, Map<String, Object> manifest) {
-        Map<String, Object> settings = Json.object(manifest, "text");
-        if (settings.isEmpty() == false) {
+        Map<String, Object> listed = Json.object(manifest, "text");
+        if (listed.isEmpty() == false) {
             return new TextSettings(
-                Json.number(settings, "length").intValue(),
-                Json.number(settings, "pad_id").longValue(),
-                Json.flag(settings, "fixed", false),
-                "left".equals(settings.get("side"))
+                Json.number(listed, "length").intValue(),
+                Json.number(listed, "pad_id").longValue(),
+                Json.flag(listed, "fixed", false),
+                "left".equals(listed.get("side"))
             );
         }
         Path settingsFile = path.resolve("tokenizer_config.json");
