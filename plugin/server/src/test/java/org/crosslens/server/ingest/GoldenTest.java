@@ -8,6 +8,7 @@ import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.crosslens.server.Golden;
 import org.crosslens.server.documents.References;
 import org.crosslens.server.work.Encoding;
@@ -27,12 +28,15 @@ import org.junit.jupiter.params.provider.MethodSource;
 class GoldenTest {
 
     private static final String FIELD = "v";
+    /** Documents without the source field, whose state Python records and the processor leaves alone. */
+    private static final Set<String> NOT_SENT = Set.of("no field", "a text where an object is looked for");
     private static CrosslensProcessor.Services services;
 
     @BeforeAll
     static void node() {
         LogConfigurator.configureESLogging();
-        Models models = new Models(Path.of(System.getProperty("crosslens.model")).getParent(), 1, 60_000, System::currentTimeMillis);
+        Path folder = Path.of(System.getProperty("crosslens.model")).getParent();
+        Models models = new Models(folder, 1, 60_000, System::currentTimeMillis, Runnable::run);
         NoopCircuitBreaker breaker = new NoopCircuitBreaker("crosslens") {
             @Override
             public long getLimit() {
@@ -73,6 +77,11 @@ class GoldenTest {
         Map<String, Object> source = new HashMap<>(Golden.object(line.get("document")));
         IngestDocument document = new IngestDocument("index", "1", 1, null, VersionType.INTERNAL, source);
         new CrosslensProcessor.Maker(() -> services).make("tag", null, config).execute(document, (done, error) -> assertNull(error));
+        if (NOT_SENT.contains(line.get("case"))) {
+            // It may be a part of a document, which keeps the state that it has.
+            assertNull(source.get("crosslens"));
+            return;
+        }
         Map<String, Object> state = new HashMap<>(Golden.object(Golden.object(source.get("crosslens")).get(FIELD)));
         // Each side says in its own words what is wrong.
         Object failure = state.remove("error");
