@@ -259,6 +259,8 @@ def _wrote(*paths: Path | None) -> None:
 
 
 def _read(asked: _Asked) -> list[Judged]:
+    if asked.clicks and asked.topics is not None:
+        raise click.UsageError("--clicks and --topics are of different files; give one of them")
     if asked.judged is None:
         raise click.UsageError("Missing argument 'JUDGED'.")
     judged, report = read_judged(asked.judged, topics=asked.topics, clicks=asked.clicks)

@@ -69,7 +69,7 @@ def test_the_langchain_retriever_searches_asynchronously(server: Server, encoder
     async def found() -> list[str]:
         client = await connect_async(Connection(url=server.node.url))
         try:
-            retriever = CrosslensRetriever(async_searcher=AsyncHybridSearcher(client, searcher._index, encoder), k=4)
+            retriever = CrosslensRetriever(async_searcher=AsyncHybridSearcher(client, searcher.index, encoder), k=4)
             with pytest.raises(QueryError, match="only an asynchronous searcher"):
                 retriever.invoke("shoe")
             return [str(document.id) for document in await retriever.ainvoke("shoe number 7")]
@@ -104,7 +104,7 @@ def test_a_haystack_pipeline_is_saved_without_secrets_and_loaded(
     monkeypatch.setenv("SHOP_KEY", "s3cret")
     pipeline = haystack.Pipeline()
     retriever = CrosslensRetriever(
-        index=searcher._index,
+        index=searcher.index,
         url=server.node.url,
         model=str(models / "small"),
         api_key=Secret.from_env_var("SHOP_KEY", strict=False),
