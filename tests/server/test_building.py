@@ -66,7 +66,7 @@ def test_another_platforms_zip_has_that_ones_files(zips: Path, tmp_path: Path) -
 def test_an_unknown_platform_is_refused(tmp_path: Path) -> None:
     if shutil.which("mvn") is None:
         pytest.skip("needs Maven")
-    with pytest.raises(NodeError, match="unknown platform 'amiga'; one of linux-x64"):
+    with pytest.raises(NodeError, match="unknown platform 'amiga'; give one of linux-x64"):
         build_plugin(VERSIONS[0], tmp_path, platform="amiga")
 
 

@@ -113,8 +113,7 @@ class Compared:
         vector = next(leg.query["query_vector"] for leg in self._searcher.legs(text) if leg.kind == "knn")
         asked = legs(text, WINDOW, *fields, vector=np.array(vector))
         if query is None:
-            own = list(self._searcher._current().text_fields)
-            query = {"multi_match": {"query": text, "fields": own, "type": "best_fields", "operator": "or"}}
+            query = self._searcher._current().texts.matching(text)
         asked["keyword"]["standard"]["query"] = query
         body = retriever(asked, dict(weights or {}), window=WINDOW, **options)
         for child in body["retriever"]["crosslens"]["retrievers"]:
