@@ -6,6 +6,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.IntStream;
 
 /**
  * What a keyword query could get at most: searches for the best score of each of its words, by the rules of the Python
@@ -149,6 +150,12 @@ public record Probes(
         if (kind.equals("nested")) {
             Map<String, Object> query = Json.object(body, "query"), inner = reading(query, zeroTerms);
             return inner == query ? unit : Map.of(kind, with(body, "query", inner));
+        }
+        if (kind.equals("dis_max")) {
+            List<Map<String, Object>> before = Units.clauses(body, "queries");
+            List<Map<String, Object>> after = before.stream().map(each -> reading(each, zeroTerms)).toList();
+            boolean alike = IntStream.range(0, after.size()).allMatch(i -> after.get(i) == before.get(i));
+            return alike ? unit : Map.of(kind, with(body, "queries", after));
         }
         if (kind.equals("match")) {
             String field = body.keySet().iterator().next();

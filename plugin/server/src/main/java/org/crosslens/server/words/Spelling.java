@@ -1,5 +1,6 @@
 package org.crosslens.server.words;
 
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -39,12 +40,30 @@ final class Spelling {
         return Map.of("bool", changed);
     }
 
+    private static Map<String, Object> within(String kind, Map<String, Object> body, String key, Object value) {
+        if (value == null) {
+            return null;
+        }
+        Map<String, Object> changed = new LinkedHashMap<>(body);
+        changed.put(key, value);
+        return Map.of(kind, changed);
+    }
+
     private static boolean isByWords(Map<String, Object> query) {
         String kind = query.size() == 1 ? query.keySet().iterator().next() : "";
-        if (BY_WORDS.contains(kind) == false) {
+        if (query.get(kind) instanceof Map == false) {
             return false;
         }
         Map<String, Object> body = Json.object(query, kind);
+        if (kind.equals("nested")) {
+            return isByWords(Json.object(body, "query"));
+        }
+        if (kind.equals("dis_max")) {
+            return Units.clauses(body, "queries").stream().allMatch(Spelling::isByWords);
+        }
+        if (BY_WORDS.contains(kind) == false) {
+            return false;
+        }
         Object said = kind.equals("match") ? body.values().stream().findFirst().orElse(null) : body;
         if (said instanceof Map == false) {
             return true;
@@ -56,10 +75,18 @@ final class Spelling {
     /** A word with one letter changed; null for one that is too short or too long, or no word. */
     static Map<String, Object> fuzzy(Map<String, Object> part) {
         String kind = part.keySet().iterator().next();
+        Map<String, Object> body = Json.object(part, kind);
+        if (kind.equals("nested")) {
+            return within(kind, body, "query", fuzzy(Json.object(body, "query")));
+        }
+        if (kind.equals("dis_max")) {
+            List<Map<String, Object>> several = new ArrayList<>();
+            Units.clauses(body, "queries").forEach(each -> several.add(fuzzy(each)));
+            return within(kind, body, "queries", several.contains(null) ? null : several);
+        }
         if (BY_WORDS.contains(kind) == false) {
             return null;
         }
-        Map<String, Object> body = Json.object(part, kind);
         String field = kind.equals("match") ? body.keySet().iterator().next() : null;
         Map<String, Object> how = field == null ? body : Json.object(body, field);
         String word = how.get("query") instanceof String text ? text : "";

@@ -80,6 +80,8 @@ final class Units {
             seeString(kind, body);
         } else if (kind.equals("bool") && isNeutral(body.get("boost"))) {
             SCORING.forEach(clause -> clauses(body, clause).forEach(this::see));
+        } else if (kind.equals("dis_max")) {
+            seeAlternatives(body);
         } else if (kind.equals("nested") && SCORE_MODES.contains(body.getOrDefault("score_mode", "avg"))) {
             seeNested(body);
         } else {
@@ -94,6 +96,32 @@ final class Units {
     static List<Map<String, Object>> clauses(Map<String, Object> bool, String clause) {
         Object inner = bool.get(clause);
         return (inner instanceof Map ? List.of(inner) : Json.list(inner)).stream().map(Json::object).toList();
+    }
+
+    /** Of several queries for one text, of which the best counts, the words of that text. */
+    private void seeAlternatives(Map<String, Object> body) {
+        List<Map<String, Object>> queries = clauses(body, "queries");
+        List<Text> texts = new ArrayList<>();
+        boolean alike = true;
+        for (Map<String, Object> each : queries) {
+            alike &= of(each, (text, fields) -> {
+                texts.add(new Text(text, fields));
+                return List.of(text);
+            }).size() == 1;
+        }
+        if (alike == false || texts.size() != queries.size() || texts.stream().map(Text::text).distinct().count() != 1) {
+            found.add(null);
+            return;
+        }
+        List<String> fields = texts.stream().flatMap(text -> text.fields().stream()).distinct().toList();
+        for (String word : split.words(texts.get(0).text(), fields)) {
+            List<Map<String, Object>> parts = new ArrayList<>();
+            queries.forEach(each -> parts.addAll(of(each, (text, its) -> List.of(word))));
+            Map<String, Object> asked = new LinkedHashMap<>(body);
+            asked.remove("_name");
+            asked.put("queries", parts);
+            found.add(Map.of("dis_max", asked));
+        }
     }
 
     private void seeNested(Map<String, Object> body) {
@@ -190,6 +218,8 @@ final class Units {
                 body.keySet().stream().filter(name -> name.equals("boost") == false && name.equals("_name") == false).forEach(names::add);
             } else if (kind.equals("bool")) {
                 SCORING.forEach(clause -> clauses(body, clause).forEach(each -> names.addAll(named(each))));
+            } else if (kind.equals("dis_max")) {
+                clauses(body, "queries").forEach(each -> names.addAll(named(each)));
             } else if (kind.equals("nested")) {
                 names.addAll(named(Json.object(body, "query")));
             }
