@@ -93,7 +93,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests import checkpoints
 
     root = tmp_path_factory.mktemp("models")
-    for name, seed, dims in (("small", 0, 24), ("other", 7, 24), ("wide", 3, 32)):
+    for name, seed, dims in (("small", 0, 24), ("other", 7, 24), ("wide", 3, 32), ("absent", 11, 24)):
         export(str(checkpoints.clip(root / f"{name}-checkpoint", seed=seed, projection_dim=dims)), root / name)
     return root
 

@@ -458,7 +458,7 @@ def test_files_that_can_not_be_read_are_one_sentence(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe\x00")
     for arguments, says in (
         (["evaluate", "shop", str(binary)], "is not UTF-8 text"),
-        (["evaluate", "shop", str(binary), "--clicks"], "is no"),
+        (["evaluate", "shop", str(binary), "--clicks"], "is neither"),
         (["evaluate", "shop", str(tmp_path)], "is a directory"),
         (["calibrate", "shop", "--null-queries", str(binary)], "is not UTF-8 text"),
         (["search", "shop", "x", "--filter", "[" * 100_000], "not JSON"),

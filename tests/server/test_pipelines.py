@@ -48,7 +48,7 @@ def encoded(plugged: Plugged, index: str) -> dict[str, Any]:
 def test_a_pipeline_whose_model_no_node_has_is_refused(plugged: Plugged, models: Path, pictures: Path) -> None:
     client = plugged.server.client
     name = plugged.server.new_index(MAPPINGS, shop(3))
-    index = Index(name, client=client, model=models / "other", image_root=pictures)
+    index = Index(name, client=client, model=models / "absent", image_root=pictures)
     index.add(*FIELDS)
     with pytest.raises(ModelError, match=r"is missing on .*, where every write through the pipeline would fail"):
         index.pipeline(default=True)
@@ -63,7 +63,7 @@ def test_a_pipeline_follows_changes_of_model_and_removals(
     filled.pipeline(default=True)
     assert {each["model"] for each in encoded(plugged, filled.name).values()} == {encoder.fingerprint}
     with pytest.raises(ModelError, match="is missing on"):
-        filled.migrate(models / "other")
+        filled.migrate(models / "absent")
     assert filled.migrate(wide).switched
     path = f"photo_vector_{wide.fingerprint[:8]}"
     made = encoded(plugged, filled.name)
