@@ -91,15 +91,14 @@ class Plan:
     def siblings(self, leg: Leg) -> list[Leg]:
         """Return the other vector legs of which it must be asked along whether a document lacks their vector.
 
-        By evidence those of the same source. By other normalizers a completion shows it; without one it isn't known.
+        By evidence those of the same source, else all, unless a completion shows it.
         """
-        if not self.wanted.needs_chances:
-            return []
-        return [
-            other
-            for other in self.legs
-            if other is not leg and other.kind == "knn" and self.sources[other.name] == self.sources[leg.name]
-        ]
+        concerned: list[Leg] = []
+        if not (self.wanted.by_evidence or self.options.complete):
+            concerned = list(self.legs)
+        elif self.wanted.needs_chances:
+            concerned = [each for each in self.legs if self.sources[each.name] == self.sources[leg.name]]
+        return [other for other in concerned if other is not leg and other.kind == "knn"]
 
 
 def _aggregates(options: SearchOptions, over: str) -> bool:

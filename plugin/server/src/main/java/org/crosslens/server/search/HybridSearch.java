@@ -47,6 +47,8 @@ final class HybridSearch {
     private final Moments[] moments;
     // Null by other normalizers than evidence.
     private final Witnesses witnesses;
+    // Knows which documents lack a leg's vector; null where a completion does.
+    private final Witnesses lacking;
 
     HybridSearch(
         List<Leg> legs,
@@ -69,7 +71,12 @@ final class HybridSearch {
         this.trip = new Trip(allowPartial);
         this.indices = indices;
         this.moments = legs.stream().map(leg -> leg.child().moments()).toArray(Moments[]::new);
-        this.witnesses = normalizer == Normalizer.EVIDENCE ? new Witnesses(legs, window, explain, spelling, indices, configuration) : null;
+        boolean byEvidence = normalizer == Normalizer.EVIDENCE;
+        Witnesses asked = byEvidence || complete == false
+            ? new Witnesses(legs, window, explain || byEvidence == false, spelling, indices, configuration)
+            : null;
+        this.witnesses = byEvidence ? asked : null;
+        this.lacking = asked;
     }
 
     /** Answers with at most a window of documents, best first. */
@@ -89,7 +96,7 @@ final class HybridSearch {
     private void windows(Client client, ActionListener<Void> listener) {
         List<SearchSourceBuilder> first = new ArrayList<>();
         for (int i = 0; i < legs.size(); i++) {
-            first.add(witnesses == null ? legs.get(i).source() : witnesses.window(i));
+            first.add(lacking == null ? legs.get(i).source() : lacking.window(i));
         }
         if (witnesses != null) {
             first.addAll(witnesses.probes());
@@ -105,8 +112,8 @@ final class HybridSearch {
                 }
                 scores.add(byKey);
                 this.found.add(Set.copyOf(byKey.keySet()));
-                if (witnesses != null) {
-                    witnesses.hear(i, answer, found);
+                if (lacking != null) {
+                    lacking.hear(i, answer, found);
                 }
             }
             if (witnesses == null) {
@@ -218,7 +225,8 @@ final class HybridSearch {
             for (int d = 0; d < among.length; d++) {
                 among[d] = found.get(i).contains(keys.get(d));
                 // A completion gives a score to every document with a vector, unless a least score was asked for.
-                lacks[d] = complete && leg.kind() == Leg.Kind.KNN && leg.source().minScore() == null && Double.isNaN(values[i][d]);
+                boolean completed = complete && leg.kind() == Leg.Kind.KNN && leg.source().minScore() == null;
+                lacks[d] = Double.isNaN(values[i][d]) && (completed || lacking != null && lacking.lacks(i, keys.get(d)));
             }
             raw.add(new Fusion.Leg(values[i], leg.floor(), leg.child().weightOr(1), moments[i], among, lacks));
         }

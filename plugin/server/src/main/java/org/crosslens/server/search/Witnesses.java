@@ -116,7 +116,7 @@ final class Witnesses {
         return source.shallowCopy().postFilter(own == null ? has : QueryBuilders.boolQuery().filter(own).filter(has));
     }
 
-    /** The vector legs of the same source: a document that lacks their vector isn't judged by them. All, for an explanation. */
+    /** The vector legs of the same source: a document that lacks their vector isn't judged by them. All, if asked for. */
     private List<Integer> siblings(int i) {
         List<Integer> siblings = new ArrayList<>();
         for (int other = 0; other < legs.size(); other++) {
@@ -146,6 +146,11 @@ final class Witnesses {
             .trackTotalHits(false)
             .fetchSource(false)
             .storedFields(new StoredFieldsContext(false));
+    }
+
+    /** Whether it was heard that a document has no vector for the leg {@code i}. */
+    boolean lacks(int i, RankDoc.RankKey key) {
+        return lacks.get(i).contains(key);
     }
 
     /** Hears the answer to the search for the window of the leg {@code i}. */
