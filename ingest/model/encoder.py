@@ -1,4 +1,4 @@
-"""The encoder: texts and pictures to unit vectors, with ONNX Runtime, tokenizers and Pillow only."""
+"""The encoder: from texts and pictures to unit vectors, using only ONNX Runtime, tokenizers and Pillow."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Encoder:
         encoder.encode_texts(["blue running shoes"])        # float32 [1, dims], unit length
         encoder.encode_images([Path("shoe.jpg"), image])    # float32 [2, dims], unit length
 
-    Every method may be called from several threads at once. Each encoder is loaded when it is first needed.
+    Every method may be called from several threads at once. Each encoder is loaded on first use.
     """
 
     # See `crosslens.ingest.model.cluster.ClusterEncoder`, which is.
@@ -44,7 +44,7 @@ class Encoder:
         variant: str | None = None,
         verify: bool = True,
     ):
-        """``threads`` for one run of a graph (0: ONNX Runtime's choice, all cores); ``batch_size`` inputs a run.
+        """``threads`` serve one run of a graph (0: ONNX Runtime's choice, all cores); one run takes ``batch_size``.
 
         Raises `ModelError` as `open_model` does.
         """
@@ -62,34 +62,34 @@ class Encoder:
 
     @property
     def name(self) -> str:
-        """The checkpoint's name, as recorded in an index."""
+        """Return the checkpoint's name, as recorded in an index."""
         return self.folder.name
 
     @property
     def fingerprint(self) -> str:
-        """Names the exact encoders: equal fingerprints mean comparable vectors."""
+        """Return the identity of the exact encoders: equal fingerprints mean comparable vectors."""
         return self.folder.fingerprint
 
     @cached_property
     def dims(self) -> int:
-        """The length of every vector."""
+        """Return the length of every vector."""
         said = self.folder.dims or self.folder.text_ports.dims or self.folder.vision_ports.dims
         if said is not None:
             return said
         return int(self._run_texts(self._tokenizer.ids(["a"])).shape[1])
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens each text takes, cut to the model's limit; what a run costs grows with it."""
+        """Return each text's number of tokens, cut to the model's limit; the cost of a run grows with it."""
         return [len(ids) for ids in self._tokenizer.ids(texts)]
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the token ids of each text, cut to the model's limit. Half a surrogate pair is U+FFFD."""
+        """Return the token ids of each text, cut to the model's limit. A lone surrogate reads as U+FFFD."""
         return self._tokenizer.ids(texts)
 
     def encode_texts(self, texts: Sequence[str]) -> Float32Array:
-        """float32 [len(texts), dims], unit length, in the order given. Longer texts than the model reads are cut.
+        """Return float32 [len(texts), dims], unit length, in the given order. Texts over the model's limit are cut.
 
-        Texts run in batches of like length, and a causal encoder's batch only as long as its longest text.
+        Texts run in batches of similar length, and a causal encoder's batch is padded only to its longest text.
         """
         encodings = self._tokenizer.ids(texts)
         out = np.empty((len(texts), self.dims), dtype=np.float32)
@@ -100,7 +100,7 @@ class Encoder:
         return out
 
     def encode_images(self, images: Iterable[ImageSource]) -> Float32Array:
-        """float32 [n, dims], unit length, in the order given; for what an image may be, see `opened`.
+        """Return float32 [n, dims], unit length, in the given order; `opened` lists the kinds of image.
 
         Raises `ImageError` for the first image that can't be read.
         """
@@ -116,12 +116,12 @@ class Encoder:
         return np.concatenate(parts) if parts else np.empty((0, self.dims), dtype=np.float32)
 
     def prepare_image(self, image: ImageSource, rules: PictureRules | None = None) -> Float32Array:
-        """float32 [3, height, width], what the image encoder reads. Raises `ImageError` as `opened` does."""
+        """Return the image encoder's input, float32 [3, height, width]. Raises `ImageError` as `opened` does."""
         with opened(image, target=self.transform.resize_target, rules=rules) as picture:
             return self.transform(picture)
 
     def encode_pixels(self, pixels: Float32Array) -> Float32Array:
-        """float32 [n, dims], unit length, of prepared images [n, 3, height, width], in one run of the graph."""
+        """Return float32 [n, dims], unit length, for prepared images [n, 3, height, width], in one run of the graph."""
         ports = self.folder.vision_ports
         run = self._runner(ports.path, ports.output)
         inputs = {ports.pixels.name: pixels.astype(ports.pixels.dtype, copy=False)}
@@ -130,7 +130,7 @@ class Encoder:
     def _run_texts(self, ids: list[list[int]]) -> Float32Array:
         ports, settings = self.folder.text_ports, self.folder.text
         length = settings.length if settings.fixed else max(map(len, ids))
-        # Padding that nothing masks, before a text, would make its vector depend on the longest text beside it.
+        # Unmasked padding before a text would make its vector depend on the longest text in its batch.
         left = settings.side == "left" and (settings.fixed or ports.masked)
         tokens = np.full((len(ids), length), settings.pad_id, dtype=np.int64)
         mask = np.zeros((len(ids), length), dtype=np.int64)
@@ -165,13 +165,13 @@ class Encoder:
 
 
 def load_session(path: Path, threads: int = 0) -> ort.InferenceSession:
-    """An ONNX Runtime session on the CPU. Raises `ModelError` when the file isn't a graph it can run."""
+    """Open an ONNX Runtime session on the CPU. Raises `ModelError` when the file isn't a graph it can run."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    # The arena keeps the largest batch's memory for ever; off, it costs no measurable time and a third less memory.
+    # The arena never releases the largest batch's memory; turning it off saves a third at no measurable cost in time.
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 3
-    # Idle threads that spin take the cores from those that decode images, and from a server on the same machine.
+    # Idle threads that spin take cores from image decoding, and from a server on the same machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -180,8 +180,8 @@ def load_session(path: Path, threads: int = 0) -> ort.InferenceSession:
 
 
 def in_batches(run: Runner, inputs: Inputs, size: int | None) -> NDArray[Any]:
-    """Run all rows of ``inputs``, at once or, for a graph of a fixed batch, ``size`` at a time, the last batch filled
-    up with its last row."""
+    """Run all rows of ``inputs`` at once or, for a graph with a fixed batch, ``size`` at a time, repeating the last row
+    to fill the last batch."""
     rows = len(next(iter(inputs.values())))
     if size is None or rows == size:
         return run(inputs)

@@ -1,7 +1,7 @@
 """From a picture to the pixel tensor that a checkpoint was trained on, as its preprocessor_config.json says.
 
 The steps and their order are those of transformers' PIL image processors (resize, centre crop, rescale, normalize),
-so the numbers are theirs too.
+so the numbers equal theirs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Float32Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ImageTransform:
-    """What a checkpoint does to a picture; sizes in pixels, (height, width).
+    """A checkpoint's preprocessing of a picture; sizes in pixels, (height, width).
 
     ``shortest_edge`` keeps the aspect ratio and needs a crop, ``size`` stretches; one of the two is set, or neither
     where pictures are not resized. ``offset`` is subtracted after scaling; ``second_std`` divides once more
@@ -39,7 +39,7 @@ class ImageTransform:
 
     @property
     def output_size(self) -> tuple[int, int]:
-        """(height, width) of the tensor."""
+        """Return the tensor's (height, width)."""
         if self.crop is not None:
             return self.crop
         assert self.size is not None  # parse_transform refuses a config that sets neither
@@ -47,11 +47,11 @@ class ImageTransform:
 
     @property
     def resize_target(self) -> int:
-        """The longer side, in pixels, that pictures are resized to; what a reduced decoding must not go below."""
+        """Return the longer side, in pixels, of resized pictures; reduced decoding must not go below it."""
         return self.shortest_edge or max(self.size or self.output_size)
 
     def __call__(self, image: Image.Image) -> Float32Array:
-        """float32 [3, height, width] of an RGB picture."""
+        """Return float32 [3, height, width] for an RGB picture."""
         resized = self._resize(image)
         pixels = np.asarray(resized, dtype=np.float32)
         if self.crop is not None:
@@ -73,7 +73,7 @@ class ImageTransform:
         return image.resize(target, self.resample)
 
     def _affine(self) -> tuple[Float32Array, Float32Array]:
-        """Rescaling and normalizing as one multiplication and one addition a channel."""
+        """Return rescaling and normalizing as one multiplication and one addition per channel."""
         mean, std = np.array(self.mean), np.array(self.std)
         multiplier, addend = self.scale / std, (-self.offset - mean) / std
         if self.second_std:
@@ -82,9 +82,9 @@ class ImageTransform:
 
 
 def parse_transform(config: dict[str, object]) -> ImageTransform:
-    """Reads a preprocessor_config.json.
+    """Read a preprocessor_config.json.
 
-    Raises `ModelError` where it asks for something that crosslens doesn't do, rather than giving other pixels.
+    Raises `ModelError` where it asks for an unsupported step, rather than producing different pixels.
     """
     try:
         transform = _parse(config)
@@ -127,7 +127,7 @@ def _parse(config: dict[str, object]) -> ImageTransform:
 
 
 def _parse_size(value: object, *, shortest: bool) -> tuple[int | None, tuple[int, int] | None]:
-    """(shortest edge, None) or (None, (height, width)); a bare number means whichever the processor's kind means."""
+    """Return (shortest edge, None) or (None, (height, width)); ``shortest`` decides what a bare number means."""
     if isinstance(value, int):
         return (value, None) if shortest else (None, (value, value))
     if isinstance(value, dict):
@@ -145,7 +145,7 @@ def _floats(value: object) -> tuple[float, ...]:
 
 
 def _centre_crop(pixels: Float32Array, crop: tuple[int, int]) -> Float32Array:
-    """The middle [height, width] of [h, w, 3]; a smaller picture is padded with black, as in transformers."""
+    """Return the middle [height, width] of [h, w, 3]; a smaller picture is padded with black, as in transformers."""
     height, width = pixels.shape[:2]
     pad_h, pad_w = max(crop[0] - height, 0), max(crop[1] - width, 0)
     if pad_h or pad_w:
