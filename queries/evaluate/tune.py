@@ -1,4 +1,4 @@
-"""Choosing weights and normalizer by cross-validation on judged queries, and saying when one leg alone is as good."""
+"""Choosing weights and normalizer by cross-validation on judged queries, and noticing when one leg alone is as good."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ class Choice:
 
     @property
     def single(self) -> str | None:
-        """The only leg that has a weight, if there is one."""
+        """Return the only leg that has a weight, if there is one."""
         used = [name for name, weight in self.weights if weight > 0]
         return used[0] if len(used) == 1 else None
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """The choice on all queries; ``expected`` is what choosing so is worth on queries it wasn't chosen by.
+    """The choice on all queries; ``expected`` is its expected value on unseen queries.
 
-    ``single`` is the best leg alone, chosen in the same way; ``p`` of the difference. ``worthwhile`` says whether
-    fusing beats it. ``untuned`` is the default search, of which nothing is chosen, and ``former`` the default until
-    release 0.3 (theoretical-min-max, legs weighed alike); ``p_untuned`` is of the difference to ``untuned``.
+    ``single`` is the best leg alone, chosen in the same way; ``p`` is of the difference. ``worthwhile`` says whether
+    fusing beats it. ``untuned`` is the default search without any choice, and ``former`` the default until
+    release 0.3 (theoretical-min-max, legs weighed alike); ``p_untuned`` is of the difference from ``untuned``.
     """
 
     choice: Choice
@@ -59,22 +59,22 @@ class Tuned:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The choice as an index records it."""
+        """Return the choice as an index records it."""
         return {"weights": dict(self.choice.weights), "normalizer": self.choice.normalizer}
 
     @property
     def better_than_untuned(self) -> bool:
-        """Whether the choice is better than the default search, beyond chance."""
+        """Return whether the choice is better than the default search, beyond chance."""
         return self.expected.mean(_KEY) > self.untuned.mean(_KEY) and self.p_untuned < _SIGNIFICANT
 
     @property
     def worthwhile(self) -> bool:
-        """Whether the fused search is better than the best leg alone, beyond chance."""
+        """Return whether the fused search is better than the best leg alone, beyond chance."""
         return self.expected.mean(_KEY) > self.single.mean(_KEY) and self.p < _SIGNIFICANT
 
 
 def choices(legs: Sequence[str], normalizers: Sequence[Normalizer]) -> Iterator[Choice]:
-    """Every combination of weights on a grid, single legs among them (for which the normalizer is irrelevant)."""
+    """Yield every combination of weights on a grid, single legs among them (for which the normalizer is irrelevant)."""
     steps = _STEPS.get(len(legs), 3)
     for parts in itertools.product(range(steps + 1), repeat=len(legs)):
         if sum(parts) != steps:
@@ -93,10 +93,10 @@ def tune(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Tuned:
-    """The best choice by mean nDCG@10, valued by repeated five-fold cross-validation.
+    """Return the best choice by mean nDCG@10, valued by repeated five-fold cross-validation.
 
-    In each fold the choice is made on the other four fifths; every query's value is the mean of those it had as an
-    unseen one. Equal choices: the one nearest to equal weights. Raises `QueryError` for fewer than 20 queries.
+    In each fold the choice is made on the other four fifths; a query's value is the mean of its values while unseen.
+    Among equal choices, the one nearest to equal weights wins. Raises `QueryError` for fewer than 20 queries.
     """
     if len(collected) < LEAST_QUERIES:
         raise QueryError(f"{len(collected)} judged queries are too few to choose by; {LEAST_QUERIES} are the least")
@@ -105,7 +105,7 @@ def tune(
     candidates = list(choices(legs, normalizers))
     if DEFAULT_NORMALIZER in normalizers:
         candidates.append(_default(collected, legs))
-    # The plainest first, so that among equal ones it is taken.
+    # The plainest first, so that it wins among equal ones.
     candidates.sort(key=lambda c: sum((weight - 1 / len(legs)) ** 2 for _, weight in c.weights))
     values = np.empty((len(candidates), len(collected)))
     for column, each in enumerate(collected):
@@ -134,7 +134,7 @@ def tune(
 
 
 def _default(collected: Sequence[Collected], legs: Sequence[str]) -> Choice:
-    """The default search as a choice: legs of one source share a weight."""
+    """Return the default search as a choice: legs of one source share a weight."""
     known: dict[str, Scores[DocumentKey]] = {name: scores for each in collected for name, scores in each.legs.items()}
     weights = default_weights(known)
     whole = sum(weights.values())
@@ -146,7 +146,7 @@ def _unseen(row: Measured, values: NDArray[np.float64]) -> Measured:
 
 
 def _cross_validated(values: NDArray[np.float64], allowed: Sequence[int] | range, seed: int) -> NDArray[np.float64]:
-    """Each query's value under the choice made without it."""
+    """Return each query's value under the choice made without it."""
     rng = np.random.default_rng(seed)
     rows = np.array(list(allowed))
     total = np.zeros(values.shape[1])
@@ -159,7 +159,7 @@ def _cross_validated(values: NDArray[np.float64], allowed: Sequence[int] | range
 
 
 def ndcg_of_choices(each: Collected, candidates: Sequence[Choice]) -> NDArray[np.float64]:
-    """nDCG@10 of one query under every choice, with gain = grade: as ir-measures' (trec_eval's), but hundreds at once.
+    """Return one query's nDCG@10 under every choice, gain = grade: as ir-measures (trec_eval), but hundreds at once.
 
     Source: Jaervelin, Kekaelaeinen (2002), doi 10.1145/582415.582418.
     """
@@ -186,10 +186,10 @@ def ndcg_of_choices(each: Collected, candidates: Sequence[Choice]) -> NDArray[np
 def _totals(
     each: Collected, weights: NDArray[np.float64], normalizer: Normalizer
 ) -> tuple[list[DocumentKey], NDArray[np.float64]]:
-    """What documents (rows) are ranked by under each choice of weights (columns), before it is put between 0 and 1."""
+    """Return the ranking scores of documents (rows) under each choice of weights (columns), before scaling to 0..1."""
     if normalizer == "evidence":
         return evidences(each.legs, weights)
     fused = fuse(each.legs, {}, normalizer=normalizer)
     parts = np.array([[part.normalized for part in found.values()] for _, found in fused.values()])
-    # Rounded, so that sums that differ in their last bit alone count as equal.
+    # Rounded, so that sums differing only in their last bit count as equal.
     return list(fused), np.round(parts.reshape(len(fused), len(each.legs)) @ weights.T, 12)

@@ -35,12 +35,12 @@ def fuse(
     normalizer: Normalizer = DEFAULT_NORMALIZER,
     mean: Mean = "arithmetic",
 ) -> dict[K, tuple[float, dict[str, Part]]]:
-    """Each document's total and its part of every leg.
+    """Return each document's total and its part of every leg.
 
     "evidence", the default, is described in `crosslens.queries.fusion.evidence`; it has its own way to combine, and
-    takes no other mean. With the others, weights are divided by their sum, so that totals compare between queries; a
-    leg without a weight has 1. Means of normalized scores n with weights w (source: OpenSearch's documentation,
-    combination techniques):
+    doesn't take another mean. With the others, weights are divided by their sum, so that totals compare between
+    queries; a leg without a weight has 1. Means of normalized scores n with weights w (source: OpenSearch's
+    documentation, combination techniques):
 
         arithmetic  sum(w n) / sum(w)
         geometric   exp(sum(w ln n) / sum(w))
@@ -51,7 +51,7 @@ def fuse(
     two make sense with completed scores only.
 
     With "standardise", the standardised legs share one scale: 0 for the corpus's mean and below, 1 for the largest z
-    of any of them; a leg without moments (BM25) is scaled by theoretical-min-max.
+    of any of them; a leg without corpus statistics (BM25) is scaled by theoretical-min-max.
 
     Raises `QueryError` when a weight is negative or not finite, names no leg, or all are 0; for an unknown normalizer
     or mean; and for a mean of scores that may be negative.
@@ -63,7 +63,7 @@ def fuse(
 def fused_scores(
     legs: Mapping[str, Scores[K]], weights: Mapping[str, float], *, normalizer: Normalizer, mean: Mean
 ) -> Fused[K]:
-    """As `fuse`, the parts made when they are asked for."""
+    """Fuse as `fuse` does, with parts made on request."""
     if normalizer not in NORMALIZERS:
         raise QueryError(f"unknown normalizer {normalizer!r}; one of {', '.join(NORMALIZERS)}")
     if mean not in MEANS:
@@ -84,7 +84,7 @@ class _Averaged(Generic[K]):
     def __init__(self, legs: Mapping[str, Scores[K]], shares: Mapping[str, float], normalizer: Normalizer, mean: Mean):
         self._legs, self._shares = legs, shares
         self._normalized = {
-            # Completed, a leg that found nothing has the floor's score everywhere; equal scores aren't matches there.
+            # A completed leg that found nothing has the floor's score everywhere; equal scores aren't matches there.
             name: scores
             if any(raw > legs[name].floor for raw in legs[name].raw.values())
             else dict.fromkeys(scores, 0.0)

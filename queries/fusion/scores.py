@@ -1,4 +1,4 @@
-"""What a search knows of each leg's scores, and what each leg adds to a document's total."""
+"""Each leg's scores in a search, and each leg's part in a document's total."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ DEFAULT_WINDOW = 100
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one leg adds to a document: ``raw`` score (None: it has none), ``normalized``, and ``weighted``.
+    """One leg's part in a document's total: ``raw`` score (None: not scored), ``normalized``, and ``weighted``.
 
     The weighted parts of a document sum to its total (to the arithmetic mean, where a mean is taken).
 
     Of the normalizer "evidence": ``chance`` is how many documents would do as well in this leg by chance (None: the leg
     didn't find the document), ``covered`` the share of the query, from 0 to 1, that a keyword match covers (None where
-    the words' own scores aren't known), ``lacking`` tells that the document has nothing that this leg compares, and
+    the words' own scores aren't known), ``lacking`` says that the document has nothing for this leg to compare, and
     ``respelt`` that it was found by words of another spelling than the query's.
     """
 
@@ -35,7 +35,7 @@ class Part:
 class Scores(Generic[K]):
     """The raw scores of a leg by document, and their ``floor``, the least score possible.
 
-    ``moments`` are mean and standard deviation of the query's score over the whole corpus, for `standardise`. The rest
+    ``moments`` are the query score's mean and standard deviation over the whole corpus, for `standardise`. The rest
     serves `crosslens.queries.fusion.evidence`: ``window`` are the documents that the leg found by itself, of ``depth``
     that it was asked for (None: those in ``raw``); ``attainable`` is the score that a document would get that has each
     of the query's words as well as the word's best document has it (None: not known); ``lacks`` are documents that have
@@ -56,11 +56,11 @@ class Scores(Generic[K]):
 
     @property
     def found(self) -> Mapping[K, float]:
-        """The leg's own window."""
+        """Return the leg's own window."""
         return self.raw if self.window is None else self.window
 
     @property
     def keys(self) -> dict[K, None]:
-        """Every document that has a score of any kind, those that the leg found by itself first."""
+        """Return every document that has a score of any kind, those that the leg found by itself first."""
         respelt = self.respelt.found if self.respelt is not None else {}
         return dict.fromkeys((*self.found, *respelt, *self.raw))
