@@ -31,7 +31,7 @@ class WritableIndex(OpenedIndex):
     ) -> Report:
         """Add the vectors that documents lack for ``fields``, each a `TextField` or an `ImageField`.
 
-        See `crosslens.add_vectors`. ``retry_failed`` takes up documents again that failed before; ``dry_run`` counts
+        See `crosslens.add_vectors`. ``retry_failed`` retries documents that failed before; ``dry_run`` counts
         and estimates. ``progress`` gets the growing report after every batch, ``on_failure`` each failure.
         """
         options = self._options(Selection(failed=retry_failed), dry_run)
@@ -95,7 +95,7 @@ class WritableIndex(OpenedIndex):
     ) -> CopyReport:
         """Copy the index into the new index ``into`` with the vectors that documents lack, and switch ``alias`` to it.
 
-        ``contents`` also makes vectors anew whose images changed under the same name, ``failed`` those that failed
+        ``contents`` also recreates vectors whose images changed under the same name, ``failed`` those that failed
         before, ``every`` all of them. See `crosslens.copy_index`.
         """
         selection = Selection(stale=True, contents=contents, failed=failed, every=every)
@@ -123,7 +123,7 @@ class WritableIndex(OpenedIndex):
         progress: Callable[[Report], None] = nothing,
         on_failure: Callable[[Failure], None] = nothing,
     ) -> Migration:
-        """Change the model of the index's vectors while searches go on. See `crosslens.migrate`.
+        """Change the model of the index's vectors while searches continue. See `crosslens.migrate`.
 
         When all documents have switched, this object searches and encodes with the new model.
         """
@@ -145,7 +145,7 @@ class WritableIndex(OpenedIndex):
         return report
 
     def rollback(self, *, fields: Sequence[str] | None = None) -> dict[str, VectorField]:
-        """Go back to the previous model's vectors, or give up a change under way. See `crosslens.rollback`."""
+        """Go back to the previous model's vectors, or abandon a change under way. See `crosslens.rollback`."""
         serving = rollback(self._client, self.name, fields=fields)
         self._model = self._made = None
         self._searchers.clear()
@@ -171,7 +171,7 @@ class WritableIndex(OpenedIndex):
     def pipeline(
         self, name: str | None = None, *, record_errors: bool = True, default: bool = False, dry_run: bool = False
     ) -> tuple[str, dict[str, Any]]:
-        """Put the ingest pipeline by which the server plugin encodes what is written. See `crosslens.put_pipeline`."""
+        """Put the ingest pipeline through which the server plugin encodes documents. See `crosslens.put_pipeline`."""
         return put_pipeline(
             self._client, self.name, name, record_errors=record_errors, default=default, dry_run=dry_run
         )
