@@ -11,7 +11,7 @@ import click
 
 from crosslens.errors import CrosslensError
 
-# Each command's module is imported only when it is used: `crosslens node` needs neither ONNX Runtime nor NumPy.
+# Each command's module is imported only on use: `crosslens node` needs neither ONNX Runtime nor NumPy.
 _COMMANDS = {
     "add": "Gives the documents of an index the vectors they lack.",
     "calibrate": "Measures an index's vectors, so that texts and pictures compare.",
@@ -30,7 +30,7 @@ _COMMANDS = {
 }
 
 
-# Commands that live in another's module.
+# Commands that share another command's module.
 _MODULES = {"tune": "evaluate", "plugin": "server_plugin"}
 
 
@@ -60,12 +60,12 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line and exits; crosslens's own errors are one sentence on standard error."""
+    """Run the command line and exit; crosslens's own errors appear as one sentence on standard error."""
     sys.exit(_run(arguments))
 
 
 def explained(error: CrosslensError) -> str:
-    """The error with its hint, in the command line's words: the flag or the command that the hint means."""
+    """Return the error with its hint, in the command line's words: the flag or the command that the hint refers to."""
     means = []
     if error.verb:
         means.append(f"crosslens {error.verb}")
