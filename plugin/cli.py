@@ -24,7 +24,7 @@ _COMMANDS = {
     "plugin": "Puts CLIP into Elasticsearch itself: builds and installs the server plugin.",
     "reindex": "Brings an index's vectors up to date, in place or in a copy.",
     "remove": "Takes vectors out of an index again.",
-    "status": "Tells how an index stands with its vectors.",
+    "status": "Shows the state of an index's vectors.",
     "tune": "Chooses weights and normalizer by judged queries.",
     "search": "Searches an index by text, by a picture, or by both.",
 }
