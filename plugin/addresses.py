@@ -1,6 +1,6 @@
 """The addresses of a cluster as users write them: one, a list with commas, or Kibana's JSON list.
 
-An address may hold a user and a password. Nothing that this module says, and nothing that `Host` shows, repeats them.
+An address may hold a user and a password. This module's messages and the representation of `Host` never repeat them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class Host:
-    """One address, with what it says about the user; ``path`` is what a proxy serves Elasticsearch under."""
+    """One address with its credentials; ``path`` is the prefix under which a proxy serves Elasticsearch."""
 
     scheme: str
     name: str
@@ -37,19 +37,19 @@ class Host:
 
 
 def parse_hosts(text: str) -> list[Host]:
-    """The hosts that ``text`` names. Raises `ConnectionFailedError` where it isn't an address or a list of some."""
+    """Return the hosts in ``text``. Raises `ConnectionFailedError` where it isn't an address or a list of them."""
     if not text.strip():
         raise _wrong("the address is empty", "give one, as in https://localhost:9200")
     return [_parse(each) for each in _parts(text.strip())]
 
 
 def has_user(text: str | None) -> bool:
-    """Whether an address, or one of a list, names a user."""
+    """Return whether an address, or any in a list, names a user."""
     return text is not None and "@" in text
 
 
 def without_secrets(text: str) -> str:
-    """An address, good or bad, without the user, the password and the query that it may hold."""
+    """Return an address, good or bad, without any user, password or query."""
     try:
         return ", ".join(str(host) for host in parse_hosts(text))
     except ConnectionFailedError:
@@ -89,7 +89,7 @@ def _parse(text: str) -> Host:
     if not name.strip("[]"):
         raise _wrong("the address names no host", "write it as in https://localhost:9200")
     if port is not None and not (re.fullmatch(r"[0-9]{1,5}", port) and 1 <= int(port) <= 65535):
-        # What stands there may be a password, where somebody forgot the host.
+        # The port may be a password, where the host was forgotten.
         raise _wrong(f"the port of {_shown(name)} is not a number from 1 to 65535")
     user, password = _credentials(user_part, at, _shown(name))
     kind = scheme.group()[:-3].lower()
@@ -113,7 +113,7 @@ def _credentials(text: str, at: str, shown: str) -> tuple[str | None, str | None
 
 
 def _ascii(name: str, shown: str) -> str:
-    """The name as the network knows it: münchen.example is xn--mnchen-3ya.example there."""
+    """Return the name in its DNS form: münchen.example becomes xn--mnchen-3ya.example."""
     if ":" in name:
         import ipaddress
 
@@ -132,7 +132,7 @@ def _ascii(name: str, shown: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """``text`` where nothing in it can be a secret: a host behind the last @, perhaps with a port and a path."""
+    """Return the part of ``text`` that can't be a secret: a host behind the last @, perhaps with port and path."""
     place = re.split(r"[?#]", text.rpartition("@")[2])[0]
     return repr(place) if _HARMLESS.fullmatch(place) else "what was given"
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Compatible8AsyncNode(AiohttpHttpNode):
-    """As `crosslens.dialect.Compatible8Node`."""
+    """The asyncio counterpart of `crosslens.dialect.Compatible8Node`."""
 
     async def perform_request(  # type: ignore[override]  # noqa: D102 - as in the base class
         self, method: str, target: str, body: bytes | None = None, headers: Any = None, request_timeout: Any = None
@@ -27,8 +27,11 @@ class Compatible8AsyncNode(AiohttpHttpNode):
 
 
 async def connect_async(connection: Connection | None = None) -> AsyncElasticsearch:
-    """As `connect`, for asyncio; needs aiohttp (``pip install 'elasticsearch[async]'``). Close it after use."""
-    # Whatever can go wrong has its message there.
+    """Connect as `connect` does, for asyncio; needs aiohttp (``pip install 'elasticsearch[async]'``).
+
+    Close the client after use.
+    """
+    # The synchronous path reports every failure with a proper message.
     options, version = await asyncio.to_thread(opened, connection or Connection.from_environment())
     options["transport_class"] = AsyncFailoverTransport
     if version[0] == 8:

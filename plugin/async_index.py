@@ -23,7 +23,7 @@ from crosslens.queries.show.result import SearchResult
 
 
 class AsyncIndex:
-    """As `crosslens.Index`, for searching from asyncio. Needs aiohttp (the extra "async").
+    """The asyncio counterpart of `crosslens.Index`, for searching. Needs aiohttp (the extra "async").
 
     async with AsyncIndex("products", model="models/clip") as products:
         result = await products.search("blue running shoes")
@@ -44,7 +44,7 @@ class AsyncIndex:
         image_root: Path | str | None = None,
         images: ImageAccess | None = None,
     ):
-        """As for `crosslens.Index`; the connection is made by the first search."""
+        """Takes the arguments of `crosslens.Index`; the first search connects."""
         self.name = name
         self._client, self._own_client = client, client is None
         self._connection = Connection.from_environment(url, api_key, user, password, ca_certs, cloud_id)
@@ -52,14 +52,14 @@ class AsyncIndex:
         self._searchers: dict[tuple[Any, ...], AsyncHybridSearcher] = {}
 
     async def client(self) -> AsyncElasticsearch:
-        """The Elasticsearch client. Raises `ConnectionFailedError` when no cluster answers."""
+        """Return the Elasticsearch client. Raises `ConnectionFailedError` when no cluster answers."""
         if self._client is None:
             self._client = await connect_async(self._connection)
         return self._client
 
     @takes(IndexSearchOptions)
     async def search(self, options: IndexSearchOptions) -> SearchResult:
-        """As `crosslens.Index.search`."""
+        """Search as `crosslens.Index.search` does."""
         made_with = options.of_searcher
         key = tuple(made_with.values())
         if key not in self._searchers:

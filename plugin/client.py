@@ -31,11 +31,11 @@ VARIABLES = {
     "ca_certs": ("ELASTICSEARCH_CA_CERTS", "ELASTICSEARCH_SSL_CERTIFICATEAUTHORITIES", "ES_CA_CERT"),
     "cloud_id": ("ELASTICSEARCH_CLOUD_ID", "ELASTIC_CLOUD_ID"),
 }
-"""The environment variables that each part of a connection is read from, the first one that is set."""
+"""The environment variables for each part of a connection; the first one set is used."""
 _LOG = logging.getLogger(__name__)
 OLDEST_SERVER = (8, 15)
-# A search that finds nothing, and that servers understand from this version on. Where it is refused for being
-# understood, the server may be older: nothing that depends on a version is then used.
+# A search that finds nothing, with syntax that servers accept from this version on. Where they reject the syntax, the
+# server may be older, and features that depend on a version stay unused.
 UNDERSTANDS = (9, 2)
 OF_NOTHING: dict[str, Any] = {"index": "crosslens-none-*", "size": 0, "source": {"exclude_vectors": False}}
 
@@ -44,9 +44,9 @@ OF_NOTHING: dict[str, Any] = {"index": "crosslens-none-*", "size": 0, "source": 
 class Connection:
     """Where the cluster is and how to authenticate. Its representation leaves secrets out.
 
-    ``url`` is one address, several with commas between them, or a JSON list of some, each perhaps with a user and a
+    ``url`` is one address, several with commas between them, or a JSON list of them, each perhaps with a user and a
     password (``https://user:password@host:9200``); None means the running embedded node, else `DEFAULT_URL`.
-    Give ``cloud_id`` instead of it for Elastic Cloud. `from_environment` fills in what the environment says.
+    Give ``cloud_id`` instead of it for Elastic Cloud. `from_environment` fills in the environment's settings.
     """
 
     url: str | None = None
@@ -77,10 +77,10 @@ class Connection:
         ca_certs: Path | str | None = None,
         cloud_id: str | None = None,
     ) -> Connection:
-        """The connection that the arguments describe, and where they leave something open, the variables that
-        Elasticsearch's own tools read (`VARIABLES`).
+        """Return the connection that the arguments describe, completed from the variables of Elasticsearch's own tools
+        (`VARIABLES`).
 
-        An address or credentials that are given come whole: none of the other kind is then taken from the environment.
+        A given address or given credentials are used whole: the environment's alternatives to them are ignored.
         A password without a user, left in a variable, is ignored, and so is a certificate file for an http address.
         """
         if url is None and cloud_id is None:
@@ -107,11 +107,11 @@ def _variable(name: str) -> str | None:
 
 
 def connect(connection: Connection | None = None) -> Elasticsearch:
-    """A client that has been answered once; without a ``connection``, as the environment says.
+    """Return a client whose first request was answered; without a ``connection``, from the environment.
 
-    It repeats nothing that may have reached a host: what may be sent again, callers decide. Of several hosts the next
-    one is asked where one can't be reached. A user without the right to ask for the server's version (the cluster
-    privilege ``monitor``) is connected all the same if the server answers a search; `server_version` then is a bound.
+    It doesn't repeat a request that may have reached a host: callers decide what may be sent again. With several hosts,
+    the next one is asked where one can't be reached. A user who may not ask for the server's version (the cluster
+    privilege ``monitor``) is still connected if the server answers a search; `server_version` is then a lower bound.
 
     Raises `ConnectionFailedError` when nothing answers, the certificate isn't trusted, the credentials are refused, or
     the server is older than 8.15.
@@ -123,7 +123,7 @@ def connect(connection: Connection | None = None) -> Elasticsearch:
 
 
 def opened(connection: Connection) -> tuple[dict[str, Any], tuple[int, ...]]:
-    """The keyword arguments of a client for ``connection``, and the version that has answered. Raises as `connect`."""
+    """Return a client's keyword arguments for ``connection``, and the server's version. Raises as `connect`."""
     options = client_options(connection)
     hosts = _hosts(connection)
     where = ", ".join(map(str, hosts)) or "the cloud deployment"
@@ -139,7 +139,7 @@ def opened(connection: Connection) -> tuple[dict[str, Any], tuple[int, ...]]:
                 with Elasticsearch(**options) as plain:
                     version = _least_version(plain)
             except ApiError:
-                # Nothing can be searched either; what was said first says more.
+                # A search fails as well; the first error says more.
                 raise refused from None
             _LOG.warning(
                 "%s doesn't say its version to this user (%s); it is taken to be %s.%s or newer. "
@@ -156,7 +156,7 @@ def opened(connection: Connection) -> tuple[dict[str, Any], tuple[int, ...]]:
 
 
 def server_version(client: Elasticsearch) -> tuple[int, ...]:
-    """The server's version, as in (9, 5, 3); for a user who may not ask, one that the server is no older than."""
+    """Return the server's version, as in (9, 5, 3); for a user who may not ask for it, a lower bound."""
     try:
         return parse_version(str(client.info()["version"]["number"]))
     except AuthorizationException:
@@ -164,7 +164,7 @@ def server_version(client: Elasticsearch) -> tuple[int, ...]:
 
 
 def _least_version(client: Elasticsearch) -> tuple[int, ...]:
-    """A bound by what the server understands, which it looks at before the user's rights."""
+    """Return a lower bound from a request's syntax, which the server checks before the user's rights."""
     try:
         client.search(**OF_NOTHING)
     except BadRequestError:
@@ -173,7 +173,7 @@ def _least_version(client: Elasticsearch) -> tuple[int, ...]:
 
 
 def parse_version(text: str) -> tuple[int, ...]:
-    """(9, 5, 3) of 9.5.3 or 9.5.3-SNAPSHOT."""
+    """Return (9, 5, 3) for 9.5.3 or 9.5.3-SNAPSHOT."""
     return tuple(int(part) for part in re.findall(r"\d+", text.split("-")[0]))
 
 
@@ -184,7 +184,7 @@ def _hosts(connection: Connection) -> list[Host]:
 
 
 def client_options(connection: Connection) -> dict[str, Any]:
-    """The keyword arguments of a client for ``connection``. Raises `ConnectionFailedError` where they contradict."""
+    """Return a client's keyword arguments. Raises `ConnectionFailedError` where the connection contradicts itself."""
     if connection.url is not None and connection.cloud_id:
         raise ConnectionFailedError("give either an address or a cloud ID, not both", parameter="cloud_id")
     hosts = _hosts(connection)
@@ -220,7 +220,7 @@ def client_options(connection: Connection) -> dict[str, Any]:
 
 
 def _credentials(connection: Connection, hosts: list[Host]) -> dict[str, Any]:
-    # The client sends one host's credentials to all of them, so there can be but one pair.
+    # The client sends one host's credentials to all of them, so there can be only one pair.
     named = {(host.user, host.password) for host in hosts if host.user is not None}
     if len(named) > 1:
         raise ConnectionFailedError("the addresses name different users", hint="give one for all", parameter="url")

@@ -14,7 +14,7 @@ _COMPATIBLE_WITH = re.compile(r"compatible-with=\d+")
 
 
 class Compatible8Node(Urllib3HttpNode):
-    """Speaks the REST dialect of Elasticsearch 8, which a client of version 9 doesn't offer by itself.
+    """Speaks the REST dialect of Elasticsearch 8, which version 9 of the client doesn't offer.
 
     Servers of versions 8 and 9 both understand it; an 8 server refuses the client's own dialect.
     """
@@ -27,5 +27,5 @@ class Compatible8Node(Urllib3HttpNode):
 
 
 def compatible_with_8(headers: Any) -> dict[str, str]:
-    """The same headers, asking for the REST dialect of version 8."""
+    """Return the headers, changed to ask for the REST dialect of version 8."""
     return {k: _COMPATIBLE_WITH.sub("compatible-with=8", v) for k, v in dict(headers or {}).items()}

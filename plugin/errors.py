@@ -1,4 +1,4 @@
-"""The errors that crosslens raises on purpose: each says what was wrong and where, and its hint what to do about it."""
+"""The errors that crosslens raises on purpose: each says what was wrong and where, and its hint how to fix it."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 
 class FailoverTransport(Transport):
-    """Asks the next host where one can't be reached, which is safe for every request: it wasn't sent."""
+    """Asks the next host where one can't be reached, which is safe for every request because it wasn't sent."""
 
     def perform_request(self, *what: Any, **how: Any) -> TransportApiResponse:  # noqa: D102 - as in the base class
         for left in reversed(range(len(self.node_pool))):
@@ -25,7 +25,7 @@ class FailoverTransport(Transport):
 
 
 class AsyncFailoverTransport(AsyncTransport):
-    """As `FailoverTransport`."""
+    """The asyncio counterpart of `FailoverTransport`."""
 
     async def perform_request(  # type: ignore[override]  # noqa: D102 - as in the base class
         self, *what: Any, **how: Any
@@ -40,11 +40,11 @@ class AsyncFailoverTransport(AsyncTransport):
 
 
 def never_sent(error: BaseException) -> bool:
-    """Whether a request failed before its connection was there; a certificate that isn't trusted is not passed over."""
-    # The client raises its error directly for the library's, and no deeper: what is further down may be an older story.
+    """Return whether a request failed before it connected; an untrusted certificate doesn't count."""
+    # The client raises its error directly from the library's; errors further down may be from earlier attempts.
     cause = error.__cause__ or error.__context__
     if isinstance(cause, NewConnectionError | ConnectTimeoutError):
         return True
-    # aiohttp's, which isn't imported for its name alone; its TLS errors are of this kind as well.
+    # aiohttp's class, not imported for its name alone; its TLS errors are of this class as well.
     of_aiohttp = any(kind.__name__ == "ClientConnectorError" for kind in type(cause).__mro__)
     return of_aiohttp and not isinstance(getattr(cause, "os_error", None), ssl.SSLError)

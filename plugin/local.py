@@ -1,6 +1,6 @@
 """The embedded node as its folder records it: whether it runs, and where.
 
-Apart from `crosslens.node`, so that connecting needs nothing that starting a node does.
+Separate from `crosslens.node`, so that connecting doesn't need the dependencies of starting a node.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ class NodeStatus:
     data: str
 
     def as_dict(self) -> dict[str, object]:
-        """The fields by name, for JSON."""
+        """Return the fields by name, for JSON."""
         return asdict(self)
 
 
 def default_folder() -> Path:
-    """The node's folder when none is named; CROSSLENS_NODE overrides the platform's data folder."""
+    """Return the node's folder when none is named; CROSSLENS_NODE overrides the platform's data folder."""
     return Path(os.environ.get("CROSSLENS_NODE") or platformdirs.user_data_path("crosslens") / "node")
 
 
 def recorded(folder: Path) -> NodeStatus | None:
-    """What the folder says of the node that was last started in it; None where none was."""
+    """Return the folder's record of the node last started in it, or None."""
     path = folder / "node.json"
     if not path.exists():
         return None
@@ -47,7 +47,7 @@ def recorded(folder: Path) -> NodeStatus | None:
 
 
 def find_process(folder: Path) -> int | None:
-    """The process that runs on this folder, found by its command line: a record may be stale or missing."""
+    """Return the process that runs on this folder, found by its command line: a record may be stale or missing."""
     try:
         import psutil
     except ImportError as error:
@@ -61,12 +61,12 @@ def find_process(folder: Path) -> int | None:
 
 
 def running_url(folder: Path | None = None) -> str | None:
-    """The address of the node running in ``folder`` (None: the default folder), or None."""
+    """Return the address of the node running in ``folder`` (None: the default folder), or None."""
     folder = (folder or default_folder()).expanduser().resolve()
     last = recorded(folder)
     return last.url if last is not None and find_process(folder) is not None else None
 
 
 def config_option(folder: Path) -> str:
-    """The option on a node's command line that names its folder."""
+    """Return the option on a node's command line that names its folder."""
     return f"-Des.path.conf={folder / 'config'}"

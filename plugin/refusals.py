@@ -19,7 +19,7 @@ from crosslens.errors import ConnectionFailedError
 
 _HANDSHAKE_S = 5.0
 _WORDS = 200
-# OpenSSL's numbers for what is wrong with a certificate.
+# OpenSSL's error codes for certificates.
 _EXPIRED, _NOT_YET_VALID, _OTHER_NAME, _OTHER_ADDRESS = 10, 9, 62, 64
 _SELF_SIGNED = (18, 19)
 
@@ -48,7 +48,7 @@ def _of_certificates(message: str, hint: str = "") -> ConnectionFailedError:
 
 @contextlib.contextmanager
 def explained(where: str, hosts: list[Host], *, default: bool, signed_in: str) -> Iterator[None]:
-    """Raise what the client raises as `ConnectionFailedError`.
+    """Translate the client's errors into `ConnectionFailedError`.
 
     ``where`` is the cluster's name in messages, ``default`` whether nobody named an address, and ``signed_in`` the
     parameter that the credentials come from ("" without any).
@@ -76,7 +76,7 @@ def explained(where: str, hosts: list[Host], *, default: bool, signed_in: str) -
             ) from error
         raise _silent(where, _network(error), default=default) from error
     except (ValueError, TypeError, OSError) as error:
-        # Its own words may repeat what it was given, secrets among it.
+        # The client's message may repeat its arguments, including secrets.
         raise ConnectionFailedError(
             f"the client can't be set up for {where} ({type(error).__name__})", hint="check the address and credentials"
         ) from None
@@ -107,7 +107,7 @@ def _answered(where: str, error: ApiError, signed_in: str) -> ConnectionFailedEr
 
 
 def said_by(error: ApiError) -> str:
-    """What an answer says for itself: Elasticsearch's reason, or the words of a proxy's page."""
+    """Return an answer's explanation: Elasticsearch's reason, or the text of a proxy's page."""
     body = error.body
     if isinstance(body, bytes):
         body = body.decode(errors="replace")
@@ -122,7 +122,7 @@ def said_by(error: ApiError) -> str:
 
 
 def reason(error: Any) -> str:
-    """The first cause in the server's description of an error."""
+    """Return the first cause in the server's description of an error."""
     if not isinstance(error, Mapping):
         return str(error)
     causes = error.get("root_cause") or [error]
@@ -177,7 +177,7 @@ def _network(error: TransportError) -> str:
 
 
 def _speaks_tls(host: Host) -> bool:
-    """Whether a TLS handshake succeeds; nothing else is said, and nobody is trusted for it."""
+    """Return whether a TLS handshake succeeds; nothing else is sent, and the certificate isn't trusted for it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
@@ -189,7 +189,7 @@ def _speaks_tls(host: Host) -> bool:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """The error and what it was raised for, outermost first."""
+    """Return the error and its chain of causes, outermost first."""
     found: list[BaseException] = []
     each: BaseException | None = error
     while each is not None:

@@ -15,7 +15,7 @@ from crosslens.errors import ConnectionFailedError
 
 _T = TypeVar("_T")
 BUSY = frozenset({429, 502, 503, 504})
-# What a client makes of an answer that didn't come, or was cut off, in its headers even.
+# The client's errors for an answer that never came or was cut off, even within its headers.
 _LOST = (TransportConnectionError, ConnectionTimeout, SerializationError, UnsupportedProductError)
 _ATTEMPTS = 8
 _LONGEST_PAUSE_S = 20.0
@@ -27,9 +27,9 @@ class StillBusyError(Exception):
 
 
 def patiently(request: Callable[[], _T], *, refused: Callable[[], None] = lambda: None) -> _T:
-    """The answer to ``request``, made again with growing pauses while the server is busy or can't be reached.
+    """Return the answer to ``request``, made again with growing pauses while the server is busy or can't be reached.
 
-    For requests that may be made twice. ``refused`` is called for each attempt in vain. Raises `ConnectionFailedError`
+    For requests that may be made twice. ``refused`` is called for each failed attempt. Raises `ConnectionFailedError`
     after about half a minute of pauses.
     """
     for pause in _pauses():
@@ -48,9 +48,9 @@ def patiently(request: Callable[[], _T], *, refused: Callable[[], None] = lambda
 
 
 def patient(client: Elasticsearch) -> Elasticsearch:
-    """The same client, whose every request is made `patiently`; for requests that may be made twice.
+    """Return the client with every request made `patiently`; for requests that may be made twice.
 
-    An answer that was cut off in its headers can pass for an empty one; it is asked for again as well.
+    An answer cut off in its headers can pass for an empty one; that request is repeated as well.
     """
     if hasattr(client, "crosslens_impatient"):
         return client
@@ -70,12 +70,12 @@ def patient(client: Elasticsearch) -> Elasticsearch:
 
 
 def impatient(client: Elasticsearch) -> Elasticsearch:
-    """The client that `patient` was given."""
+    """Return the client that `patient` was given."""
     return getattr(client, "crosslens_impatient", client)
 
 
 def _pauses() -> Iterator[float | None]:
-    """Seconds to wait after each attempt: doubling, with jitter so that several workers don't return together."""
+    """Yield the seconds to wait after each attempt: doubling, with jitter so that workers don't return together."""
     for attempt in range(_ATTEMPTS - 1):
         yield min(_LONGEST_PAUSE_S, 0.25 * 2**attempt) * random.uniform(0.7, 1.3)
     yield None

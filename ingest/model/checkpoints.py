@@ -1,4 +1,4 @@
-"""Loading CLIP-family checkpoints through transformers' own classes, as two towers that give plain tensors."""
+"""Loading CLIP-family checkpoints through transformers' own classes, as two towers that return plain tensors."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Checkpoint:
     """A checkpoint ready for export.
 
     ``text`` maps input_ids [n, t] (and attention_mask [n, t] when ``masked``) to [n, dims]; ``vision`` maps
-    pixel_values [n, 3, h, w] to [n, dims]. Texts are made ``lower_case`` before ``tokenizer`` sees them; the exported
-    one does so itself.
+    pixel_values [n, 3, h, w] to [n, dims]. With ``lower_case``, texts are lowercased before they reach ``tokenizer``;
+    the exported tokenizer lowercases them itself.
     """
 
     name: str
@@ -51,15 +51,15 @@ class Checkpoint:
 def load_checkpoint(
     checkpoint: str, *, image_tower: str | None, revision: str | None, trust_remote_code: bool
 ) -> Checkpoint:
-    """Load a hub id or local folder. ``image_tower`` names the CLIP whose images a multilingual text tower (in
-    sentence-transformers' layout) was distilled onto.
+    """Load a hub id or local folder. ``image_tower`` names the CLIP whose image space a multilingual text tower (in
+    sentence-transformers' layout) was distilled into.
 
-    Raises `ExportError` when the checkpoint is of no known family, can't be fetched, or isn't whole: every weight and
-    the tokenizer must be there, and of the sizes that its config.json describes.
+    Raises `ExportError` when the checkpoint belongs to an unknown family, can't be fetched, or is incomplete: every
+    weight and the tokenizer must be present and match the sizes in its config.json.
     """
     from transformers.utils import logging
 
-    # The caller tells of its progress; bars and tables of loading weights would break into it.
+    # The caller reports progress; transformers' own loading bars and tables would interrupt it.
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     folder = _clip_inside(_local_folder(checkpoint, revision, trust_remote_code))
@@ -111,7 +111,7 @@ def load_checkpoint(
 
 
 def _load_model(folder: Path, named: str, images_only: bool, trust_remote_code: bool) -> tuple[dict[str, Any], Any]:
-    """The configuration and the model of a checkpoint with both towers."""
+    """Return the configuration and the model of a checkpoint with both towers."""
     from transformers import AutoModel
 
     if not (folder / "config.json").exists():
@@ -158,13 +158,13 @@ def _load_processor(folder: Path, trust_remote_code: bool) -> Any:
 
 
 def _fitting(preprocessor: dict[str, Any], model: Any, family: str) -> dict[str, Any]:
-    """The preprocessing, if it makes pictures of the size that the model reads."""
+    """Return the preprocessing. Raises `ExportError` unless it makes pictures of the size that the model reads."""
     try:
         made = parse_transform(preprocessor).output_size
     except ModelError as error:
         raise ExportError(error.message, hint=error.hint) from error
     size = getattr(model.config.vision_config, "image_size", None)
-    # A convolutional encoder reads every size, and NaFlex's has been made to fit.
+    # A convolutional encoder reads every size, and the NaFlex preprocessing has already been made to fit.
     if family in ("align", "siglip2") or size is None:
         return preprocessor
     reads = tuple(size) if isinstance(size, list | tuple) else (size, size)
@@ -177,7 +177,7 @@ def _fitting(preprocessor: dict[str, Any], model: Any, family: str) -> dict[str,
 
 
 def _clip_inside(folder: Path) -> Path:
-    """Where sentence-transformers keeps a CLIP with both towers, inside the folder it saves; else the folder."""
+    """Return the subfolder where sentence-transformers saves a CLIP with both towers, or else the folder itself."""
     modules = [(kind, place) for kind, place in sentence_modules(folder) if kind != "Normalize"]
     if [kind for kind, _ in modules] != ["CLIPModel"]:
         return folder

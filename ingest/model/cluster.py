@@ -1,4 +1,4 @@
-"""Encoding inside the cluster, by the server plugin: this machine then needs neither model nor ONNX Runtime."""
+"""Encoding inside the cluster, by the server plugin, so that this machine needs neither a model nor ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from crosslens.ingest.sources.images import ImageSource, PictureRules, open_imag
 from crosslens.refusals import reason
 from crosslens.retrying import patient
 
-# Texts of one request; the plugin sorts and divides them itself.
+# Texts per request; the plugin sorts and batches them itself.
 _TEXTS = 256
 _JSON = {"accept": "application/json", "content-type": "application/json"}
 
 
 @dataclass(frozen=True)
 class ClusterModel:
-    """A model in the cluster: ``nodes`` are the names of those that have it, ``lacking`` of those that don't, and
-    ``directories`` what its folder is called there."""
+    """A model in the cluster: ``nodes`` names the nodes that have it, ``lacking`` those that don't, and ``directories``
+    its folder's names on them."""
 
     name: str
     fingerprint: str
@@ -37,16 +37,16 @@ class ClusterModel:
     directories: tuple[str, ...] = ()
 
     def is_called(self, name: str) -> bool:
-        """Whether ``name`` means this model: its own name, its fingerprint, or its folder's."""
+        """Return whether ``name`` refers to this model, by its own name, its fingerprint or its folder's name."""
         return name in (self.name, self.fingerprint, *self.directories)
 
 
 def cluster_models(client: Elasticsearch) -> list[ClusterModel] | None:
-    """The models that the server plugin finds on the cluster's nodes; None where it isn't installed."""
+    """Return the models that the server plugin finds on the cluster's nodes, or None where it isn't installed."""
     try:
         answer: dict[str, Any] = client.perform_request("GET", "/_crosslens/models", headers=_JSON).body
     except ApiError as error:
-        # Without the plugin there is no such address: 400, elsewhere 404 or 410, or 405 where another method has one.
+        # Without the plugin the address doesn't exist: 400, or elsewhere 404, 410, or 405 where it has another method.
         if error.status_code in (400, 404, 405, 410):
             return None
         raise
@@ -68,22 +68,22 @@ def cluster_models(client: Elasticsearch) -> list[ClusterModel] | None:
 
 
 class ClusterEncoder:
-    """Encodes in the cluster, and otherwise is used as an `crosslens.Encoder`.
+    """Encodes in the cluster, with the interface of `crosslens.Encoder`.
 
         encoder = ClusterEncoder(client)
         add_vectors(client, "products", encoder, targets)
         HybridSearcher(client, "products", encoder)
 
-    May be used from several threads; what they ask for at the same time is encoded together.
+    May be used from several threads; their concurrent requests are encoded together.
     """
 
-    # It waits for an answer, so many threads may ask.
+    # Each call only waits for an answer, so many threads may call.
     remote = True
 
     def __init__(self, client: Elasticsearch, model: str | None = None, *, batch_size: int = 32):
-        """``model`` is its name or fingerprint; None means the only one that the cluster has.
+        """``model`` is a name or fingerprint; None means the cluster's only model.
 
-        Raises `ModelError` when the plugin isn't there, has no such model, or not on all nodes.
+        Raises `ModelError` when the plugin isn't installed, doesn't know the model, or lacks it on some nodes.
         """
         self._client, self.batch_size = patient(client), batch_size
         models = cluster_models(client)
@@ -110,33 +110,37 @@ class ClusterEncoder:
 
     @property
     def name(self) -> str:
-        """The checkpoint's name, as recorded in an index."""
+        """Return the checkpoint's name, as recorded in an index."""
         return self._model.name
 
     @property
     def fingerprint(self) -> str:
-        """Names the exact encoders: equal fingerprints mean comparable vectors."""
+        """Return the identity of the exact encoders: equal fingerprints mean comparable vectors."""
         return self._model.fingerprint
 
     @property
     def dims(self) -> int:
-        """The length of every vector."""
+        """Return the length of every vector."""
         return self._model.dims
 
     def encode_texts(self, texts: Sequence[str]) -> Float32Array:
-        """float32 [len(texts), dims], unit length, in the order given. Longer texts than the model reads are cut."""
+        """Return float32 [len(texts), dims], unit length, in the given order. Texts over the model's limit are cut."""
         parts = [self._encode(texts=list(texts[i : i + _TEXTS])) for i in range(0, len(texts), _TEXTS)]
         return np.concatenate(parts) if parts else np.empty((0, self.dims), dtype=np.float32)
 
     def encode_images(self, images: Iterable[ImageSource]) -> Float32Array:
-        """float32 [n, dims], unit length, in the order given. Raises `ImageError` for the first that can't be read."""
+        """Return float32 [n, dims], unit length, in the given order.
+
+        Raises `ImageError` for the first image that can't be read.
+        """
         vectors = [self.prepare_image(image) for image in images]
         return np.stack(vectors) if vectors else np.empty((0, self.dims), dtype=np.float32)
 
     def prepare_image(self, image: ImageSource, rules: PictureRules | None = None) -> Float32Array:
-        """The unit vector of an image, float32 [dims]: in the cluster preparing and encoding are one.
+        """Return the unit vector of an image, float32 [dims]: the cluster prepares and encodes in one step.
 
-        The cluster has its own limits; of ``rules`` only the name counts. Raises `ImageError` when it can't be read.
+        The cluster applies its own limits; only the name in ``rules`` is used. Raises `ImageError` when the image can't
+        be read.
         """
         data = _encoded(image)
         name = f"{rules.name}: " if rules and rules.name else ""
@@ -151,7 +155,7 @@ class ClusterEncoder:
             raise ImageError(f"{name}the cluster can't encode the image: {_reason(error)}") from error
 
     def encode_pixels(self, pixels: Float32Array) -> Float32Array:
-        """What `prepare_image` gave, stacked [n, dims], as it is."""
+        """Return the stacked results of `prepare_image`, [n, dims], unchanged."""
         return pixels
 
     def _encode(self, **inputs: list[str]) -> Float32Array:
@@ -160,13 +164,13 @@ class ClusterEncoder:
         if answer["model"]["fingerprint"] != self.fingerprint:
             raise ModelError(
                 f"the cluster encoded with {answer['model']['name']} ({answer['model']['fingerprint']}), not with "
-                f"{self.name} ({self.fingerprint}); its model was exchanged meanwhile"
+                f"{self.name} ({self.fingerprint}); its model was replaced meanwhile"
             )
         return np.stack([np.frombuffer(base64.b64decode(each), dtype="<f4") for each in answer["vectors"]])
 
 
 def _encoded(image: ImageSource) -> bytes:
-    """An image as a file's bytes, losslessly: only what isn't one already is written anew."""
+    """Return an image as a file's bytes, losslessly; anything that isn't a file yet is encoded as one."""
     if isinstance(image, bytes):
         return image
     if isinstance(image, str | Path):

@@ -1,7 +1,7 @@
 """Exporting a checkpoint to ONNX: two graphs, their tokenizer and preprocessing, and the proof that they agree.
 
 The proof is part of the export: golden texts and pictures go through transformers and PyTorch on one side and
-through `crosslens.Encoder` on the other, and the folder appears only if every pair of vectors agrees (`prove`).
+through `crosslens.Encoder` on the other; the folder appears only if every pair of vectors agrees (`prove`).
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from crosslens.ingest.model.weights import first_line
 
 PRECISIONS = ("fp32", "fp16", "int8")
 _OPSET = 17
-# Beyond this a protocol buffer can't be one file.
+# A protocol buffer beyond this size can't be one file.
 _LARGEST = 2**31 - 2**20
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export made: least and mean cosine to PyTorch over the golden inputs, and the folder's size in bytes."""
+    """An export's least and mean cosine to PyTorch over the golden inputs, and its folder's size in bytes."""
 
     out: str
     name: str
@@ -63,10 +63,10 @@ def export(
     trust_remote_code: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> ExportReport:
-    """Exports ``checkpoint`` (a hub id or folder) to the new folder ``out``.
+    """Export ``checkpoint`` (a hub id or folder) to the new folder ``out``.
 
     ``precision``: fp32; fp16 stores the weights in half precision and computes in single; int8 quantises the weights
-    of the matrix products (dynamic quantisation). ``progress`` is told each step.
+    of the matrix products (dynamic quantisation). ``progress`` is called with each step.
 
     Raises `ExportError` when ``out`` exists, the checkpoint can't be loaded, or a vector differs from PyTorch's by
     more than its precision allows; then nothing is left behind.
@@ -135,7 +135,7 @@ def export(
 
 def _export_text(loaded: Checkpoint, path: Path) -> None:
     length = loaded.settings.length if loaded.settings.fixed else 7
-    # Ids below the special tokens exist in every vocabulary; pooling looks for none of them while tracing.
+    # Ids below the special tokens exist in every vocabulary, and pooling doesn't look for them while tracing.
     ids = torch.randint(1, min(50, loaded.exported_tokenizer.get_vocab_size()), (2, length), dtype=torch.int64)
     named = {"input_ids": ids}
     if loaded.masked:
@@ -153,9 +153,9 @@ def _export_vision(loaded: Checkpoint, path: Path) -> None:
 def _trace(
     module: torch.nn.Module, inputs: dict[str, torch.Tensor], path: Path, output: str, axes: dict[int, str]
 ) -> None:
-    """Exports ``module`` by running it on ``inputs``, in its arguments' order; all share the dynamic ``axes``."""
+    """Export ``module`` by running it on ``inputs``, in its arguments' order; all share the dynamic ``axes``."""
     with torch.no_grad(), warnings.catch_warnings():
-        # The tracer warns of every Python number it fixes; the proof afterwards shows whether any mattered.
+        # The tracer warns about every Python number it freezes; the proof shows afterwards whether any mattered.
         warnings.simplefilter("ignore")
         try:
             torch.onnx.export(
@@ -177,7 +177,7 @@ def _trace(
 
 
 def gather(path: Path) -> None:
-    """Put the weights that PyTorch left beside a graph, a file for each, back into it, or else all into one file."""
+    """Move the weights that PyTorch left beside a graph, one file each, into the graph, or else all into one file."""
     external = read_graph(path).external
     if not external:
         return
@@ -188,7 +188,7 @@ def gather(path: Path) -> None:
 
 
 def _save(model: onnx.ModelProto, path: Path) -> None:
-    """Write one file, or two where one would be larger than a protocol buffer may be."""
+    """Write one file, or two where one would exceed a protocol buffer's limit."""
     beside = f"{path.name}_data"
     (path.parent / beside).unlink(missing_ok=True)
     if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > _LARGEST:
@@ -220,8 +220,8 @@ def _convert(path: Path, precision: str) -> None:
 
 
 def store_half(path: Path) -> None:
-    """Stores the graph's large weights as float16 and casts them to float32 when it is loaded: half the file, the
-    same arithmetic. Weights already rounded to float16 stay exact."""
+    """Store the graph's large weights as float16 and cast them to float32 at load time: half the file size, the same
+    arithmetic. Weights already rounded to float16 stay exact."""
     model = onnx.load(str(path))
     graph, casts = model.graph, []
     for tensor in graph.initializer:

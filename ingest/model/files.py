@@ -19,13 +19,13 @@ def sha256(path: Path) -> str:
 
 
 def is_pointer(path: Path) -> bool:
-    """Return whether ``path`` is what Git leaves of a large file where Git LFS didn't fetch it."""
+    """Return whether ``path`` is the pointer that Git leaves where Git LFS didn't fetch a large file."""
     with path.open("rb") as handle:
         return handle.read(len(_POINTER)) == _POINTER
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in ``path``. Raises `ModelError` when it is missing or isn't one."""
+    """Return the JSON object in ``path``. Raises `ModelError` when the file is missing or holds anything else."""
     try:
         if is_pointer(path):
             raise ModelError(f"{path} is a Git LFS pointer, not the file itself", hint="fetch it with git lfs pull")

@@ -1,4 +1,4 @@
-"""A model folder: what lies in it, whether it is whole, and which vectors it makes (its fingerprint)."""
+"""A model folder: its files, their integrity, and the identity of its vectors (its fingerprint)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from crosslens.ingest.model.transform import ImageTransform, parse_transform
 
 MANIFEST = "crosslens.json"
 CONFIG = "config.json"
-# Pooling of these families reads the last position, so their texts are always padded to the full length.
+# These families pool at the last position, so their texts are always padded to the full length.
 _FIXED_LENGTH_FAMILIES = {"siglip", "siglip2", "siglip_text_model", "siglip2_text_model"}
 
 
@@ -34,14 +34,14 @@ class TextSettings:
     canonical: bool = False
 
     def line(self) -> str:
-        """All of them in one line, as part of what a fingerprint is of."""
+        """Return all settings in one line, as the fingerprint hashes them."""
         return f"{self.length} {self.pad_id} {self.fixed} {self.side} {self.canonical}".lower()
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A folder with both encoders. ``fingerprint`` changes whenever something that shapes the vectors does; ``dims`` is
-    None where no manifest says."""
+    """A folder with both encoders. ``fingerprint`` changes with everything that shapes the vectors; ``dims`` is None
+    without a manifest."""
 
     path: Path
     name: str
@@ -62,7 +62,7 @@ def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -
     ``variant`` picks ``text_model_VARIANT.onnx`` and its twin (transformers.js's quantized, fp16, ...). Where the
     folder has a manifest, every file's sha256 is checked unless ``verify`` is False.
 
-    Raises `ModelError` for a missing file, an altered one (named), or graphs and settings that can't be used together.
+    Raises `ModelError` for a missing or altered file, naming it, and for graphs and settings that don't fit together.
     """
     path = Path(path).expanduser()
     if not path.is_dir():
@@ -99,7 +99,7 @@ def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -
 
 
 def fingerprint(hashes: dict[str, str]) -> str:
-    """Return 16 hex digits over the files' names and sha256, in the names' order."""
+    """Return 16 hex digits of a hash over the files' names and sha256, ordered by name."""
     lines = "".join(f"{name} {hashes[name]}\n" for name in sorted(hashes))
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
@@ -107,10 +107,10 @@ def fingerprint(hashes: dict[str, str]) -> str:
 def _fingerprint(
     path: Path, layout: Layout, graphs: Iterable[Graph], recorded: dict[str, str], settings: TextSettings
 ) -> str:
-    """Of a manifest's own files, or of what decides the vectors without one; the server plugin computes the same.
+    """Return the fingerprint of the manifest's files or, without one, of everything that determines the vectors.
 
-    A manifest names all files there are, so those that an index recorded before stay valid; only weights beside a
-    graph, which earlier manifests left out, are added.
+    The server plugin computes the same. A manifest names every file, so fingerprints that an index recorded earlier
+    stay valid; only weights beside a graph, which earlier manifests left out, are added.
     """
     hashes = dict(recorded)
     files = [graph.path.parent / name for graph in graphs for name in graph.external]
@@ -129,7 +129,7 @@ def _fingerprint(
 
 
 def text_settings(config: dict[str, Any], tokenizer_config: dict[str, Any], pad_id: int | None) -> TextSettings:
-    """Token settings from a checkpoint's config.json and tokenizer_config.json; ``pad_id`` as the tokenizer has it."""
+    """Return the token settings from config.json and tokenizer_config.json; ``pad_id`` is the tokenizer's."""
     text = config.get("text_config") or {}
     of_open_clip = (config.get("text_cfg") or {}).get("context_length")
     limits = [text.get("max_position_embeddings"), tokenizer_config.get("model_max_length"), of_open_clip]
@@ -148,13 +148,13 @@ def _text_settings(layout: Layout, config: dict[str, Any], manifest: dict[str, A
     file = layout.tokenizer_config
     told = read_json(file) if file.exists() else {}
     settings = text_settings(config, told, _pad_id(layout.tokenizer, told))
-    # open_clip cleans texts before it tokenizes, where its configuration says so.
+    # Where its configuration says so, open_clip cleans texts before tokenizing.
     cleaning = ((config.get("text_cfg") or {}).get("tokenizer_kwargs") or {}).get("clean")
     return replace(settings, canonical=cleaning == "canonicalize")
 
 
 def _fitted(settings: TextSettings, text: TextPorts) -> TextSettings:
-    """A graph of a fixed length is given just that."""
+    """Return the settings, with the length of a graph that fixes it."""
     return replace(settings, length=text.length, fixed=True) if text.length else settings
 
 

@@ -1,7 +1,7 @@
-"""What an ONNX file says of itself, read without loading it: its inputs and outputs, and the files it keeps weights in.
+"""An ONNX file's inputs, outputs and external weight files, read without loading it.
 
-ONNX is a protocol buffer; weights are skipped by their length, so a graph of gigabytes takes milliseconds. Field
-numbers are those of onnx.proto.
+ONNX is a protocol buffer; weights are skipped by their length, so reading a graph of gigabytes takes milliseconds.
+Field numbers are those of onnx.proto.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from numpy.typing import DTypeLike
 from crosslens.errors import ModelError
 from crosslens.ingest.model.files import is_pointer
 
-# Of TensorProto.DataType, what crosslens can feed or read.
+# The values of TensorProto.DataType that crosslens can feed or read.
 TYPES: dict[int, DTypeLike] = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 10: np.float16, 11: np.float64}
-# By the kind of message, which fields hold messages that lead to tensors.
+# By kind of message, the fields whose messages lead to tensors.
 _INSIDE = {
     "model": {7: "graph", 25: "function"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -44,13 +44,13 @@ class Port:
 
     @property
     def dtype(self) -> DTypeLike:
-        """The numpy type to feed."""
+        """Return the NumPy type to feed."""
         return TYPES[self.kind]
 
 
 @dataclass(frozen=True)
 class Graph:
-    """``external`` are the files beside the graph, relative to its folder, that hold weights of it."""
+    """A graph's inputs and outputs; ``external`` are its weight files, relative to its folder."""
 
     path: Path
     inputs: dict[str, Port] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Graph:
 def read_graph(path: Path) -> Graph:
     """Read an ONNX file's inputs, outputs and external files.
 
-    Raises `ModelError` when it isn't an ONNX file or only a pointer to one.
+    Raises `ModelError` when it isn't an ONNX file, or is only a Git LFS pointer to one.
     """
     if is_pointer(path):
         raise ModelError(f"{path} is a Git LFS pointer, not the graph itself", hint="fetch it with git lfs pull")
@@ -115,7 +115,7 @@ def _port(data: mmap.mmap, span: _Span) -> Port:
             elif number == 2 and not isinstance(value, int):
                 for _, dimension in _messages(data, value):
                     sizes = [size for n, size in _fields(data, dimension) if n == 1 and isinstance(size, int)]
-                    # Some exporters write 0 or a negative number for a size that varies.
+                    # Some exporters write 0 or a negative number for a dynamic size.
                     shape.append(sizes[0] if sizes and 0 < sizes[0] < 1 << 62 else None)
     return Port(_text(data, parts[1]), kind, tuple(shape))
 
@@ -129,7 +129,7 @@ def _messages(data: mmap.mmap, span: _Span) -> Iterator[tuple[int, _Span]]:
 
 
 def _fields(data: mmap.mmap, span: _Span) -> Iterator[tuple[int, _Span | int]]:
-    """Each field's number, and its number or where its bytes lie."""
+    """Yield each field's number with its integer value or the span of its bytes."""
     at, end = span
     while at < end:
         key, at = _varint(data, at)

@@ -1,4 +1,4 @@
-"""Which model folders this machine has, so that a search finds the one an index was filled with."""
+"""The record of this machine's model folders, so that a search finds the model of an index's vectors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEMO_MODEL = Path(str(files("crosslens"))).resolve() / "demo" / "data" / "model"
 
 
 def remember(folder: Path, fingerprint: str) -> None:
-    """Notes where the model with ``fingerprint`` lies."""
+    """Record the folder of the model with ``fingerprint``."""
     path = _register()
     known = _read(path)
     known[fingerprint] = str(Path(folder).expanduser().resolve())
@@ -27,9 +27,9 @@ def remember(folder: Path, fingerprint: str) -> None:
 
 
 def find(fingerprint: str, name: str) -> Path:
-    """The folder of the model with ``fingerprint``: one used before on this machine, or the demo's.
+    """Return the folder of the model with ``fingerprint``: one used before on this machine, or the demo's.
 
-    Raises `ModelError` that says how to name the folder.
+    Raises `ModelError`, with a hint to name the folder, when neither has it.
     """
     noted = _read(_register()).get(fingerprint)
     candidates = [Path(noted)] if noted else []

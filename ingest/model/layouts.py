@@ -30,14 +30,14 @@ class Layout:
 
     @property
     def tokenizer_config(self) -> Path:
-        """The tokenizer's settings, which need not be there."""
+        """Return the path of the tokenizer's settings; the file is optional."""
         return self.tokenizer.with_name("tokenizer_config.json")
 
 
 def find_layout(path: Path, variant: str | None) -> Layout:
     """Find a folder's parts; ``variant`` picks among graphs of several precisions.
 
-    Raises `ModelError` for a missing part, and for graphs that only ``variant`` can tell apart.
+    Raises `ModelError` for a missing part, and for several graphs of one kind without a ``variant`` to choose by.
     """
     if (path / "textual/model.onnx").exists() and (path / "visual/model.onnx").exists():
         if variant:
@@ -63,7 +63,7 @@ def _preprocessing(path: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def _open_clip(path: Path) -> dict[str, Any]:
-    """open_clip's preprocessing in transformers' words."""
+    """Return open_clip's preprocessing in transformers' terms."""
     told = read_json(path)
     size, mode = told.get("size"), told.get("resize_mode", "shortest")
     sides = list(size) if isinstance(size, list) else [size, size]
@@ -115,7 +115,7 @@ def _graphs(path: Path, variant: str | None) -> tuple[Path, Path]:
 
 
 def _variants(path: Path, kind: str) -> dict[str, Path]:
-    """The graphs of a ``kind`` by what follows it in their names; those in onnx/ come before those beside it."""
+    """Return the graphs of a ``kind`` by the suffix in their names; those in onnx/ take precedence."""
     found: dict[str, Path] = {}
     for folder in (path, path / "onnx"):
         for file in sorted(folder.glob(f"{kind}*.onnx")):

@@ -1,4 +1,4 @@
-"""How the graphs of a model folder are fed and read: by what they say of their inputs, whoever made them."""
+"""How the graphs of a model folder are fed and read: by their declared inputs and outputs, whoever made them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _AGAIN = "export the checkpoint to a new folder"
 
 @dataclass(frozen=True)
 class TextPorts:
-    """A text graph: ``ids``, and the other inputs it wants; None for a size that may vary."""
+    """A text graph: ``ids`` and its other inputs; None stands for a dynamic size."""
 
     path: Path
     ids: Port
@@ -30,23 +30,23 @@ class TextPorts:
 
     @property
     def batch(self) -> int | None:
-        """How many texts it reads at once."""
+        """Return how many texts it reads at once."""
         return self.ids.shape[0]
 
     @property
     def masked(self) -> bool:
-        """Whether it is shown which tokens are padding."""
+        """Return whether it takes an attention mask."""
         return any(port.name == "attention_mask" for port in self.others)
 
     @property
     def length(self) -> int | None:
-        """How many tokens it reads of each."""
+        """Return how many tokens it reads of each text."""
         return self.ids.shape[1]
 
 
 @dataclass(frozen=True)
 class VisionPorts:
-    """An image graph, whose ``pixels`` are [pictures, 3, height, width]; None for a size that may vary."""
+    """An image graph, whose ``pixels`` are [pictures, 3, height, width]; None stands for a dynamic size."""
 
     path: Path
     pixels: Port
@@ -55,12 +55,12 @@ class VisionPorts:
 
     @property
     def batch(self) -> int | None:
-        """How many pictures it reads at once."""
+        """Return how many pictures it reads at once."""
         return self.pixels.shape[0]
 
 
 def text_ports(graph: Graph, config: dict[str, Any]) -> TextPorts:
-    """Find what a text encoder's graph reads and gives. Raises `ModelError` for one that crosslens can't feed."""
+    """Find a text encoder's inputs and output. Raises `ModelError` for one that crosslens can't feed."""
     others = tuple(port for name, port in graph.inputs.items() if name in _MASKS)
     ids = [port for name, port in graph.inputs.items() if name not in _MASKS]
     if len(ids) != 1 or ids[0].kind not in _WHOLE or len(ids[0].shape) != 2:
@@ -79,7 +79,7 @@ def text_ports(graph: Graph, config: dict[str, Any]) -> TextPorts:
 
 
 def vision_ports(graph: Graph, size: tuple[int, int]) -> VisionPorts:
-    """Find what an image encoder's graph reads and gives; ``size`` is the (height, width) that pictures are made.
+    """Find an image encoder's input and output; ``size`` is the (height, width) of prepared pictures.
 
     Raises `ModelError` for one that crosslens can't feed, or that reads pictures of another size.
     """

@@ -1,4 +1,4 @@
-"""The proof that an export makes the checkpoint's vectors, and that those mean anything.
+"""The proof that an export reproduces the checkpoint's vectors, and that these are meaningful.
 
 Golden texts and pictures go through transformers and PyTorch on one side and through `crosslens.Encoder` on the other.
 Both could still agree on nothing (an invented vocabulary, a vector read at the wrong token), so different texts and
@@ -26,7 +26,7 @@ _Item = TypeVar("_Item")
 _BATCHES = (1, 16)
 # The least cosine, over the golden inputs, that an export of each precision must reach.
 _LEAST_COSINE = {"fp32": 0.9999, "fp16": 0.9999, "int8": 0.9}
-# Two vectors that are nearer than this are one: rounding alone makes a difference of 1e-7.
+# Vectors closer than this count as equal: rounding alone makes a difference of 1e-7.
 _SAME = 1e-6
 _GOLDEN_TEXTS = (
     "a",
@@ -62,7 +62,7 @@ _GOLDEN_TEXTS = (
     "   ",
     "!",
 )
-# No two of these mean the same. Each pair of words also ends, and begins, as another does.
+# All differ in meaning. Each pair of words also shares its end, and its beginning, with another.
 _TELLING_TEXTS = (
     "cat",
     "dog",
@@ -98,7 +98,7 @@ def prove(loaded: Checkpoint, encoder: Encoder, precision: str) -> Proof:
     """Compare ``encoder`` with the checkpoint that it was exported from.
 
     Raises `ExportError` where a vector differs from PyTorch's by more than ``precision`` allows, where different
-    inputs have one vector, and where either side can't be run.
+    inputs have the same vector, and where either side can't be run.
     """
     try:
         proof = Proof(_text_cosines(loaded, encoder), _image_cosines(loaded, encoder))
@@ -148,7 +148,7 @@ def _alike(a: NDArray[np.float32], b: NDArray[np.float32]) -> bool:
 
 
 def golden_pictures() -> list[Image.Image]:
-    """Pictures of odd sizes and modes, the same every time: smooth colours with some noise, as photographs have."""
+    """Return reproducible pictures of odd sizes and modes: smooth colours with some noise, like photographs."""
     rng = np.random.default_rng(20)
     pictures = []
     for mode, (width, height) in _GOLDEN_PICTURES:
@@ -164,7 +164,7 @@ def golden_pictures() -> list[Image.Image]:
 
 @torch.no_grad()
 def _text_cosines(loaded: Checkpoint, encoder: Encoder) -> NDArray[np.float64]:
-    """Cosines of each golden text, for each batch size."""
+    """Return the cosines of each golden text, for each batch size."""
     cosines = []
     texts = list(_GOLDEN_TEXTS)
     for size in _BATCHES:
@@ -183,7 +183,7 @@ def _text_cosines(loaded: Checkpoint, encoder: Encoder) -> NDArray[np.float64]:
 
 @torch.no_grad()
 def _image_cosines(loaded: Checkpoint, encoder: Encoder) -> NDArray[np.float64]:
-    """Cosines of each golden picture, for each batch size; transformers prepares the pixels on PyTorch's side."""
+    """Return the cosines of each golden picture, for each batch size; transformers prepares PyTorch's pixels."""
     cosines = []
     for size in _BATCHES:
         for batch in _batches(golden_pictures(), size):
@@ -198,7 +198,7 @@ def _image_cosines(loaded: Checkpoint, encoder: Encoder) -> NDArray[np.float64]:
 
 
 def _batches(items: list[_Item], size: int) -> list[list[_Item]]:
-    """All items in batches of ``size``, the last one filled up from the start."""
+    """Return all items in batches of ``size``, the last one filled up from the start."""
     filled = [*items, *(items * size)[: -len(items) % size]]
     return [filled[i : i + size] for i in range(0, len(filled), size)]
 

@@ -28,7 +28,7 @@ class SentenceText:
 
 
 def sentence_modules(folder: Path) -> list[tuple[str, Path]]:
-    """Return the modules that modules.json lists, each with its folder; none where there is no such file."""
+    """Return the modules that modules.json lists, each with its folder; empty without such a file."""
     file = folder / "modules.json"
     if not file.exists():
         return []
@@ -45,8 +45,8 @@ def sentence_modules(folder: Path) -> list[tuple[str, Path]]:
 
 
 def load_sentence_tower(folder: Path) -> SentenceText:
-    """Load a text tower. Raises `ExportError` for weights that are missing or left over, and for modules, pooling or
-    settings that crosslens doesn't export."""
+    """Load a text tower. Raises `ExportError` for missing or unexpected weights, and for modules, pooling or settings
+    that crosslens doesn't export."""
     from transformers import AutoModel
 
     place, transformer, mean = folder, None, None

@@ -1,4 +1,4 @@
-"""Texts to token ids. A text is only ever text: the words that a tokenizer keeps for itself mean nothing in it."""
+"""From texts to token ids. A text is only ever text: a tokenizer's control words have no special meaning in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from crosslens.errors import ModelError
 
-# Two noncharacters, which no text contains.
+# Two noncharacters, which never occur in a text.
 _RESERVED = "\ufffe\uffff"
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -21,9 +21,9 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class TextTokenizer:
-    """A folder's tokenizer.json, cutting texts to as many tokens as the model reads; its ids equal the server plugin's.
+    """A folder's tokenizer.json, cutting texts to the model's limit of tokens; its ids equal the server plugin's.
 
-    ``canonical`` takes punctuation out and makes all lower case first.
+    ``canonical`` first removes punctuation and lowercases the text.
     """
 
     def __init__(self, path: Path, length: int, *, canonical: bool = False):
@@ -47,15 +47,15 @@ class TextTokenizer:
 
 
 def well_formed(text: str) -> str:
-    """Return ``text`` with U+FFFD for each half of a surrogate pair, which Elasticsearch stores but is no character."""
+    """Return ``text`` with U+FFFD for each lone surrogate, which Elasticsearch stores but which isn't a character."""
     if not _SURROGATE.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def control_words(settings: dict[str, Any]) -> set[str]:
-    """Return the words by which a tokenizer.json marks beginnings, ends and the like: none of them is meant by a
-    text that contains it."""
+    """Return the words that mark beginnings, ends and the like in a tokenizer.json; in a text they are ordinary
+    words."""
     words = {str(token["content"]) for token in settings.get("added_tokens") or [] if token.get("special")}
     return words | _added_around(settings.get("post_processor"))
 
@@ -69,12 +69,12 @@ def _added_around(processor: Any) -> set[str]:
 
 
 def _as_text(settings: dict[str, Any]) -> dict[str, Any]:
-    """Give the control words names that no text contains, everywhere but where they are added around a text.
+    """Rename the control words to names that never occur in a text, except where they are added around a text.
 
-    ``encode_special_tokens`` of the library isn't enough: a Unigram model still finds ``</s>`` among its pieces; and
-    the server plugin's bridge to the library lacks it. The ids stay what they are.
+    ``encode_special_tokens`` of the library isn't enough: a Unigram model still finds ``</s>`` among its pieces, and
+    the server plugin's bridge to the library lacks it. The ids stay the same.
     """
-    # Bytes of unknown characters are looked up by these names.
+    # The bytes of unknown characters are looked up by these names.
     words = {word for word in control_words(settings) if not _BYTE.fullmatch(word)}
 
     def name(word: str) -> str:

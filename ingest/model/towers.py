@@ -1,4 +1,4 @@
-"""The two sides of a checkpoint as modules that give plain tensors, as they are exported."""
+"""The two sides of a checkpoint as modules that return plain tensors, ready for export."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from crosslens.errors import ExportError
 
 
 class TextTower(nn.Module):
-    """The text side of a model with both; ``masked`` where it needs to know which positions are padding."""
+    """The text side of a model with both; ``masked`` where it needs an attention mask."""
 
     def __init__(self, model: Any, masked: bool):
         super().__init__()
@@ -19,7 +19,7 @@ class TextTower(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Embed texts."""
-        # Without a mask the causal encoders read no padding before the token they pool at.
+        # Without a mask, causal encoders never read padding before the token they pool at.
         if self.masked:
             return _pooled(self.model.get_text_features(input_ids=input_ids, attention_mask=attention_mask))
         return _pooled(self.model.get_text_features(input_ids=input_ids))
@@ -40,8 +40,8 @@ class ImageTower(nn.Module):
 class SquarePatches(nn.Module):
     """SigLIP 2's NaFlex image tower at its native square grid.
 
-    It was trained on many aspect ratios by resizing its position embeddings for each picture, which no static graph
-    can; at the grid they were learned on nothing is resized, so one graph serves all pictures, stretched to a square.
+    It was trained on many aspect ratios by resizing its position embeddings for each picture, which a static
+    graph can't do; at the learned grid nothing is resized, so one graph serves all pictures, stretched to a square.
     """
 
     def __init__(self, model: Any):
@@ -88,5 +88,5 @@ class SentenceTower(nn.Module):
 
 
 def _pooled(output: Any) -> Tensor:
-    """transformers 5 returns an output object where version 4 returned the tensor."""
+    """Return the pooled tensor: transformers 5 wraps it in an output object, version 4 returned it bare."""
     return output if isinstance(output, Tensor) else output.pooler_output

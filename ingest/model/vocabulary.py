@@ -1,4 +1,4 @@
-"""A checkpoint's tokenizer as a tokenizer.json, and whether it is really the checkpoint's own."""
+"""A checkpoint's tokenizer as a tokenizer.json, and the check that it really is the checkpoint's own."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from crosslens.errors import ExportError
 from crosslens.ingest.model.weights import first_line
 
-# Where a tokenizer's words are. Without any of them transformers makes one up.
+# The files that hold a tokenizer's words. Without any of them, transformers makes up a tokenizer.
 _WORDS = ("tokenizer.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
 _BPE = ("vocab.json", "merges.txt")
 _HINT = "take the tokenizer's files from where the checkpoint was published"
 
 
 def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
-    """Load a folder's tokenizer. Raises `ExportError` where its words aren't there or can't be read."""
+    """Load a folder's tokenizer. Raises `ExportError` where its words are missing or can't be read."""
     from transformers import AutoTokenizer
 
     there = any((folder / name).exists() for name in _WORDS) or all((folder / name).exists() for name in _BPE)
@@ -45,9 +45,9 @@ def fast_tokenizer(tokenizer: Any, folder: Path, *, lower_case: bool = False) ->
 
 
 def check_vocabulary(tokenizer: Tokenizer, model: Any, family: str) -> None:
-    """Raises `ExportError` where the tokenizer has more words than the ``model`` (of transformers) knows, or ends texts
-    by another token than a CLIP model reads its vector at."""
-    # Words that are added to a vocabulary and marked as special come up in no text.
+    """Raise `ExportError` where the tokenizer has more words than the ``model`` (of transformers) knows, or ends texts
+    with a token other than the one at which a CLIP model reads its vector."""
+    # Added words that are marked as special never occur in a text.
     added = [number for number, token in tokenizer.get_added_tokens_decoder().items() if not token.special]
     usual = tokenizer.get_vocab(with_added_tokens=False).values()
     words = max([*usual, *added, *tokenizer.encode("").ids], default=-1) + 1
@@ -85,7 +85,7 @@ def siglip_tokenizer(pieces: Path) -> Tokenizer:
     vocabulary = [(piece.piece, piece.score) for piece in proto.pieces]
     tokenizer = Tokenizer(models.Unigram(vocabulary, proto.trainer_spec.unk_id, proto.trainer_spec.byte_fallback))
     tokenizer.normalizer = normalizers.Sequence(_siglip_steps(proto.normalizer_spec))
-    # Pieces never hold a word mark inside, but runs of marks may be pieces; so texts stay whole, as in sentencepiece.
+    # Pieces never contain a word mark inside, but runs of marks may be pieces: texts stay whole, as in sentencepiece.
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="never", split=False)
     tokenizer.decoder = decoders.Metaspace()
     end = tokenizer.token_to_id("</s>")
@@ -94,11 +94,11 @@ def siglip_tokenizer(pieces: Path) -> Tokenizer:
 
 
 def _siglip_steps(spec: Any) -> list[Any]:
-    """What transformers' SiglipTokenizer, then sentencepiece by its ``spec``, make of a text.
+    """Return the steps of transformers' SiglipTokenizer followed by those of sentencepiece under its ``spec``.
 
-    The word mark goes before the text is canonicalised, so a text that then begins with a space has two.
+    The word mark is added before the text is canonicalised, so a text that then begins with a space has two.
     """
-    # Python's \s counts these separators in; and its lower() knows the sigma that ends a word.
+    # Python's \s includes these separators, and its lower() knows the sigma that ends a word.
     space, last_sigma = r"[\s\x1c-\x1f]+", r"(?<=\p{L})Σ(?!\p{L})"
     steps: list[Any] = [
         normalizers.Replace("▁", " "),

@@ -1,4 +1,4 @@
-"""Loading weights, all of them: nothing that a vector is made of may be invented, left over, or of another shape."""
+"""Loading weights strictly: none that shapes a vector may be invented, left over, or have another shape."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from crosslens.errors import ExportError
 from crosslens.ingest.model.files import is_pointer
 
-# No vector depends on these: what losses are scaled with, and what BERT adds for tasks that aren't embedding.
+# Vectors don't depend on these: loss scales, and BERT's heads for tasks other than embedding.
 _NOT_NEEDED = ("logit_scale", "logit_bias", "temperature", "pooler.")
-# Numbers that are counted, not learned; earlier versions of transformers stored them.
+# Positions and counters, which aren't learned; earlier versions of transformers stored positions.
 _COUNTED = ("position_ids", "num_batches_tracked")
 _SHOWN = 4
 
@@ -21,8 +21,8 @@ _SHOWN = 4
 def load_weights(kind: Any, place: Path, *, but: Iterable[str] = (), trust_remote_code: bool = False) -> Any:
     """Load the safetensors in ``place`` into a model of transformers' ``kind``, in single precision.
 
-    ``but`` begins the names of weights that aren't used. Raises `ExportError` that names each weight which is missing,
-    left over in a part that is used, of a shape that contradicts config.json, or not a finite number.
+    ``but`` holds the prefixes of unused weights. Raises `ExportError` naming each weight that is missing, left over in
+    a part that is used, of a shape that contradicts config.json, or not finite.
     """
     require_weights(place)
     with_all = {"dtype": torch.float32, "attn_implementation": "eager", "trust_remote_code": trust_remote_code}
@@ -56,7 +56,7 @@ def load_weights(kind: Any, place: Path, *, but: Iterable[str] = (), trust_remot
 
 
 def refuse(place: Path, wrong: dict[str, list[str]]) -> None:
-    """Raises `ExportError` if any of the lists holds the name of a weight."""
+    """Raise `ExportError` if any of the lists holds the name of a weight."""
     said = [f"{what} {_listed(names)}" for what, names in wrong.items() if names]
     if said:
         raise ExportError(
@@ -66,7 +66,7 @@ def refuse(place: Path, wrong: dict[str, list[str]]) -> None:
 
 
 def require_weights(place: Path) -> None:
-    """Raises `ExportError` unless ``place`` has safetensors that are there in full."""
+    """Raise `ExportError` unless ``place`` has safetensors weights in full."""
     files = sorted(place.glob("*.safetensors"))
     if not files:
         others = sorted(p.name for pattern in ("*.bin", "*.pt", "*.ckpt") for p in place.glob(pattern))
@@ -79,7 +79,7 @@ def require_weights(place: Path) -> None:
 
 
 def require_no_pointers(place: Path) -> None:
-    """Raises `ExportError` where Git LFS left a pointer in place of a file."""
+    """Raise `ExportError` where Git LFS left a pointer in place of a file."""
     pointers = [p.name for p in sorted(place.iterdir()) if p.is_file() and is_pointer(p)]
     if pointers:
         raise ExportError(
@@ -89,7 +89,7 @@ def require_no_pointers(place: Path) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what an error of another library says, with its kind."""
+    """Return the first line of another library's error message, with the error's type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 

@@ -1,6 +1,6 @@
 """Getting the bytes of an image that a document refers to: by path, URL (file, data, http(s), fsspec), or as base64.
 
-What a reference means is what the server plugin takes it for (`References.java`), which reads no URLs.
+References have the same meaning in the server plugin (`References.java`), which doesn't read URLs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from crosslens.ingest.sources.inline import MAX_BYTES, base64_of_image, is_data_
 from crosslens.ingest.sources.memory import PICTURES
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-# Protocols of fsspec that would get around the checks of paths and addresses.
+# fsspec protocols that would bypass the checks of paths and addresses.
 _NEVER = {"file", "local", "http", "https", "blockcache", "cached", "dir", "filecache", "reference", "simplecache"}
 
 
@@ -34,15 +34,15 @@ class ImageRoot:
 
     @classmethod
     def of(cls, folder: Path | str | None) -> ImageRoot:
-        """The folder given, and only it; or, for None, the working directory, with absolute paths allowed."""
+        """Return a root confined to ``folder`` or, for None, the working directory with absolute paths allowed."""
         if folder is None:
             return cls(Path.cwd(), confined=False)
         return cls(Path(folder).expanduser().resolve(), confined=True)
 
     def locate(self, reference: str) -> Path:
-        """The file that ``reference`` (a path or file:// URL) names.
+        """Return the file that ``reference`` (a path or file:// URL) names.
 
-        Raises `ImageError` when it leads out of the root, or names something else than a file.
+        Raises `ImageError` when it leads out of the root, or names anything other than a file.
         """
         path = unquote(urlsplit(reference).path) if reference.startswith("file://") else reference
         if "\0" in path:
@@ -58,16 +58,16 @@ class ImageRoot:
 
 @dataclass(frozen=True)
 class ImageAccess:
-    """What documents may refer to, and where from.
+    """The images that documents may refer to, and the limits on reading them.
 
-    ``root`` as in `ImageRoot.of`; ``allow_private_urls`` lets http(s) URLs reach one's own network; ``schemes`` are
-    fsspec protocols that are read, such as "s3" (none by default: they use this machine's credentials); ``cache``
+    ``root`` as in `ImageRoot.of`; ``allow_private_urls`` lets http(s) URLs reach the private network; ``schemes`` are
+    the allowed fsspec protocols, such as "s3" (none by default: they use this machine's credentials); ``cache``
     is the folder for downloaded images (None: the user's cache folder).
 
     Files of more than ``max_bytes`` (None: 100 MB, and 32 MB where they are fetched by http) and pictures of more than
     ``max_pixels`` are refused. ``tolerate_truncated`` takes JPEGs that lack their last rows, and counts them.
-    ``memory`` bytes are what all pictures that this process decodes at once may take (None: a quarter of the
-    machine's); a larger one is decoded alone.
+    All pictures that this process decodes at once may take ``memory`` bytes (None: a quarter of the machine's); a
+    larger picture is decoded alone.
     """
 
     root: Path | str | None = None
@@ -85,7 +85,7 @@ class ImageAccess:
             raise ImageError(f"{', '.join(wrong)}: not a scheme to allow; paths and http(s) URLs are read without")
 
     def reader(self) -> ImageReader:
-        """A reader with this access. Sets the process's memory budget for pictures, if ``memory`` is given."""
+        """Return a reader with this access. Sets the process's memory budget for pictures, if ``memory`` is given."""
         if self.memory is not None:
             PICTURES.resize(self.memory)
         return ImageReader(self)
@@ -108,13 +108,13 @@ class ImageReader:
         )
 
     def rules(self, reference: str, truncated: Callable[[], None]) -> PictureRules:
-        """How the picture that ``reference`` names is to be opened; ``truncated`` as in `PictureRules`."""
+        """Return the rules for opening the picture that ``reference`` names; ``truncated`` as in `PictureRules`."""
         return PictureRules(self._access.max_pixels, self._access.tolerate_truncated, truncated, shown(reference))
 
     def read(self, reference: str, *, fresh_s: float = 3600.0) -> bytes:
-        """The encoded bytes of the image that ``reference`` names; a URL's at most ``fresh_s`` seconds old.
+        """Return the encoded bytes of the image that ``reference`` names; a URL's at most ``fresh_s`` seconds old.
 
-        Raises `ImageError` when there is no such image, it is too large, or the reference isn't allowed.
+        Raises `ImageError` when the image doesn't exist or is too large, or the reference isn't allowed.
         """
         if is_data_uri(reference):
             return read_data_uri(reference, shown(reference), self._max_bytes)
@@ -171,13 +171,13 @@ class ImageReader:
 
 
 def is_remote(reference: str) -> bool:
-    """Whether an image has to be fetched from elsewhere, as far as its reference tells."""
+    """Return whether an image has to be fetched from elsewhere, judging by its reference."""
     found = _SCHEME.match(reference)
     return found is not None and found[1].lower() != "file"
 
 
 def shown(reference: str) -> str:
-    """The reference as messages have it: a line of text, without what may be secret, and without an image within."""
+    """Return the reference as messages show it: one line of text, without possible secrets or inline image data."""
     text = printable(reference)
     if is_inline(text):
         head = text[: text.find(",") + 1] if is_data_uri(text) else ""
@@ -188,7 +188,7 @@ def shown(reference: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with the replacement character for each half of one (a lone surrogate), which nothing can store."""
+    """Return the text with U+FFFD for each lone surrogate, which can't be stored as UTF-8."""
     return text if _is_text(text) else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

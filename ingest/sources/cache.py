@@ -1,4 +1,4 @@
-"""Downloaded images on disk: each content once, and for each URL what it held when, with its validators."""
+"""Downloaded images on disk: each content once, and for each URL its content, fetch time and validators."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CREATE INDEX IF NOT EXISTS by_content ON urls (content);
 
 @dataclass(frozen=True)
 class Entry:
-    """What a URL held: the content's hash, when (epoch, s), and the validators that the server gave (RFC 9110, 8.8)."""
+    """A URL's content hash, its fetch time (epoch, s) and the server's validators (RFC 9110, 8.8)."""
 
     content: str
     fetched: float
@@ -37,10 +37,10 @@ class Entry:
 
 
 class ImageCache:
-    """A folder of contents under their hash, and a small database of URLs. May be shared by threads and processes.
+    """A folder of contents named by hash, and a small database of URLs. May be shared by threads and processes.
 
-    A damaged or vanished file is no entry; the least recently used contents go, with their URLs, when there are more
-    than ``limit`` bytes of them.
+    A damaged or vanished file counts as missing; when the contents exceed ``limit`` bytes, the least recently used are
+    deleted with their URLs.
     """
 
     def __init__(self, folder: Path | None = None, limit: int = DEFAULT_LIMIT):
@@ -53,7 +53,7 @@ class ImageCache:
         self._connection: sqlite3.Connection | None = None
 
     def find(self, url: str) -> tuple[Entry, bytes] | None:
-        """What is known of ``url``, with its content; None when that isn't there, or not whole."""
+        """Return the entry of ``url`` with its content, or None when the content is missing or damaged."""
         with self._database() as database:
             row = database.execute(
                 "SELECT content, fetched, etag, last_modified FROM urls WHERE url = ?", [url]
@@ -72,7 +72,7 @@ class ImageCache:
         return entry, data
 
     def store(self, url: str, data: bytes, *, etag: str | None, last_modified: str | None) -> None:
-        """Notes that ``url`` holds ``data`` now."""
+        """Record that ``url`` holds ``data`` now."""
         content, now = content_hash(data), time.time()
         path = self._file(content)
         if not path.exists() or path.stat().st_size != len(data):
@@ -91,7 +91,7 @@ class ImageCache:
             self.sweep()
 
     def sweep(self) -> None:
-        """Deletes the least recently used contents beyond the limit."""
+        """Delete the least recently used contents beyond the limit."""
         with self._database() as database:
             (total,) = database.execute("SELECT COALESCE(SUM(size), 0) FROM contents").fetchone()
             for content, size in database.execute("SELECT content, size FROM contents ORDER BY used").fetchall():
@@ -107,7 +107,7 @@ class ImageCache:
 
     @contextlib.contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
-        """A transaction, of one thread at a time; other processes are waited for."""
+        """Open a transaction, one thread at a time, waiting for other processes."""
         with self._lock:
             if self._connection is None:
                 self._connection = self._open()
@@ -120,7 +120,7 @@ class ImageCache:
         try:
             return _connect(path)
         except sqlite3.DatabaseError:
-            # It only saves downloads: a damaged one is begun anew.
+            # The cache only saves downloads, so a damaged database is simply recreated.
             path.unlink(missing_ok=True)
             return _connect(path)
 

@@ -1,8 +1,8 @@
-"""Images behind http(s) URLs, fetched safely: a document's URL must not reach what only this machine can reach.
+"""Images behind http(s) URLs, fetched safely: a document's URL must not reach hosts that only this machine can reach.
 
 Every address that a host name resolves to is checked at the moment of connecting, and the connection goes to exactly
 the checked address; so neither a redirect nor a name that resolves differently the second time leads elsewhere (server
-side request forgery, OWASP; DNS rebinding). Proxies of the environment are not used, since they would resolve names
+side request forgery, OWASP; DNS rebinding). The environment's proxies are not used, since they would resolve names
 themselves.
 """
 
@@ -35,12 +35,12 @@ _TRIES = 3
 _LONGEST_PAUSE_S = 15.0
 _CHUNK = 64 << 10
 MAX_FETCHED = 32 << 20
-# Prefixes that carry an IPv4 address inside an IPv6 one, with the bit at which it starts: NAT64 and 6to4.
+# Prefixes that carry an IPv4 address inside an IPv6 one, with the bit where it starts: NAT64 and 6to4.
 _CARRIERS = ((ipaddress.IPv6Network("64:ff9b::/96"), 96), (ipaddress.IPv6Network("2002::/16"), 16))
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet's, by the IANA special-purpose registries."""
+    """Return whether an IP address is on the public internet, by the IANA special-purpose registries."""
     ip = ipaddress.ip_address(address.split("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:
@@ -57,18 +57,18 @@ def is_public(address: str) -> bool:
 
 @dataclass
 class _Attempt:
-    """One request of a thread: what it may connect to, and the connection to cut when its time is up."""
+    """One request of a thread: its permitted addresses, and the connection to cut when its time is up."""
 
     allow_private: bool
     connection: HTTPConnection | None = None
     cut: bool = False
 
     def shut(self) -> None:
-        """Ends the request, however slowly its bytes trickle in."""
+        """End the request, however slowly its bytes trickle in."""
         self.cut = True
         sock = getattr(self.connection, "sock", None)
         if sock is not None:
-            # It may be closed by now: then there is nothing left to wait for.
+            # It may be closed by now, which is just as well.
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
@@ -81,7 +81,7 @@ _thread = _Thread()
 
 
 class _Checked(HTTPConnection):
-    """A connection to an address that was checked."""
+    """A connection to a checked address."""
 
     def _new_conn(self) -> socket.socket:
         attempt = _thread.attempt
@@ -124,14 +124,14 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 class _ForbiddenError(Exception):
-    """The address is none that a document may name."""
+    """A document may not refer to this address."""
 
 
 class Fetcher:
-    """Fetches images by URL, with a cap on bytes and on seconds for each, and a few at a time from each host.
+    """Fetches images by URL, with limits on each one's bytes and seconds, and on connections to each host.
 
-    ``allow_private`` lets addresses of one's own network through; ``per_host`` connections at most go to one host.
-    What was fetched is kept in ``cache`` and asked for again with its validators. May be used from several threads.
+    ``allow_private`` permits private addresses; at most ``per_host`` connections go to one host.
+    Fetched images are kept in ``cache`` and revalidated there. May be used from several threads.
     """
 
     def __init__(
@@ -151,10 +151,10 @@ class Fetcher:
         self._lock = threading.Lock()
 
     def fetch(self, url: str, *, fresh_s: float = 3600.0) -> bytes:
-        """The bytes behind ``url``, as they are now or were at most ``fresh_s`` seconds ago.
+        """Return the bytes behind ``url``, as they are now or were at most ``fresh_s`` seconds ago.
 
-        Raises `ImageError` for an address that is not public, for too many bytes or seconds, too many redirects, or
-        whatever else the server or the network answers.
+        Raises `ImageError` for an address that is not public, for too many bytes, seconds or redirects, and for every
+        other failure of the server or the network.
         """
         known = self._cache.find(url) if self._cache else None
         if known is not None and time.time() - known[0].fetched < fresh_s:
@@ -186,7 +186,7 @@ class Fetcher:
         return body
 
     def _follow(self, url: str, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
-        """The answer that ``url`` leads to: status, body, and headers in lower case."""
+        """Follow ``url`` and return the final answer: status, body, and headers in lower case."""
         at, left = url, self._max_seconds
         for _ in range(_MOST_REDIRECTS + 1):
             parts = urlsplit(at)
@@ -197,7 +197,7 @@ class Fetcher:
             with self._lock:
                 turn = self._turns[parts.hostname]
             with turn:
-                # Waiting for others at the same host is not the image's fault, and doesn't count.
+                # Waiting for other requests to the same host isn't the image's fault, and doesn't count.
                 started = time.monotonic()
                 status, body, answer = self._once(url, at, headers, max(0.1, left))
                 left -= time.monotonic() - started
@@ -208,7 +208,7 @@ class Fetcher:
         raise ImageError(f"{shown_url(url)}: more than {_MOST_REDIRECTS} redirects")
 
     def _once(self, url: str, at: str, headers: dict[str, str], seconds: float) -> tuple[int, bytes, dict[str, str]]:
-        """One request to ``at``, on the way from ``url``."""
+        """Send one request to ``at``, on the way from ``url``."""
         attempt = _thread.attempt = _Attempt(self._allow_private)
         timer = threading.Timer(seconds, attempt.shut)
         timer.daemon = True
@@ -221,11 +221,11 @@ class Fetcher:
             try:
                 body = self._body(url, response) if response.status == 200 else b""
             except BaseException:
-                # What wasn't read to its end can't be followed by another answer on the same connection.
+                # A connection whose last answer wasn't read to the end can't be reused.
                 response.close()
                 raise
             if attempt.cut:
-                # Headers that are cut off can pass for headers that ended.
+                # Truncated headers can pass for complete ones.
                 raise TimeoutError
             if response.status not in (200, 304):
                 response.close()
@@ -258,13 +258,13 @@ class Fetcher:
 
 
 def _pause(retry_after: str | None, attempt: int) -> float:
-    """Seconds until the next try: what the server asks for in seconds, else doubling; at most `_LONGEST_PAUSE_S`."""
+    """Return the seconds to the next try: the server's own number, or else doubling; at most `_LONGEST_PAUSE_S`."""
     asked = float(retry_after) if retry_after and retry_after.strip().isdigit() else 0.5 * 2**attempt
     return min(asked, _LONGEST_PAUSE_S)
 
 
 def shown_url(url: str) -> str:
-    """The URL without a user's name and password or its query, which may hold secrets, cut to a line."""
+    """Return the URL cut to a line, without user, password or query, which may hold secrets."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     shown = f"{parts.scheme}://{host}{parts.path}" + ("?..." if parts.query else "")

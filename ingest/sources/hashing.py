@@ -1,4 +1,4 @@
-"""Hashes of what is encoded."""
+"""Hashes of the encoded sources."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import hashlib
 
 
 def content_hash(data: bytes) -> str:
-    """32 hex digits of sha256: enough to tell any two sources apart, half the size in every document."""
+    """Return 32 hex digits of sha256: enough to distinguish any two sources, at half the size in every document."""
     return hashlib.sha256(data).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Opening images of unknown origin: what comes out is an upright, opaque RGB picture, or an `ImageError`."""
+"""Opening images of unknown origin: the result is an upright, opaque RGB picture, or an `ImageError`."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ __all__ = ["MAX_PIXELS", "ImageSource", "PictureRules", "open_image", "opened", 
 
 
 def open_image(source: ImageSource, *, target: int = 0, rules: PictureRules | None = None) -> Image.Image:
-    """The picture in ``source``, as `opened` gives it; its memory counts in the budget only while it is decoded."""
+    """Return the picture in ``source`` as `opened` does, but count its memory in the budget only while decoding."""
     with opened(source, target=target, rules=rules) as picture:
         return picture
 
 
 @contextlib.contextmanager
 def opened(source: ImageSource, *, target: int = 0, rules: PictureRules | None = None) -> Iterator[Image.Image]:
-    """The picture in ``source`` (a path, encoded bytes, a PIL image, or uint8 pixels [h, w], [h, w, 3] or [h, w, 4]).
+    """Open the picture in ``source``: a path, encoded bytes, a PIL image, or uint8 [h, w], [h, w, 3] or [h, w, 4].
 
-    The orientation that EXIF or XMP names is applied, transparency lies on white, wide samples are scaled, an animation
-    gives its first frame. JPEG is decoded at a reduced size where that leaves both sides at least twice ``target``
-    pixels (0: never). Within the block its memory counts in the budget of `crosslens.ingest.sources.memory`; a thread
-    must not open another one meanwhile.
+    The orientation from EXIF or XMP is applied, transparency is laid on white, wide samples are scaled, and an
+    animation yields its first frame. JPEG is decoded at a reduced size where that leaves both sides at least twice
+    ``target`` pixels (0: never). Within the block its memory counts in the budget of
+    `crosslens.ingest.sources.memory`; the thread must not open another picture meanwhile.
 
-    Raises `ImageError` for a missing, empty, corrupt or truncated file, a format that isn't read, or more pixels than
-    ``rules`` allow, which are counted before any is decoded.
+    Raises `ImageError` for a missing, empty, corrupt or truncated file, an unsupported format, or more pixels than
+    ``rules`` allow, which are counted before decoding.
     """
     if isinstance(source, np.ndarray):
         yield to_rgb(_from_array(source))
@@ -69,11 +69,11 @@ def opened(source: ImageSource, *, target: int = 0, rules: PictureRules | None =
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """An upright, opaque RGB copy of ``image``, whatever its mode."""
-    # What an image object says may be newer than the bytes that it was read from.
+    """Return an upright, opaque RGB copy of ``image``, whatever its mode."""
+    # The image object's own metadata may be newer than the bytes that it was read from.
     try:
         turn = image.getexif().get(0x0112)
-    except Exception:  # noqa: BLE001 - whatever stands there, only the orientation is wanted of it
+    except Exception:  # noqa: BLE001 - a malformed block only costs the orientation
         exif = image.info.get("exif")
         turn = orientation.of_exif(exif) if isinstance(exif, bytes) else None
     image.load()
@@ -107,7 +107,7 @@ def _unknown(data: bytes, name: str) -> str:
 
 
 def _explained(step: Callable[[], _T], data: bytes, kind: str | None, rules: PictureRules, said: list[str]) -> _T:
-    """What ``step`` gives; whatever else than `ImageError` it raises, as one."""
+    """Return the result of ``step``, turning any exception other than `ImageError` into one."""
     # Pillow's decoders raise almost anything on hostile input (SyntaxError, struct.error, IndexError, ...).
     try:
         return step()

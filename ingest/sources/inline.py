@@ -1,4 +1,4 @@
-"""Images that stand in the document itself: as a data URI (RFC 2397), or as bare base64, as a `binary` field has it."""
+"""Images inside the document itself: a data URI (RFC 2397), or bare base64 as in a `binary` field."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from crosslens.ingest.sources.formats.naming import format_of
 
 # An encoded picture of the most pixels that are decoded is smaller than this.
 MAX_BYTES = 100 << 20
-# The shortest base64 worth trying: what is shorter holds no image, and may be a file's name.
+# The shortest base64 worth trying: a shorter text can't hold an image, and may be a file's name.
 _SHORTEST = 32
 _START = re.compile(r"[A-Za-z0-9+/]{32}")
 _OTHERS = re.compile(r"[^A-Za-z0-9+/]+")
 
 
 def is_data_uri(reference: str) -> bool:
-    """Whether a reference is a data URI."""
+    """Return whether a reference is a data URI."""
     return reference[:5].lower() == "data:"
 
 
 def is_inline(reference: str) -> bool:
-    """Whether the image itself stands in the document, so that repeating it would only cost space."""
+    """Return whether the document contains the image itself, so that repeating it would only cost space."""
     return is_data_uri(reference) or _begins_as_image(reference)
 
 
 def base64_of_image(text: str, max_bytes: int) -> bytes | None:
-    """The bytes, if ``text`` is base64 of a file that begins as an image does; None for anything else."""
+    """Return the bytes if ``text`` is base64 of a file that begins like an image, or else None."""
     if not _begins_as_image(text):
         return None
     if len(text) > max_bytes * 4 // 3 + 4:
@@ -43,7 +43,7 @@ def base64_of_image(text: str, max_bytes: int) -> bytes | None:
 
 
 def read_data_uri(uri: str, name: str, max_bytes: int) -> bytes:
-    """The bytes of ``data:[type][;base64],data``; errors call it ``name``."""
+    """Return the bytes of ``data:[type][;base64],data``; errors call it ``name``."""
     head, comma, body = uri.partition(",")
     if not comma:
         raise ImageError(f"{name}: a data URI without a comma")
@@ -53,7 +53,7 @@ def read_data_uri(uri: str, name: str, max_bytes: int) -> bytes:
         if not head.lower().endswith(";base64"):
             return unquote_to_bytes(body)
         text = "".join(unquote(body).split())
-        # Many writers leave the padding out.
+        # Many writers omit the padding.
         padding = "" if text.endswith("=") else "=" * (-len(text) % 4)
         return base64.b64decode(text + padding, validate=True)
     except UnicodeEncodeError as error:
@@ -63,6 +63,6 @@ def read_data_uri(uri: str, name: str, max_bytes: int) -> bytes:
 
 
 def _begins_as_image(text: str) -> bool:
-    # The beginning tells, and is cheap.
+    # Decoding the beginning is cheap, and enough to decide.
     found = _START.match(text)
     return found is not None and format_of(base64.b64decode(found[0])) not in (None, "SVG")

@@ -1,4 +1,4 @@
-"""How much memory the pictures that are being decoded take together: all threads of a process share one budget."""
+"""The memory budget for decoding pictures, which all threads of a process share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_
 
 
 class MemoryBudget:
-    """Bytes that may be in use at once. Whoever asks for more waits, in turn, until others have given theirs back."""
+    """A limit on the bytes in use at once. A request beyond it waits its turn until others release theirs."""
 
     def __init__(self, limit: int):
         self._limit = limit
@@ -25,27 +25,27 @@ class MemoryBudget:
 
     @property
     def limit(self) -> int:
-        """The bytes that may be in use at once."""
+        """Return the bytes that may be in use at once."""
         return self._limit
 
     @property
     def used(self) -> int:
-        """The bytes in use."""
+        """Return the bytes in use."""
         return self._used
 
     def resize(self, limit: int) -> None:
-        """Sets the limit anew; what is in use stays so."""
+        """Change the limit; bytes already in use are unaffected."""
         with self._changed:
             self._limit = limit
             self._changed.notify_all()
 
     @contextlib.contextmanager
     def taken(self, amount: int) -> Iterator[None]:
-        """Holds ``amount`` bytes. More than the whole limit is had alone, when nobody else holds any.
+        """Hold ``amount`` bytes. An amount above the whole limit is granted when nobody else holds any.
 
-        Don't ask for more while holding some: two that do wait for each other.
+        Don't ask for more while holding some: two threads that do would deadlock.
         """
-        # First come, first served: a large picture isn't overtaken by small ones for ever.
+        # First come, first served, so that small pictures can't starve a large one.
         with self._turn, self._changed:
             self._changed.wait_for(lambda: not self._used or self._used + amount <= self._limit)
             self._used += amount
@@ -58,14 +58,14 @@ class MemoryBudget:
 
 
 def machine_memory() -> int:
-    """The bytes of memory that this process may use: the machine's, or its container's."""
+    """Return the bytes of memory that this process may use: the machine's, or its container's."""
     amounts = []
     for name in _CGROUPS:
         with contextlib.suppress(OSError, ValueError):
             amounts.append(int(Path(name).read_text()))
     with contextlib.suppress(AttributeError, ValueError, OSError):
         amounts.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    # Where the system doesn't say (Windows), as a small machine has.
+    # Where the system doesn't say (Windows), assume a small machine.
     return min(amounts, default=8 << 30)
 
 

@@ -2,7 +2,7 @@
 
     python -m crosslens.demo.build [--cache CACHE] [--out DATA]
 
-The catalogue is like real ones: of some items somebody wrote a name and keywords, of others only a stock number.
+The catalogue resembles real ones: some items have a name and keywords, others only a stock number.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PIL import Image
 
 from crosslens.demo import vendors
 
-# Resolved, since an editable install may link each file, and images must lie below the folder in truth.
+# Resolved, since an editable install may link each file, and images must really lie below the folder.
 DATA = Path(__file__).resolve().parent / "data"
 _SIDE = 128
 _QUERY_SIDE = 96
@@ -30,7 +30,7 @@ QUERY_PICTURES = {"penguin": "1f427", "guitar": "1f3b8", "bicycle": "1f6b2", "mu
 
 
 def build(out: Path, cache: Path) -> int:
-    """Writes the data below ``out`` and returns how many items the catalogue has."""
+    """Write the data below ``out`` and return the number of items in the catalogue."""
     concepts = vendors.concepts(cache)
     read, query = vendors.open_vendor(vendors.HELD_OUT, cache), vendors.open_vendor(vendors.QUERY_VENDOR, cache)
     rng = np.random.default_rng(_SEED)
@@ -67,7 +67,7 @@ def build(out: Path, cache: Path) -> int:
 
 
 def build_test_drawings(out: Path, cache: Path) -> int:
-    """Another vendor's drawing of every item, and its true name: what the tests measure recall with."""
+    """Write another vendor's drawing of every item with its true name, for the tests' measurements of recall."""
     concepts = vendors.concepts(cache)
     query, read = vendors.open_vendor(vendors.QUERY_VENDOR, cache), vendors.open_vendor(vendors.HELD_OUT, cache)
     (out / "noto").mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def _write_lines(path: Path, rows: list[dict[str, object]]) -> None:
 
 
 def main() -> None:
-    """The command line of this module."""
+    """Run this module's command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "crosslens" / "emoji")
     parser.add_argument("--out", type=Path, default=DATA)

@@ -1,4 +1,4 @@
-"""What the demo's model is made of and trained on: drawings, captions, tokenizer and architecture."""
+"""The parts of the demo's model and its training data: drawings, captions, tokenizer and architecture."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def load_drawings(vendor: str, concepts: list[vendors.Concept], cache: Path) -> 
 
 
 def train_tokenizer(texts: list[str]) -> Tokenizer:
-    """A byte-level BPE tokenizer with CLIP's pipeline (lower case, ``</w>``, start and end tokens)."""
+    """Train a byte-level BPE tokenizer with CLIP's pipeline (lower case, ``</w>``, start and end tokens)."""
     tokenizer = Tokenizer(models.BPE(unk_token="<|endoftext|>", end_of_word_suffix="</w>"))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
@@ -129,7 +129,7 @@ class Captions:
                     self._has[row, self._column[word]] = 1
 
     def draw(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Token ids and mask [n, t], and truth [n, n]: caption j is true of the concept in row i."""
+        """Return token ids and mask [n, t], and truth [n, n]: caption j is true of the concept in row i."""
         texts, needs = [], torch.zeros(len(rows), len(self._column))
         exact = torch.zeros(len(rows), dtype=torch.bool)
         for i, row in enumerate(rows.tolist()):

@@ -41,7 +41,7 @@ _MARK = "crosslens_demo"
 
 
 def run(client: Elasticsearch, html: Path) -> None:
-    """Runs the demo against the cluster of ``client`` and writes a page with its pictures to ``html``."""
+    """Run the demo against the cluster of ``client`` and write a page with its pictures to ``html``."""
     console = Console()
     items = load_items()
     _step(console, 1, f"an ordinary index: {len(items)} items with a name, keywords, a category and a picture's path")
@@ -63,7 +63,7 @@ def run(client: Elasticsearch, html: Path) -> None:
         raise ImageError(f"{len(report.failures)} of the demo's pictures failed: {report.failures[0].reason}")
     console.print(f"{total} vectors in {report.seconds:.1f} s; a second run would find nothing to do.")
 
-    # Words already meet the items' texts in the keyword leg; the vectors of pictures bring what has no words.
+    # The keyword leg already matches the items' texts; picture vectors find items without words.
     searcher = HybridSearcher(client, INDEX, encoder, fields=[IMAGE_VECTOR])
     sections: list[tuple[str, SearchResult]] = []
     _step(console, 4, "words find pictures: the same query by keyword, by vector, and hybrid")
@@ -110,12 +110,12 @@ def run(client: Elasticsearch, html: Path) -> None:
 
 
 def load_items() -> list[dict[str, Any]]:
-    """The demo's catalogue."""
+    """Return the demo's catalogue."""
     return [json.loads(line) for line in (DATA / "catalogue.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def create_index(client: Elasticsearch, items: list[dict[str, Any]], index: str = INDEX) -> None:
-    """Makes the index anew, as a shop would have it: texts, a category, a picture's path, and no vectors.
+    """Recreate the index as a shop would have it: texts, a category, a picture's path, and no vectors.
 
     Raises `MappingError` when an index of that name exists that the demo didn't make.
     """
@@ -143,14 +143,14 @@ def create_index(client: Elasticsearch, items: list[dict[str, Any]], index: str 
 
 
 def add(client: Elasticsearch, encoder: Encoder, console: Console, index: str = INDEX) -> Report:
-    """What ``crosslens add`` does, with its progress on ``console``."""
+    """Add vectors as ``crosslens add`` does, with progress on ``console``."""
     targets = [Target(TEXT_VECTOR, "text", ("name", "keywords")), Target(IMAGE_VECTOR, "image", ("image",))]
     with encoding_bar(console) as progress:
         return add_vectors(client, index, encoder, targets, Options(images=ImageAccess(root=DATA)), progress=progress)
 
 
 def compare(searcher: HybridSearcher, text: str) -> dict[str, SearchResult]:
-    """The same text by keyword alone, by the pictures' vectors alone, and by both."""
+    """Search for the same text by keyword alone, by the pictures' vectors alone, and by both."""
     return {
         "keyword": searcher.search(text, size=_ROWS, legs=["keyword"]),
         "vector": searcher.search(text, size=_ROWS, legs=[IMAGE_VECTOR]),
@@ -164,7 +164,7 @@ def _keyword_names(client: Elasticsearch, text: str) -> list[str]:
 
 
 def _program() -> str:
-    """How to call crosslens from here: by name, or by its place in an environment that isn't activated."""
+    """Return how to call crosslens from here: by name, or by its place in an environment that isn't activated."""
     if shutil.which("crosslens"):
         return "crosslens"
     place = Path(sys.executable).parent / "crosslens"
@@ -172,7 +172,7 @@ def _program() -> str:
 
 
 def _label(hit: Hit) -> str:
-    """The item's title with the character that its picture draws, for a terminal that can't show the picture."""
+    """Return the item's title with the character that its picture draws, for a terminal that can't show the picture."""
     character = "".join(chr(int(code, 16)) for code in hit.id.split("-"))
     return f"{title_of(hit)} {character}"
 

@@ -1,4 +1,4 @@
-"""Trains the demo's CLIP model from nothing, on the emoji drawings of several vendors.
+"""Trains the demo's CLIP model from scratch, on the emoji drawings of several vendors.
 
     python -m crosslens.demo.train --out OUT [--cache CACHE] [--steps 5200] [--seed 7]
 
@@ -63,7 +63,7 @@ DIRECTED = re.compile(r"\b(left|right|leftwards|rightwards|clockwise|east|west|c
 
 
 def augment(pixels: Tensor, may_recolour: Tensor, may_flip: Tensor, generator: torch.Generator) -> Tensor:
-    """Random views, float [n, 3, 48, 48] in 0..1, of uint8 RGBA drawings [n, 4, 64, 64].
+    """Return random views, float [n, 3, 48, 48] in 0..1, of uint8 RGBA drawings [n, 4, 64, 64].
 
     Geometry, colour, soft shading (a drawing in 3D has it, a flat one not), blur, a background, an erased patch.
     """
@@ -125,14 +125,14 @@ def normalize(image: Tensor) -> Tensor:
 
 
 def flatten(drawings: Tensor) -> Tensor:
-    """The encoder's own view of uint8 RGBA drawings, float [n, 3, 48, 48]."""
+    """Return the encoder's own view of uint8 RGBA drawings, float [n, 3, 48, 48]."""
     transform = parse_transform(PREPROCESSOR)
     rows = [transform(to_rgb(Image.fromarray(row, "RGBA"))) for row in drawings.numpy().transpose(0, 2, 3, 1)]
     return torch.from_numpy(np.stack(rows))
 
 
 def contrastive(model: CLIPModel, pixels: Tensor, ids: Tensor, mask: Tensor, truth: Tensor) -> Tensor:
-    """CLIP's loss with several true pairs a row, plus attraction between two drawings of one concept.
+    """Return CLIP's loss with several true pairs a row, plus attraction between two drawings of one concept.
 
     ``pixels`` holds two drawings of each of n concepts (rows i and i + n), ``ids`` n captions.
     """
@@ -160,7 +160,7 @@ def embed(model: CLIPModel, pixels: Tensor) -> Tensor:
 def evaluate(
     model: CLIPModel, tokenizer: Tokenizer, concepts: list[vendors.Concept], held_out: Drawings, query: Drawings
 ) -> dict[str, float]:
-    """Recall of the right held-out drawing by its name and by another vendor's drawing of it."""
+    """Return the recall of the right held-out drawing by its name and by another vendor's drawing of it."""
     model.eval()
     gallery = embed(model, flatten(held_out.pixels))
     ids, mask = tokenise(tokenizer, [concepts[i].name for i in held_out.concept.tolist()])
@@ -185,7 +185,7 @@ def evaluate(
 
 
 def save(model: CLIPModel, tokenizer: Tokenizer, out: Path) -> None:
-    """A folder that transformers' CLIPModel, CLIPImageProcessor and tokenizers load; weights in half precision."""
+    """Write a folder that transformers' CLIPModel, CLIPImageProcessor and tokenizers load; weights in float16."""
     out.mkdir(parents=True, exist_ok=True)
     copy.deepcopy(model).half().save_pretrained(out)
     tokenizer.save(str(out / "tokenizer.json"))
@@ -206,7 +206,7 @@ def save(model: CLIPModel, tokenizer: Tokenizer, out: Path) -> None:
 
 
 def train(out: Path, cache: Path, steps: int, seed: int, batch: int = 128, peak: float = 1e-3) -> dict[str, float]:
-    """Trains for ``steps`` steps and writes the averaged weights to ``out``; returns the held-out figures."""
+    """Train for ``steps`` steps and write the averaged weights to ``out``; return the held-out figures."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     rng = np.random.default_rng(seed)

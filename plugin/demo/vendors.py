@@ -55,7 +55,7 @@ class Concept:
 
 
 def fetch_package(vendor: str, cache: Path) -> Path:
-    """Unpacks the vendor's npm package under ``cache`` and returns its folder; a second call only looks.
+    """Unpack the vendor's npm package under ``cache`` and return its folder; later calls reuse it.
 
     Raises `RuntimeError` when npm is not installed or the registry does not serve the package.
     """
@@ -80,7 +80,7 @@ def fetch_package(vendor: str, cache: Path) -> Path:
 
 
 def concepts(cache: Path) -> list[Concept]:
-    """Emoji of Unicode without flags, skin tones and `TWINS`."""
+    """Return Unicode's emoji without flags, skin tones and `TWINS`."""
     folder = fetch_package("emojibase", cache) / "en"
     rows = json.loads((folder / "data.json").read_text())
     groups = {g["order"]: g["message"] for g in json.loads((folder / "messages.json").read_text())["groups"]}
@@ -107,7 +107,7 @@ def concepts(cache: Path) -> list[Concept]:
 
 
 def open_vendor(vendor: str, cache: Path) -> Callable[[Concept], Image.Image | None]:
-    """A function from a concept to the vendor's drawing (RGBA, its own size), None where it has none."""
+    """Return a function from a concept to the vendor's drawing (RGBA, its own size), None where it has none."""
     folder = fetch_package(vendor, cache)
     if vendor == "openmoji":
         return _from_files(folder / "color" / "svg")

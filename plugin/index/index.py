@@ -17,7 +17,7 @@ from crosslens.queries.show.result import SearchResult
 
 @dataclass
 class IndexStatus(Status):
-    """How an index stands, with ``warnings`` of vector fields that look useless for searching."""
+    """The state of an index, with ``warnings`` about vector fields that look useless for searching."""
 
     warnings: list[Warned] = field(default_factory=list)
 
@@ -29,7 +29,7 @@ class Index(WritableIndex, MeasurableIndex):
         products.add(TextField("title", "description"), ImageField("photo"))
         products.search("blue running shoes")
 
-    The methods are the command line's verbs. What is left out of the address and the credentials comes from the
+    The methods are the command line's verbs. Omitted parts of the address and the credentials come from the
     environment (`crosslens.client.VARIABLES`), as on the command line. May be used in ``with``, and from several
     threads for searching.
     """
@@ -46,7 +46,7 @@ class Index(WritableIndex, MeasurableIndex):
         return replace(result, pictures=Pictures(list(searcher.fields.values()), self._images.reader()))
 
     def status(self, *, quick: bool = False, progress: Progress = nothing) -> IndexStatus:
-        """Count how documents stand by vector field, with warnings of fields that look useless. See
+        """Count documents by state for each vector field, with warnings about fields that look useless. See
         `crosslens.survey`; ``quick`` counts by queries alone."""
         found = survey(
             self._client, self.name, quick=quick, progress=lambda status: progress(status.scanned, status.documents)

@@ -27,10 +27,10 @@ class MeasurableIndex(OpenedIndex):
         null_queries: Sequence[str] = (),
         progress: Progress = nothing,
     ) -> dict[str, int]:
-        """Gather corpus statistics for searches by "standardise"; returns the vectors read by field. See
+        """Collect corpus statistics for searches by "standardise"; return the vectors read by field. See
         `crosslens.calibrate`.
 
-        ``null_queries`` are texts that nothing in the index answers: they set the floor under which results are noise.
+        ``null_queries`` are texts without an answer in the index: they set the floor below which results are noise.
         """
         counts = calibrate(self._client, self.name, fields=fields, sample=sample, progress=progress)
         if null_queries:
@@ -70,9 +70,9 @@ class MeasurableIndex(OpenedIndex):
         dry_run: bool = False,
         progress: Progress = nothing,
     ) -> Tuned:
-        """Choose weights and a normalizer by judged queries, 20 at least, and record them in the index.
+        """Choose weights and a normalizer by at least 20 judged queries, and record them in the index.
 
-        Searches use them within half a minute; `forget` goes back. With ``dry_run`` nothing is recorded. See
+        Searches use them within half a minute; `forget` undoes this. With ``dry_run`` nothing is recorded. See
         `crosslens.tune`.
         """
         searcher = self.searcher(vector_fields=vector_fields, window=window)
@@ -86,7 +86,7 @@ class MeasurableIndex(OpenedIndex):
         record_search_settings(self._client, self.name, tuned.settings)
 
     def forget(self) -> None:
-        """Forget what `tune` recorded: searches are the default's again."""
+        """Delete the choice that `tune` recorded, so that searches use the defaults again."""
         record_search_settings(self._client, self.name, None)
 
     def recall(

@@ -28,11 +28,11 @@ Progress = Callable[[int, int], None]
 
 
 def nothing(*_: object) -> None:
-    """Take note of nothing."""
+    """Ignore all arguments."""
 
 
 class OpenedIndex:
-    """What all that is done to an index has in common: the client, the model, and access to images."""
+    """The shared base of all operations on an index: the client, the model, and access to images."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class OpenedIndex:
         ``model`` is a model folder, or an encoder; left out, each vector field's own model is looked for: in the
         cluster's plugin, and among the folders used before on this machine. With ``in_cluster`` the server plugin makes
         all vectors, and ``model`` is a name that it knows. ``image_root`` is the folder that image paths start in and
-        must not leave; ``images`` says everything about access to images, instead of it. ``batch_size`` inputs are
+        must not leave; ``images`` replaces it with full control of access to images. ``batch_size`` inputs are
         encoded at a time, on ``threads`` threads (0: all cores); ``workers`` threads fetch and open images (0: as many
         as suit).
 
@@ -77,7 +77,7 @@ class OpenedIndex:
 
     @property
     def client(self) -> Elasticsearch:
-        """The Elasticsearch client, for everything else."""
+        """Return the Elasticsearch client, for other requests."""
         return self._client
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class OpenedIndex:
         return Options(selection, self._images, self._workers, share or Share(), dry_run)
 
     def _encoder(self) -> VectorEncoder:
-        """The model that new vectors are made by. Raises `ModelError` where none was named, and the index has none."""
+        """Return the model for new vectors. Raises `ModelError` where none was named and the index has none."""
         named = self._named()
         if named is not None:
             return named
@@ -127,7 +127,7 @@ class OpenedIndex:
         raise ModelError("no model is named to make new vectors with", hint="name its folder", parameter="model")
 
     def _encoders(self) -> Encoders:
-        """The model that was named, and for others those of the cluster or of this machine."""
+        """Return the named model, and for others those of the cluster or of this machine."""
         named = self._named()
         return Encoders(
             [named] if named else [],

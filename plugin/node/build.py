@@ -19,7 +19,7 @@ _DEMO = Path(__file__).parent.parent / "demo" / "data"
 
 
 def cached_plugin(version: str, java: Path | None = None) -> Path:
-    """The plugin's zip for ``version`` and this machine, built the first time and when its sources have changed.
+    """Return the plugin's zip for ``version`` and this machine, built on first use and after its sources changed.
 
     Raises `NodeError` as `build_plugin` does.
     """
@@ -34,10 +34,10 @@ def cached_plugin(version: str, java: Path | None = None) -> Path:
 def build_plugin(
     version: str, out: Path, *, platform: str | None = None, java: Path | None = None, tests: bool = False
 ) -> Path:
-    """The plugin's zip for Elasticsearch ``version`` in the folder ``out``, for this machine or another ``platform``.
+    """Build the plugin's zip for Elasticsearch ``version`` into ``out``, for this machine or another ``platform``.
 
-    Needs Maven and, for what isn't cached, the Maven registry; ``tests`` also runs the plugin's own tests. Raises
-    `NodeError` for no Maven, no Java that is new enough, or a build that fails (with the end of what it said).
+    Needs Maven and, for uncached artifacts, the Maven registry; ``tests`` also runs the plugin's own tests. Raises
+    `NodeError` for a missing Maven, a missing or outdated Java, or a failed build (with the end of its output).
     """
     maven = shutil.which("mvn")
     if maven is None:
@@ -46,10 +46,10 @@ def build_plugin(
         raise NodeError(
             f"unknown platform {platform!r}", hint=f"give one of {', '.join(PLATFORMS)}", parameter="platform"
         )
-    # The sources say for which Java they are compiled; the tests load native libraries, as a node does.
+    # The sources define their Java release; the tests load native libraries, as a node does.
     home = find_java(version, java).home
     with tempfile.TemporaryDirectory(prefix="crosslens-plugin-") as tmp:
-        # Not among the sources: an installed package is no place to build in.
+        # Not among the sources: an installed package isn't the place for build output.
         project = Path(tmp) / "server"
         shutil.copytree(_SOURCES, project, ignore=shutil.ignore_patterns("target"))
         command = [maven, "--batch-mode", "--no-transfer-progress", "-f", str(project), "clean", "package"]

@@ -19,7 +19,7 @@ from crosslens.errors import NodeError
 from crosslens.node.jvm import Java, compiled_release
 
 _JAVA_SOURCES = Path(__file__).parent / "java"
-# Raised when what `assemble` builds changes, so that homes built by older releases are not reused.
+# Incremented when the output of `assemble` changes, so that homes built by older releases are not reused.
 _LAYOUT = 2
 _TRANSPORT = "transport-netty4"
 _ROOT_DESCRIPTOR = """\
@@ -33,14 +33,15 @@ classname=org.crosslens.node.RootPlugin
 
 
 def cache_folder() -> Path:
-    """Where assembled homes are kept; CROSSLENS_CACHE overrides the platform's cache folder."""
+    """Return the folder of assembled homes; CROSSLENS_CACHE overrides the platform's cache folder."""
     return Path(os.environ.get("CROSSLENS_CACHE") or platformdirs.user_cache_path("crosslens"))
 
 
 def assemble(version: str, java: Java) -> Path:
-    """The home of Elasticsearch ``version``: assembled on the first call, which needs the Maven registry.
+    """Return the home of Elasticsearch ``version``, assembled on the first call, which needs the Maven registry.
 
-    Several processes may call it at once. Raises `NodeError` when the jars can't be had or don't compile with ours.
+    Several processes may call it at once. Raises `NodeError` when the jars can't be downloaded or our sources
+    don't compile against them.
     """
     if not re.fullmatch(r"\d+\.\d+\.\d+", version):
         raise NodeError(

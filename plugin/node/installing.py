@@ -1,4 +1,4 @@
-"""The server plugin of a node's folder: putting it there, with models, and a home that has it."""
+"""The server plugin in a node's folder: installing it and its models, and a server home that includes it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PluginFile:
 
 
 def read_plugin(path: Path) -> PluginFile:
-    """What a plugin's zip says of itself. Raises `NodeError` where it isn't one of ours."""
+    """Read the descriptor in a plugin's zip. Raises `NodeError` where it isn't one of ours."""
     try:
         with zipfile.ZipFile(path) as archive:
             text = archive.read(_DESCRIPTOR).decode()
@@ -41,7 +41,7 @@ def read_plugin(path: Path) -> PluginFile:
 
 
 def install_plugin(path: Path, folder: Path) -> PluginFile:
-    """Puts the plugin into a node's folder, in place of an older one; the node has it when it is started next.
+    """Install the plugin into a node's folder, replacing an older one; the next start of the node loads it.
 
     Raises `NodeError` where ``path`` isn't the plugin.
     """
@@ -58,15 +58,15 @@ def install_plugin(path: Path, folder: Path) -> PluginFile:
 
 
 def installed_plugin(folder: Path) -> dict[str, str] | None:
-    """The descriptor of the plugin in a node's folder, or None."""
+    """Return the descriptor of the plugin in a node's folder, or None."""
     path = folder / "plugins" / NAME / _DESCRIPTOR
     return _properties(path.read_text()) if path.exists() else None
 
 
 def install_models(models: Sequence[Path], folder: Path, config: str = "config") -> None:
-    """Copies model folders to where the plugin of a node looks for them: ``crosslens/NAME`` in its ``config``.
+    """Copy model folders to the place where a node's plugin looks for them: ``crosslens/NAME`` in its ``config``.
 
-    Raises `NodeError` for a folder that isn't there.
+    Raises `NodeError` for a missing folder.
     """
     for model in models:
         source = model.expanduser().resolve()
@@ -75,22 +75,22 @@ def install_models(models: Sequence[Path], folder: Path, config: str = "config")
         target = folder / config / NAME / source.name
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix="installing-") as tmp:
-            # A file of the model may be a link, which the server wouldn't follow out of its folder.
+            # A model's file may be a link, which the server wouldn't follow out of its folder.
             shutil.copytree(source, Path(tmp) / source.name)
             shutil.rmtree(target, ignore_errors=True)
             (Path(tmp) / source.name).rename(target)
 
 
 def installed_models(folder: Path) -> list[str]:
-    """The names of the model folders that the plugin of a node finds."""
+    """Return the names of the model folders that a node's plugin finds."""
     models = folder / "config" / NAME
     return sorted(path.name for path in models.iterdir() if path.is_dir()) if models.is_dir() else []
 
 
 def home_with_plugins(home: Path, folder: Path, version: str) -> Path:
-    """``home``, or where the node's folder has a plugin, a home of links that has it too.
+    """Return ``home`` or, where the node's folder has a plugin, a home of links that includes the plugin.
 
-    Raises `NodeError` for a plugin of another server version, which the server would refuse to start with.
+    Raises `NodeError` for a plugin of another server version, with which the server would refuse to start.
     """
     descriptor = installed_plugin(folder)
     if descriptor is None:

@@ -24,31 +24,31 @@ class Java:
 
     @property
     def java(self) -> Path:
-        """The virtual machine."""
+        """Return the virtual machine."""
         return self.home / "bin" / "java"
 
     @property
     def javac(self) -> Path:
-        """The compiler; absent where only a JRE is installed."""
+        """Return the compiler; absent where only a JRE is installed."""
         return self.home / "bin" / "javac"
 
 
 def required_release(version: str) -> int:
-    """The oldest Java release that Elasticsearch ``version`` runs on: 21 from 9.0, 17 before."""
-    # On Java 17 the 8.x server notices that it runs as root, and refuses; on 21 these jars have no native check.
+    """Return the oldest Java release that Elasticsearch ``version`` runs on: 21 from 9.0, 17 before."""
+    # On Java 17 the 8.x server detects that it runs as root, and refuses; on 21 these jars have no native check.
     return 17 if int(version.split(".")[0]) < 9 and os.geteuid() != 0 else 21
 
 
 def compiled_release(version: str) -> int:
-    """The release that our Java sources are compiled for, so that a home serves every Java that may run it."""
+    """Return the release that our Java sources are compiled for, so that a home suits every Java that may run it."""
     return 21 if int(version.split(".")[0]) >= 9 else 17
 
 
 def find_java(version: str, explicit: Path | None = None) -> Java:
-    """The first Java development kit new enough for Elasticsearch ``version``.
+    """Return the first Java development kit new enough for Elasticsearch ``version``.
 
-    Looks at ``explicit``, JAVA_HOME, ``java`` on PATH, the installed ones, and last lets jgo's cjdk fetch one.
-    Raises `NodeError` that lists what was found when none is new enough, or when ``explicit`` is not.
+    Looks at ``explicit``, JAVA_HOME, ``java`` on PATH and the installed ones, and finally lets jgo's cjdk fetch one.
+    Raises `NodeError`, listing the candidates, when none is new enough or ``explicit`` is not.
     """
     needed = required_release(version)
     if explicit is not None:
@@ -83,7 +83,7 @@ def _candidates() -> list[Path]:
     if os.environ.get("JAVA_HOME"):
         homes.append(Path(os.environ["JAVA_HOME"]))
     on_path = shutil.which("java")
-    # macOS has a /usr/bin/java that only asks to install one.
+    # macOS has a /usr/bin/java that only offers to install Java.
     if on_path and not (sys.platform == "darwin" and on_path == "/usr/bin/java"):
         homes.append(Path(on_path).resolve().parent.parent)
     for folder in _INSTALLED:
@@ -122,6 +122,6 @@ def _fetch(release: int) -> Java | None:
         return None
     try:
         return _inspect(Path(cjdk.java_home(vendor="temurin", version=str(release))))
-    except Exception as error:  # noqa: BLE001 - cjdk raises whatever its downloads raise; any means "no Java from there"
+    except Exception as error:  # noqa: BLE001 - cjdk raises whatever its downloads raise; any means that it has none
         print(f"crosslens: no Java could be downloaded ({type(error).__name__}: {error})", file=sys.stderr)
         return None

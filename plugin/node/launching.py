@@ -1,4 +1,4 @@
-"""What the server's process is started with: its arguments, its log's settings and memory."""
+"""The launch of the server's process: its arguments, log settings and memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ rootLogger.appenderRef.file.ref = file
 def launch_arguments(
     java: Path, home: Path, assembled: Path, folder: Path, port: int, transport: int, given: Mapping[str, str | None]
 ) -> bytes:
-    """What the server reads from its standard input: its settings, as Elasticsearch's own launcher writes them."""
+    """Return the server's standard input: its settings, as Elasticsearch's own launcher writes them."""
     settings: dict[str, object] = {
         "path.home": home,
         "path.data": folder / "data",
@@ -42,7 +42,7 @@ def launch_arguments(
         "http.port": port,
         "transport.port": transport,
         "discovery.type": "single-node",
-        # A laptop's disk is often fuller than the thresholds made for servers, which would block every index.
+        # A laptop's disk is often above the thresholds made for servers, which would block every index.
         "cluster.routing.allocation.disk.threshold_enabled": "false",
     }
     settings = {key: value for key, value in {**settings, **given}.items() if value is not None}
@@ -66,7 +66,7 @@ def launch_arguments(
 
 
 def command(java: Path, home: Path, assembled: Path, folder: Path, version: str, heap: str) -> list[str]:
-    """The command line of the server\'s process."""
+    """Return the command line of the server's process."""
     bridge = assembled / "lib" / "entitlement-bridge" / f"elasticsearch-entitlement-bridge-{version}.jar"
     tmp = folder / "tmp"
     return [
@@ -99,7 +99,7 @@ def command(java: Path, home: Path, assembled: Path, folder: Path, version: str,
 
 
 def heap_bytes(heap: str) -> int:
-    """The size of a heap as Java takes it, 512m or 2g. Raises `NodeError` for anything else."""
+    """Return the bytes of a heap in Java's notation, 512m or 2g. Raises `NodeError` for anything else."""
     match = re.fullmatch(r"(\d+)([mMgG])", heap)
     if not match:
         raise NodeError(
@@ -109,11 +109,11 @@ def heap_bytes(heap: str) -> int:
 
 
 def check_memory(heap: int) -> None:
-    """Raise `NodeError` where a server with a heap of so many bytes would find too little memory."""
+    """Raise `NodeError` where memory is too short for a server with a heap of that many bytes."""
     import psutil
 
     available = psutil.virtual_memory().available
-    # Besides its heap the server maps index files and keeps buffers: half the heap again is its usual need.
+    # Besides its heap the server maps index files and keeps buffers, usually half the heap again.
     if available < heap * 1.5:
         raise NodeError(
             f"too little memory: a heap of {heap >> 20} MB needs about {heap * 3 >> 21} MB free and "

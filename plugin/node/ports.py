@@ -1,4 +1,4 @@
-"""The node's ports: which are free, and whose they are between choosing and listening."""
+"""The node's ports: finding free ones, and claiming them between choosing and listening."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LAST = 65535
 
 
 def check_port(port: int) -> None:
-    """Raise `NodeError` where nobody could listen on ``port``, or this user may not."""
+    """Raise `NodeError` where ``port`` is invalid or reserved, so that this user can't listen on it."""
     if not 1 <= port <= _LAST:
         raise NodeError(f"{port} is not a port", hint=f"give a number from 1 to {_LAST}", parameter="port")
     if _binding(port) in (errno.EACCES, errno.EPERM):
@@ -26,12 +26,12 @@ def check_port(port: int) -> None:
 
 
 def is_free(port: int) -> bool:
-    """Whether nothing listens on the port of the loopback interface, and this user may."""
+    """Return whether the loopback port is unused and this user may listen on it."""
     return _binding(port) == 0
 
 
 def _binding(port: int) -> int:
-    """The number of the system's error when the port is bound; 0 where it can be."""
+    """Return the system's error number from binding the port, or 0 on success."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -42,12 +42,12 @@ def _binding(port: int) -> int:
 
 
 def claim(port: int, claims: contextlib.ExitStack) -> bool:
-    """Whether ``port`` is free, and no other start of this user has claimed it; it then is ours for ``claims``.
+    """Claim ``port`` for ``claims`` if it is free and unclaimed by this user's other starts; return whether it was.
 
     Between choosing a port and listening on it a server takes seconds, in which another start would choose the same
-    one, and take the first server's answers for its own. The system releases the claim of a process that is gone.
-    Starts of different users don't see each other's claims, since a file that all may lock can be held by anybody for
-    ever: there the second server exits, and its start chooses anew.
+    one, and take the first server's answers for its own. The system releases the claim of a process that has ended.
+    Starts of different users don't see each other's claims, since anybody could hold a world-lockable file for ever:
+    there the second server exits, and its start chooses another port.
     """
     folder = cache_folder() / "ports"
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,10 +64,10 @@ def claim(port: int, claims: contextlib.ExitStack) -> bool:
 
 
 def claim_from(first: int, claims: contextlib.ExitStack) -> int:
-    """The first one of a hundred ports from ``first`` that can be claimed.
+    """Claim and return the first available one of a hundred ports from ``first``.
 
-    Ports that the system hands out to outgoing connections would be taken by others between a stop and a start. Raises
-    `NodeError` where there is none.
+    Ports that the system assigns to outgoing connections could be lost between a stop and a start. Raises `NodeError`
+    where all are taken.
     """
     for port in range(first, min(first + 100, _LAST + 1)):
         if claim(port, claims):

@@ -49,7 +49,7 @@ class _PortTakenError(NodeError):
 class Node:
     """A real single-node Elasticsearch on loopback, with its own folder for data, logs and settings.
 
-    As a context manager it starts the node and stops it at the end; a node that was running before is left running.
+    As a context manager it starts the node and stops it at the end; a node that was already running keeps running.
 
         with Node() as node:
             Elasticsearch(node.url)
@@ -76,7 +76,7 @@ class Node:
 
     @property
     def url(self) -> str:
-        """The address of the running node. Raises `NodeError` when it isn't running."""
+        """Return the address of the running node. Raises `NodeError` when it isn't running."""
         status = self.running()
         if status is None:
             raise NodeError(f"no node is running in {self.folder}", hint="start it", verb="node start")
@@ -84,31 +84,31 @@ class Node:
 
     @property
     def version(self) -> str:
-        """The version that the next start runs. Raises `NodeError` where it is older than the folder's data."""
+        """Return the version that the next start runs. Raises `NodeError` where it is older than the folder's data."""
         return self._choose_version()
 
     @property
     def log(self) -> Path:
-        """The server's own log file."""
+        """Return the server's own log file."""
         return self.folder / "logs" / "node.log"
 
     def status(self) -> NodeStatus | None:
-        """What the folder's node is doing, or None when none was ever started there."""
+        """Return the status of the folder's node, or None when none was ever started there."""
         last = recorded(self.folder)
         if last is None:
             return None
         return replace(last, running=find_process(self.folder) is not None)
 
     def running(self) -> NodeStatus | None:
-        """The status of the running node, or None when none runs in the folder."""
+        """Return the status of the running node, or None when none runs in the folder."""
         status = self.status()
         return status if status is not None and status.running else None
 
     def start(self) -> NodeStatus:
-        """Starts the node and returns when it answers.
+        """Start the node and return when it answers.
 
-        Raises `NodeError` when it already runs, for no or too old Java, no network on the first start, a taken port,
-        too little memory, an older version than the data's, or a server that exits (with the end of its log).
+        Raises `NodeError` when it already runs, for a missing or outdated Java, no network on the first start, a taken
+        port, too little memory, an older version than the data's, or a server that exits (with the end of its log).
         """
         if self._port is not None:
             check_port(self._port)
@@ -152,7 +152,7 @@ class Node:
             raise AssertionError("the last try returns or raises")
 
     def stop(self) -> bool:
-        """Stops the node and returns True, or False when none was running. Data and settings stay."""
+        """Stop the node and return True, or False when none was running. Data and settings stay."""
         pid = find_process(self.folder)
         if pid is None:
             return False
@@ -169,9 +169,9 @@ class Node:
         return True
 
     def remove(self) -> int:
-        """Stop the node if it runs and delete its folder with all its data; return how many bytes that freed.
+        """Stop the node if it runs and delete its folder with all its data; return the bytes freed.
 
-        Raises `NodeError` for a folder that isn't a node's, or that holds other things as well.
+        Raises `NodeError` for a folder that isn't a node's, or that holds anything else.
         """
         check_removable(self.folder)
         with self._lock():
@@ -201,7 +201,7 @@ class Node:
         if not settings.exists():
             settings.write_text("# Your own settings for the crosslens node; addresses and folders are set at start.\n")
         arguments = launch_arguments(java, home, assembled, self.folder, *ports, self._settings)
-        # The log goes on from earlier starts, whose errors are not this one's.
+        # The log continues from earlier starts, whose errors don't belong to this one.
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         # The server stops when its standard input closes, so it inherits the writing end of its own pipe.
         reader, writer = os.pipe()
@@ -270,7 +270,7 @@ class Node:
             return self._port
         earlier = recorded(self.folder)
         last = int(earlier.url.rsplit(":", 1)[1]) if earlier else DEFAULT_PORT
-        # A killed server's sockets outlive what the process list shows of it; clients expect the port they know.
+        # A killed server's sockets outlive its entry in the process list; clients expect the port they know.
         deadline = time.monotonic() + _PORT_TIMEOUT_S
         while earlier and not is_free(last) and time.monotonic() < deadline:
             time.sleep(0.05)

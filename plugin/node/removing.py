@@ -1,4 +1,4 @@
-"""Deleting the embedded node's folder, and nothing that isn't the node's."""
+"""Deleting the embedded node's folder, and only the node's own files."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from crosslens.errors import NodeError
 from crosslens.local import recorded
 
-# What starting, installing and the server itself put into the folder.
+# The entries that starting, installing and the server itself create in the folder.
 _OWN = {"config", "data", "home", "logs", "plugins", "tmp", "node.json", "node.json.new", "start.lock"}
 _OWN_PREFIX = "installing-"
 
 
 def check_removable(folder: Path) -> None:
-    """Raise `NodeError` where ``folder`` isn't a node's, or holds other things."""
+    """Raise `NodeError` where ``folder`` isn't a node's, or holds anything else."""
     if not folder.is_dir():
         raise NodeError(f"{folder} is no folder", hint="name the node's", parameter="folder")
     names = {path.name for path in folder.iterdir()}
@@ -28,7 +28,7 @@ def check_removable(folder: Path) -> None:
 
 
 def size(folder: Path) -> int:
-    """The bytes of the files in a folder; links count for nothing, since what they point to stays."""
+    """Return the bytes of the files in a folder; links don't count, since their targets stay."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 

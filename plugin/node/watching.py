@@ -1,4 +1,4 @@
-"""Whether a server that was started is up, and what it said if it isn't."""
+"""Whether a started server is up, and its last messages if it isn't."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def is_up(url: str, pid: int) -> bool:
-    """Whether the server of process ``pid`` answers there, ready for work; another one may have taken its port."""
+    """Return whether the server of process ``pid`` answers there, ready for work; another may have its port."""
     try:
         health = _answer(f"{url}/_cluster/health?wait_for_status=yellow&timeout=5s")
         local = _answer(f"{url}/_nodes/_local/process?filter_path=nodes.*.process.id")["nodes"].values()
         return not health["timed_out"] and [each["process"]["id"] for each in local] == [pid]
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError):
-        # Nobody answers yet, or something else does, in whatever way.
+        # Nothing answers yet, or something other than our server does.
         return False
 
 
 def last_words(logs: Path, log: Path, start: int) -> str:
-    """The lines that say why the server exited: those of its log from ``start`` with errors, else its console's end."""
+    """Return the lines that explain the server's exit: errors in its log from ``start``, or its console's end."""
     lines: list[str] = []
     for path, begin in ((log, start), (logs / "console.log", 0)):
         if path.exists():

@@ -1,4 +1,4 @@
-"""A log of what searches showed and users did: reading its lines."""
+"""Reading the lines of a log of shown results and clicks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Place = tuple[str, str, int]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A list that was shown (``shown``, after ``before`` earlier ones) and clicked, or thumbs ``up`` and ``down``."""
+    """A list of results (``shown``, after ``before`` earlier ones) with its clicks, or thumbs ``up`` and ``down``."""
 
     query: str
     text: str | None
@@ -34,7 +34,7 @@ class Line:
 
 @dataclass(slots=True)
 class Query:
-    """What the log holds of one query."""
+    """The log's data on one query."""
 
     text: str | None
     image: str | None
@@ -47,7 +47,7 @@ class Query:
 
 @dataclass
 class Log:
-    """What a whole log holds; ``clicked`` counts clicks by query, document and rank."""
+    """The data of a whole log; ``clicked`` counts clicks by query, document and rank."""
 
     lines: int = 0
     empty: int = 0
@@ -56,7 +56,7 @@ class Log:
 
 
 def gather(path: Path) -> Log:
-    """Read a log. Raises `QueryError` that names a line that can't be read."""
+    """Read a log. Raises `QueryError` naming an unreadable line."""
     log = Log()
     for number, line in lines(path):
         log.lines += 1
@@ -82,7 +82,7 @@ def gather(path: Path) -> Log:
 
 
 def lines(path: Path) -> Iterator[tuple[int, Line]]:
-    """A log's lines with their numbers. Raises `QueryError` as `gather` does."""
+    """Yield a log's lines with their numbers. Raises `QueryError` as `gather` does."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():

@@ -1,12 +1,12 @@
-"""Judged queries from what users did: clicks, freed from the pull of high ranks, and thumbs up or down.
+"""Judged queries from users' behaviour: clicks, corrected for position bias, and thumbs up or down.
 
-The position-based model says that a click is a look and a liking: P(click) = theta(rank) * gamma(query, document)
+In the position-based model a click takes examination and attraction: P(click) = theta(rank) * gamma(query, document)
 (Richardson, Dominowska, Ragno 2007, doi 10.1145/1242572.1242643; Craswell, Zoeter, Taylor, Ramsey 2008, doi
 10.1145/1341531.1341545). theta, the examination, is estimated from documents that one query showed at several ranks
 (`examine`), gamma by inverse propensity weighting with it (`grade`).
 
-What was never shown can't be clicked and counts as irrelevant: a log speaks for documents that the search which wrote
-it could find.
+A document that was never shown can't be clicked and counts as irrelevant: a log only covers documents that the logged
+search could find.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LEAST_CLICKS = 3
 BEST_GRADE = 100.0
 # Recall and reciprocal rank count every grade alike, so stray clicks must not become grades.
 LEAST_GRADE = 10.0
-# The made-up document's clicks: what a log must outweigh.
+# The prior document's clicks, which a log must outweigh.
 _PRIOR_CLICKS = 20.0
 _PRIOR_SEVERITY = 1.0
 _LEAST_EXAMINATION = 0.05
@@ -41,7 +41,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ClickReport:
-    """What a log held and what became of it.
+    """A log's contents, and how much of them was used.
 
     ``lines`` that weren't empty; ``queries`` that are judged now; ``clicks`` and ``thumbs`` in the whole log.
     ``examination`` is how often each rank (from 1) is looked at, relative to the rank looked at most, for ranks at
@@ -58,7 +58,7 @@ class ClickReport:
     dropped: dict[str, int]
 
     def __str__(self) -> str:
-        """One or two sentences for people."""
+        """Return one or two sentences for people."""
         text = f"queries judged: {self.queries}, from lines: {self.lines}, clicks: {self.clicks}, thumbs: {self.thumbs}"
         if self.dropped:
             text += "; lines left out: " + ", ".join(f"{count} ({why})" for why, count in self.dropped.items())
@@ -89,11 +89,11 @@ class Impressions:
 
 
 def read_clicks(path: Path) -> tuple[list[Judged], ClickReport]:
-    """Judged queries, by id, from a log of JSON Lines, in any order, and what became of it.
+    """Return judged queries, by id, from a log of JSON Lines in any order, with a report on the log.
 
     A line is a list that was shown, ``{"text": ..., "image": ..., "shown": ["DOC", ...], "clicked": ["DOC", ...]}``,
     the best first, or thumbs, ``{"text": ..., "image": ..., "up": ["DOC", ...], "down": ["DOC", ...]}``. A later page's
-    ``"offset"`` is how many results come before it. ``"query"`` names the query; without it equal texts and images are
+    ``"offset"`` is the number of results before it. ``"query"`` names the query; without it equal texts and images are
     one query. An image's path starts at the file's folder.
 
     Grades reach from 10 to 100, so that the whole numbers that `as_qrels` makes of them still distinguish them. 100 is
@@ -102,7 +102,7 @@ def read_clicks(path: Path) -> tuple[list[Judged], ClickReport]:
     if that's more than half.
 
     The file is read twice; memory grows with the documents that were clicked, not with the lines. Raises `QueryError`
-    that names a line that can't be read, and if nothing is judged.
+    naming an unreadable line, and if nothing is judged.
     """
     log = gather(path)
     impressions, pairs = _impressions(path, log)
@@ -138,18 +138,18 @@ def read_clicks(path: Path) -> tuple[list[Judged], ClickReport]:
 
 
 def examine(impressions: Impressions, ranks: Ints) -> tuple[Floats, NDArray[np.bool_]]:
-    """theta of each of ``ranks`` (ascending), above 0, the largest 1; and where the log outweighs the prior.
+    """Return theta of each of ``ranks`` (ascending), above 0, the largest 1; and where the log outweighs the prior.
 
     Clicks are taken as Poisson with mean shown * theta * gamma and a gamma of each query and document of its own, so
-    that only documents shown at several ranks are evidence: what a ranker put high for being good doesn't
+    that only documents shown at several ranks are evidence: a document that a ranker put high for its quality isn't
     (Hausman, Hall, Griliches 1984, doi 10.2307/1911191; consistent for any distribution with that mean: Wooldridge
     1999, doi 10.1016/S0304-4076(98)00033-5). Such changes of rank are the interventions of Agarwal et al. 2019, arXiv
-    1812.05161. theta and gamma are found in turns, as in the expectation-maximisation of Wang et al. 2018, doi
+    1812.05161. theta and gamma are estimated alternately, as in the expectation-maximisation of Wang et al. 2018, doi
     10.1145/3159652.3159732, which with few lists a query is biased.
 
-    A made-up document shown once at every rank, with 20 clicks spread as 1 / rank, stands for what is assumed of a log
-    that can't show it (1 / rank: Joachims, Swaminathan, Schnabel 2017, doi 10.1145/3018661.3018699). A log whose lists
-    never change leaves just that.
+    A fictitious document shown once at every rank, with 20 clicks spread as 1 / rank, is the prior for a log with
+    too little evidence (1 / rank: Joachims, Swaminathan, Schnabel 2017, doi 10.1145/3018661.3018699). A log whose lists
+    never change leaves just the prior.
     """
     if not len(ranks):
         return np.empty(0), np.empty(0, dtype=bool)
@@ -178,7 +178,7 @@ def examine(impressions: Impressions, ranks: Ints) -> tuple[Floats, NDArray[np.b
 
 
 def grade(impressions: Impressions, examination: Floats) -> Floats:
-    """gamma of each pair: clicks over looks, where a showing is ``examination`` (of each place) of a look.
+    """Return gamma of each pair: clicks over looks, where a showing is ``examination`` (of each place) of a look.
 
     Inverse propensity weighting, with propensities of 0.05 at least (clipped as by Joachims, Swaminathan, Schnabel
     2017) and averaged over the ranks of a document: the balanced estimator of Agarwal, Basu, Schnabel, Joachims 2017,
@@ -196,18 +196,18 @@ def _relevant(clicks: Mapping[str, float], query: Query) -> dict[str, float]:
     grades = {document: BEST_GRADE * value / best for document, value in grades.items()}
     for document in thumbed:
         up, down = query.up[document], query.down[document]
-        # As many down as up speak for nothing.
+        # Equal thumbs up and down say nothing.
         grades[document] = BEST_GRADE * up / (up + down) if up > down else 0.0
     return {document: value for document, value in sorted(grades.items()) if value >= LEAST_GRADE}
 
 
 def _impressions(path: Path, log: Log) -> tuple[Impressions, list[tuple[str, str]]]:
-    """How often clicked documents were shown, by place in the order of their names; and the pairs, by number.
+    """Return how often clicked documents were shown, by place in the order of their names; and the pairs, by number.
 
-    Others are no evidence of examination, and their grade is 0.
+    Other documents say nothing about examination, and their grade is 0.
     """
     shown: Counter[Place] = Counter()
-    # A log that is still written to is read as far as the first time.
+    # A log that is still being written is read only up to the end of the first pass.
     for _, line in itertools.islice(lines(path), log.lines):
         clicks = log.queries[line.query].clicks
         for rank, document in enumerate(line.shown or (), line.before + 1):
@@ -226,7 +226,7 @@ def _impressions(path: Path, log: Log) -> tuple[Impressions, list[tuple[str, str
 
 
 def _spans(ranks: frozenset[int]) -> str:
-    """As in "ranks 1 to 4, 7"."""
+    """Return the ranks in words, as in "ranks 1 to 4, 7"."""
     spans: list[list[int]] = []
     for rank in sorted(ranks):
         if spans and rank == spans[-1][1] + 1:

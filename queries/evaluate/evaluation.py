@@ -1,4 +1,4 @@
-"""What a search of an index is worth on judged queries, and tuning it by them: what evaluate and tune do."""
+"""Evaluating and tuning an index's search on judged queries."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Evaluation:
     """A search measured on judged queries.
 
     ``rows`` are each leg alone and, last, the fused search by ``normalizer``; ``best_leg`` is the best of the legs, and
-    ``p`` the two-sided probability of a difference to it as large as this by chance. ``compared`` is another default to
-    compare with, by the normalizer ``other``, and ``p_compared`` belongs to it. ``collected`` are the raw scores.
+    ``p`` the two-sided probability of a difference from it as large as this by chance. ``compared`` is another default
+    for comparison, by the normalizer ``other``, with its own ``p_compared``. ``collected`` are the raw scores.
     """
 
     normalizer: Normalizer
@@ -52,17 +52,17 @@ class Evaluation:
 
     @property
     def fused(self) -> Measured:
-        """The fused search."""
+        """Return the fused search."""
         return self.rows[-1]
 
 
 def read_judged(
     path: Path, *, topics: Path | None = None, clicks: bool = False
 ) -> tuple[list[Judged], ClickReport | None]:
-    """The judged queries of a file: JSON Lines; TREC qrels with their ``topics``; or, with ``clicks``, a log.
+    """Return the judged queries of a file: JSON Lines; TREC qrels with their ``topics``; or, with ``clicks``, a log.
 
-    The report is of the log, None for judgements. Raises `QueryError` for a file that isn't there, and naming a line
-    that can't be read.
+    The report covers the log and is None for judgements. Raises `QueryError` for a missing file, and naming an
+    unreadable line.
     """
     if clicks and topics is not None:
         raise QueryError("a log of clicks has no topics", hint="give one of them", parameter="topics")
@@ -90,13 +90,13 @@ def evaluate(
 ) -> Evaluation:
     """Measure ``searcher`` on judged queries: nDCG@10, recall@10 and reciprocal rank, with 95 % bootstrap intervals.
 
-    ``weights`` and ``normalizer`` are the index's own where they aren't given. Raises `QueryError` for a query that
+    ``weights`` and ``normalizer`` default to the index's own. Raises `QueryError` for a query that
     can't be searched for, and `NotCalibratedError` where "standardise" lacks corpus statistics.
     """
     settings = searcher.settings
     used: Normalizer = normalizer or settings.get("normalizer") or DEFAULT_NORMALIZER
     collected = collect(searcher, judged, standardise=used == "standardise", progress=progress)
-    # Weights are tuned for one normalizer, and mean nothing to another.
+    # Weights are tuned for one normalizer, and are meaningless with another.
     tuned = settings.get("weights") if used == settings.get("normalizer") else None
     rows = measure_all(collected, weights or tuned or {}, used)
     single, fused = best_single(rows), rows[-1]
@@ -122,7 +122,7 @@ def tune(
     searching: Progress = lambda *_: None,
     choosing: Progress = lambda *_: None,
 ) -> tuple[Tuned, list[Collected]]:
-    """Choose weights and a normalizer for ``searcher``'s index by judged queries, 20 at least, by cross-validation.
+    """Choose weights and a normalizer for ``searcher``'s index by cross-validation on at least 20 judged queries.
 
     Nothing is recorded in the index: `crosslens.Index.tune` does that. "standardise" is left out, with a warning in the
     log, where corpus statistics are missing. Raises `QueryError` for fewer queries.

@@ -1,4 +1,4 @@
-"""Judged queries: what was looked for, and which documents answer it, from JSON Lines or TREC files."""
+"""Judged queries: queries with their relevant documents, from JSON Lines or TREC files."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ class Judged:
 def read_jsonl(path: Path) -> list[Judged]:
     """Lines of ``{"id": ..., "text": ..., "image": ..., "relevant": {"DOC": GRADE} or ["DOC", ...]}``.
 
-    An image's path starts at the file's folder; an id isn't needed. Raises `QueryError` that names a line that can't be
-    read.
+    An image's path starts at the file's folder; the id is optional. Raises `QueryError` naming an unreadable line.
     """
     judged = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -48,7 +47,7 @@ def read_jsonl(path: Path) -> list[Judged]:
 def read_trec(qrels: Path, topics: Path) -> list[Judged]:
     """TREC qrels (``query 0 document grade``) and topics, a line each: the query's id, a tab, and its text.
 
-    Raises `QueryError` that names a line that can't be read, and for a judged query without a topic.
+    Raises `QueryError` naming an unreadable line, and for a judged query without a topic.
     """
     texts: dict[str, str] = {}
     for number, line in enumerate(topics.read_text(encoding="utf-8").splitlines(), 1):
@@ -85,5 +84,5 @@ def _checked(judged: list[Judged], path: Path) -> list[Judged]:
 
 
 def as_qrels(judged: Sequence[Judged]) -> dict[str, dict[str, int]]:
-    """By query and document, as evaluation libraries read them; grades are rounded up to whole numbers."""
+    """Return grades by query and document, as evaluation libraries read them, rounded up to whole numbers."""
     return {query.id: {doc: max(1, round(grade)) for doc, grade in query.relevant.items()} for query in judged}

@@ -1,4 +1,4 @@
-"""How good a search is on judged queries: each leg alone and fused, with intervals and a paired test."""
+"""The quality of a search on judged queries: each leg alone and fused, with intervals and a paired test."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PerQuery = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Collected:
-    """The raw scores of every leg for a judged query, completed over the window: what any fusion is computed from."""
+    """The raw scores of every leg for a judged query, completed over the window: the input of any fusion."""
 
     judged: Judged
     legs: dict[str, Scores[DocumentKey]]
@@ -40,7 +40,7 @@ class Measured:
     intervals: dict[str, tuple[float, float]]
 
     def mean(self, measure: str) -> float:
-        """The mean over the queries."""
+        """Return the mean over the queries."""
         return float(self.values[measure].mean())
 
 
@@ -51,7 +51,7 @@ def collect(
     standardise: bool = False,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> list[Collected]:
-    """Search for every judged query once; ``standardise`` also collects what that normalizer needs.
+    """Search for every judged query once; ``standardise`` also collects that normalizer's inputs.
 
     Raises `QueryError` as `HybridSearcher.search` does.
     """
@@ -70,7 +70,7 @@ def ranked(
     *,
     legs: Sequence[str] | None = None,
 ) -> Ranking:
-    """The fused score of every document by query; ``legs`` None means all."""
+    """Return the fused score of every document by query; ``legs`` None means all."""
     rankings: Ranking = {}
     for each in collected:
         chosen = {name: scores for name, scores in each.legs.items() if legs is None or name in legs}
@@ -84,7 +84,7 @@ def ranked(
 
 
 def measure(name: str, ranking: Ranking, judged: Sequence[Judged], *, seed: int = 0) -> Measured:
-    """nDCG@10, recall@10 and reciprocal rank of a ranking, by ir-measures, with bootstrap intervals of 95 %.
+    """Return a ranking's nDCG@10, recall@10 and reciprocal rank, by ir-measures, with 95 % bootstrap intervals.
 
     A query for which nothing was found counts as 0. Raises `QueryError` without the extra "evaluate".
     """
@@ -104,7 +104,7 @@ def measure(name: str, ranking: Ranking, judged: Sequence[Judged], *, seed: int 
 
 
 def interval(values: PerQuery, *, seed: int = 0) -> tuple[float, float]:
-    """The percentile bootstrap interval of the mean, 95 %, resampling queries (Efron, Tibshirani 1993, chapter 13)."""
+    """Return the mean's 95 % percentile bootstrap interval over queries (Efron, Tibshirani 1993, chapter 13)."""
     rng = np.random.default_rng(seed)
     means = np.array([rng.choice(values, len(values)).mean() for _ in range(_RESAMPLES)])
     low, high = np.quantile(means, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
@@ -112,7 +112,7 @@ def interval(values: PerQuery, *, seed: int = 0) -> tuple[float, float]:
 
 
 def paired_p(first: PerQuery, second: PerQuery, *, seed: int = 0) -> float:
-    """Two-sided p of the same queries' differences by random sign flips (Fisher's randomisation test).
+    """Return the two-sided p of paired differences by random sign flips (Fisher's randomisation test).
 
     Source: Smucker, Allan, Carterette (2007), doi 10.1145/1321440.1321528.
     """
@@ -131,7 +131,7 @@ def evaluate(
     normalizer: Normalizer = DEFAULT_NORMALIZER,
     mean: Mean = "arithmetic",
 ) -> list[Measured]:
-    """Each leg alone, then all of them fused."""
+    """Measure each leg alone, then all of them fused."""
     judged = [each.judged for each in collected]
     names = list(dict.fromkeys(name for each in collected for name in each.legs))
     rows = [measure(name, ranked(collected, {}, legs=[name]), judged) for name in names]
@@ -139,12 +139,12 @@ def evaluate(
 
 
 def best_single(rows: Sequence[Measured], key: str = MEASURES[0]) -> Measured:
-    """The best leg alone of what `evaluate` gives."""
+    """Return the best single leg among the rows of `evaluate`."""
     return max((row for row in rows if row.name != "fused"), key=lambda row: row.mean(key))
 
 
 def as_json(rows: Sequence[Measured]) -> list[dict[str, Any]]:
-    """Means and intervals, for JSON."""
+    """Return means and intervals, for JSON."""
     return [
         {"name": row.name, **{key: {"mean": row.mean(key), "interval": row.intervals[key]} for key in row.values}}
         for row in rows

@@ -18,7 +18,7 @@ _STEPS = 20
 
 
 def _figure(width: float, height: float) -> Any:
-    """An empty figure. Raises `QueryError` without the extra "evaluate"."""
+    """Return an empty figure. Raises `QueryError` without the extra "evaluate"."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -32,7 +32,7 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def plot_weights(collected: Sequence[Collected], choice: Choice, path: Path) -> None:
-    """Writes nDCG@10 over the weight of each leg, the others in the chosen proportion, with its 95 % band."""
+    """Plot nDCG@10 over the weight of each leg, the others in the chosen proportion, with its 95 % band."""
     figure = _figure(8, 4.5)
     axes = figure.subplots()
     shares = np.linspace(0, 1, _STEPS + 1)
@@ -64,7 +64,7 @@ def plot_weights(collected: Sequence[Collected], choice: Choice, path: Path) -> 
 
 
 def plot_scores(collected: Sequence[Collected], path: Path) -> None:
-    """Writes each leg's raw scores: of the relevant documents, and of the rest of the window."""
+    """Plot each leg's raw scores: those of relevant documents, and those of the rest of the window."""
     legs = list(dict.fromkeys(name for each in collected for name in each.legs))
     figure = _figure(8, 1 + 1.8 * len(legs))
     rows = figure.subplots(len(legs), 1, squeeze=False)[:, 0]
@@ -86,7 +86,7 @@ def plot_scores(collected: Sequence[Collected], path: Path) -> None:
 
 
 def plot_measures(rows: Sequence[Measured], path: Path) -> None:
-    """Writes a picture of each row's measures with their intervals, in the format of the file's ending.
+    """Plot each row's measures with their intervals, in the format of the file's extension.
 
     Raises `QueryError` without the extra "evaluate".
     """

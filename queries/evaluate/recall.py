@@ -1,7 +1,7 @@
 """How many of the true nearest documents an index's approximate search finds, on the user's own vectors.
 
-Queries are vectors that the index holds: those of its texts look for images, those of its images for images, and so on.
-What is true is computed here, from every vector, read in pages.
+Queries are the index's own vectors: those of its texts look for images, those of its images for images, and so on. The
+true neighbours are computed here, from every vector, read in pages.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _BULK = 500
 class RecallRow:
     """Recall@k of one direction ("text -> image") with one index type and oversampling, over ``queries``.
 
-    ``p50_ms`` is a search's median time by the client's clock; ``bytes`` what the field takes on disk, if known.
+    ``p50_ms`` is a search's median time by the client's clock; ``bytes`` the field's size on disk, if known.
     """
 
     direction: str
@@ -76,7 +76,7 @@ def measure_recall(
     index_types: Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> list[RecallRow]:
-    """Compares approximate with exact search for every pair of fields of one model.
+    """Compare approximate with exact search for every pair of fields of one model.
 
     ``index_types`` are tried on a copy of the field's vectors in an index of its own, which is deleted afterwards;
     fields with several vectors a document are measured as they are. Raises `QueryError` for fewer than 2 * k vectors.
@@ -114,7 +114,7 @@ def measure_recall(
 def _sample(
     client: Elasticsearch, index: str, each: VectorField, queries: int
 ) -> tuple[list[DocumentKey], NDArray[np.float32]]:
-    """Vectors of ``queries`` documents, of random parts of the index."""
+    """Return the vectors of ``queries`` documents from random parts of the index."""
     found = list(islice(_vectors(client, index, each), queries))
     keys = [key for key, _ in found]
     return keys, np.array([vectors[0] for _, vectors in found], dtype=np.float32)
@@ -138,7 +138,7 @@ def _exact(
     copies: dict[str, str],
     progress: Callable[[int, int], None],
 ) -> int:
-    """Fills each task's true nearest documents, and the copies; returns how many documents have vectors."""
+    """Fill in each task's true nearest documents, and the copies; return how many documents have vectors."""
     total = Reader(client, index, []).count(done_query(target))
     for task in tasks:
         task.best = [[] for _ in task.keys]
@@ -152,7 +152,7 @@ def _exact(
             unit = task.vectors / np.linalg.norm(task.vectors, axis=1, keepdims=True)
             for query, cosines in enumerate(unit @ rows.T):
                 nearest: dict[DocumentKey, float] = {}
-                # A document counts by its nearest vector; more than k can't be needed of a batch.
+                # A document counts by its nearest vector; a batch can contribute at most k.
                 for i in np.argsort(-cosines):
                     nearest.setdefault(owners[int(i)], float(cosines[int(i)]))
                     if len(nearest) > k + 1:
@@ -213,7 +213,7 @@ def _approximate(
 
 
 def advice(rows: Sequence[RecallRow], goal: float = 0.95) -> list[str]:
-    """For each direction, the cheapest way that reaches ``goal``, by disk, then by time."""
+    """Return, for each direction, the cheapest setting that reaches ``goal``, by disk, then by time."""
     said = []
     for direction in dict.fromkeys((row.direction, row.field) for row in rows):
         here = [row for row in rows if (row.direction, row.field) == direction]

@@ -1,9 +1,9 @@
-"""Telling, without judgements, that a vector leg looks useless on an index.
+"""Detecting, without judgements, that a vector leg looks useless on an index.
 
-Two signs are looked for in a sample of the index's own vectors. A leg is flat where its best documents don't stand out
-of its own noise: the cosines of a query and the window's first documents equal those of the last. And a leg is at odds
-with the words where the texts of documents don't find the same documents' pictures better than chance does. What a leg
-is worth for the users' queries, only judged queries show (`crosslens.queries.evaluate.measures`).
+A sample of the index's own vectors is checked for two signs. A leg is flat where its best documents don't stand out
+from its own noise: the cosines of a query and the window's first documents equal those of the last. A leg is at odds
+with the words where the texts of documents don't find the same documents' pictures better than chance does. Only
+judged queries show a leg's worth for users' queries (`crosslens.queries.evaluate.measures`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from crosslens.retrying import patient
 SAMPLE = 200
 # With fewer documents chance can't be distinguished from a weak but useful leg.
 LEAST = 50
-# One-sided, 5 %: so rarely does chance alone find the right pictures this often.
+# One-sided, 5 %: chance alone rarely finds the right pictures this often.
 _Z = 1.645
 Floats = NDArray[np.float64]
 
@@ -44,9 +44,9 @@ class Warned:
 
 
 def looks_useless(client: Elasticsearch, index: str, *, sample: int = SAMPLE) -> list[Warned]:
-    """The index's vector fields that look useless, judged by a ``sample`` of documents; of small ones nothing is said.
+    """Return the index's vector fields that look useless by a ``sample`` of documents; small indices are not judged.
 
-    Raises `MappingError` when there is no such index, or it has no vectors.
+    Raises `MappingError` when the index doesn't exist or has no vectors.
     """
     client = patient(client)
     fields = list(recorded_fields(index, read_mappings(client, index)).values())
@@ -81,7 +81,7 @@ def looks_useless(client: Elasticsearch, index: str, *, sample: int = SAMPLE) ->
 
 
 def is_flat(queries: Floats, vectors: Floats, *, same: bool = False) -> bool:
-    """Whether the best of ``vectors`` never stands out for any of ``queries`` (both (n, dims), unit length).
+    """Return whether the best of ``vectors`` never stands out for any of ``queries`` (both (n, dims), unit length).
 
     That is, whether for most of them E (`crosslens.queries.fusion.evidence.by_tail`) of the best is that of the fifth,
     or more. ``same`` leaves each vector's cosine with itself out.
@@ -97,9 +97,9 @@ def is_flat(queries: Floats, vectors: Floats, *, same: bool = False) -> bool:
 
 
 def own_place(texts: Floats, images: Floats) -> tuple[float, float]:
-    """The median place of each text's own image among all, and how many deviations better than chance it is on average.
+    """Return the median place of each text's own image, and its average advantage over chance in deviations.
 
-    Both (n, dims), unit length, row by row of one document. By chance a place is uniform on 1..n, with the mean
+    Both are (n, dims), unit length, each row from one document. By chance a place is uniform on 1..n, with the mean
     (n + 1) / 2 and the variance (n^2 - 1) / 12. Equal cosines share their mean place.
     """
     cosines = np.round(texts @ images.T, 6)
@@ -111,7 +111,7 @@ def own_place(texts: Floats, images: Floats) -> tuple[float, float]:
 
 
 def _sample(client: Elasticsearch, index: str, fields: Sequence[VectorField], count: int) -> list[Floats]:
-    """The vectors that ``count`` documents have in all of the fields, of each field the first, of unit length."""
+    """Return the first vector of every field, of unit length, for ``count`` documents that have all fields."""
     reader = Reader(client, index, [each.path for each in fields], vectors=True)
     query = {"bool": {"filter": [done_query(each) for each in fields]}}
     documents = (document for page in prefetched(reader.pages(query)) for document in page)

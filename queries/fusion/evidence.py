@@ -1,6 +1,6 @@
 """Fusion by evidence: a ranking that is right without judgements, weights or statistics of the corpus.
 
-Each leg tells, for each document, how many documents would do as well in it by chance: E. A vector leg tells it from
+Each leg estimates, for each document, how many documents would do as well by chance: E. A vector leg estimates it from
 the tail of its own window (`by_tail`), a keyword leg from the share of the query that the document covers
 (`by_coverage`). A leg is right with p = 1 / (1 + E).
 
@@ -11,13 +11,13 @@ are pooled by a weighted geometric mean. Different sources are different chances
     total(d) = 1 - prod over sources (1 - p_source(d)) ^ W_source
 
 A leg without a weight shares 1 with the others of its source; W is the sum of a source's weights, and the W are scaled
-so that they sum to the number of sources that have any. Totals lie from 0 to 1, and the parts of a document sum to its
+so that they sum to the number of weighted sources. Totals lie from 0 to 1, and the parts of a document sum to its
 total: each source's share of -ln(1 - total), divided among its legs by what each of them alone would give.
 
 Edge cases. A leg that didn't find a document, or found nothing at all, counts in its source's pool with E = the
-window's depth: where nobody wrote the words, the texts' vectors alone are less sure. What a source gives that found a
-document nowhere (some thousandths) is taken off what it gives anywhere, so that not to be found is worth exactly 0, and
-to be found last hardly more. A leg that can't judge a document, because its vector isn't made yet, is left out of the
+window's depth: without a match for the words, the texts' vectors alone are less sure. The score of a source that didn't
+find a document (some thousandths) is subtracted from all of its scores, so that a document not found gets exactly 0,
+and one found last hardly more. A leg that can't judge a document, because its vector isn't made yet, is left out of the
 pool for that document.
 """
 
@@ -34,30 +34,30 @@ from numpy.typing import NDArray
 from crosslens.queries.fusion.scores import Part, Scores
 
 K = TypeVar("K", bound=Hashable)
-# Where the tail is held: the best few of a window are what is looked for, not what chance does.
+# The tail's fixed point: the best few of a window are the hits, not the effect of chance.
 TAIL_RANK = 5
-# No leg is surer than 1 - _DOUBT / 2: of the best match, too, some are wrong.
+# No leg is surer than 1 - _DOUBT / 2: even some of the best matches are wrong.
 _DOUBT = 0.01
 _LIGHTEST = 1e-9
-# By so many documents a word that was misread as a misspelt one does as well as one that was typed.
+# Added to E for a respelt word, since the respelling may be wrong.
 _MISREAD = 0.02
 
 
 def by_tail(scores: Mapping[K, float]) -> dict[K, float]:
-    """ln E by an exponential tail through the j-th and the last score of a leg's window of n documents.
+    """Return ln E by an exponential tail through the j-th and the last score of a leg's window of n documents.
 
         b = (s_j - s_n) / ln(n / j),  j = min(5, max(2, n // 4))
         ln E(d) = ln j - (s(d) - s_j) / b                     up to s_j
         ln E(d) = ln j - m ln(1 + (s(d) - s_j) / (m b))       above it
 
-    so that E(s_j) = j and E(s_n) = n. Above s_j it is extrapolated, by a scale b that was estimated: there the tail is
+    so that E(s_j) = j and E(s_n) = n. Above s_j it is extrapolated with an estimated scale b: there the tail is
     the predictive one of an exponential with a gamma-distributed rate, whose m has the relative variance of b,
     sum over j <= i < n of 1/i^2, divided by ln(n / j)^2, as 1/m (Lomax 1954, doi 10.1080/01621459.1954.10501239;
     Renyi 1953 for the variance of an exponential's order statistics). With 100 documents that hardly differs from
     the exponential; with 3 no document can look sure.
 
     The scale and the sign of the scores don't matter. One hit: E = 1. Two: 1 and 2. Equal scores at the j-th place and
-    the last tell nothing of a scale: there E is how many documents score as high, so that n equal ones have n each.
+    the last say nothing about a scale: there E is the number of documents scoring as high, so n equal ones have n each.
 
     Source: Manmatha, Rath, Feng (2001), Modeling Score Distributions for Combining the Outputs of Search Engines,
     doi 10.1145/383952.384005.
@@ -81,13 +81,13 @@ def by_tail(scores: Mapping[K, float]) -> dict[K, float]:
 
 
 def by_coverage(scores: Mapping[K, float], attainable: float) -> dict[K, float]:
-    """ln E of keyword matches, by the share c of the query that each covers.
+    """Return ln E of keyword matches, by the share c of the query that each covers.
 
         c(d) = s(d) / max(attainable, best s),   E(d) = (2 (1 - c) / c)^2
 
     so that E is 1 at two thirds, 4 at a half, and 0 where all is covered. ``attainable`` is the score of a document
     that has every word as well as the word's best document has it (see `crosslens.queries.search.probes`). One hit and
-    equal scores are no exceptions. A score of 0 or less is no match: inf.
+    equal scores need no special case. A score of 0 or less isn't a match: inf.
     """
     most = max(attainable, max(scores.values(), default=0.0))
     return {
@@ -97,16 +97,16 @@ def by_coverage(scores: Mapping[K, float], attainable: float) -> dict[K, float]:
 
 
 def covered(score: float, best: float, attainable: float) -> float:
-    """The share of the query, from 0 to 1, that `by_coverage` reads in a keyword score."""
+    """Return the share of the query, from 0 to 1, that `by_coverage` reads in a keyword score."""
     most = max(attainable, best)
     return min(max(score / most, 0.0), 1.0) if most > 0 else 0.0
 
 
 def combine(legs: Mapping[str, Scores[K]], weights: Mapping[str, float]) -> dict[K, tuple[float, dict[str, Part]]]:
-    """Each document's total and its part of every leg; see the module's description.
+    """Return each document's total and its part of every leg; see the module's description.
 
-    ``weights`` are by leg, 0 or more and not all 0 (`crosslens.queries.fusion.fuse` checks them). Only what the legs
-    found by themselves counts, so completed scores change no total. A higher score in one leg never lowers a
+    ``weights`` are by leg, 0 or more and not all 0 (`crosslens.queries.fusion.fuse` checks them). Only the legs' own
+    finds count, so completed scores don't change a total. A higher score in one leg never lowers a
     document's total, and a leg alone keeps its order.
     """
     combined = Combined(legs, weights)
@@ -114,13 +114,13 @@ def combine(legs: Mapping[str, Scores[K]], weights: Mapping[str, float]) -> dict
 
 
 class Combined(Generic[K]):
-    """What `combine` gives, the parts made when they are asked for: most documents of a window are never shown."""
+    """The result of `combine`, with parts made on request: most documents of a window are never shown."""
 
     def __init__(self, legs: Mapping[str, Scores[K]], weights: Mapping[str, float]):
         self._legs = legs
         shares = {**default_weights(legs), **weights}
         heaviest = max(shares.values(), default=0.0)
-        # By the heaviest, so that weights of any size are as good; what is as good as nothing is nothing.
+        # Relative to the heaviest, so that the weights' magnitude doesn't matter; negligible ones count as 0.
         shares = {name: weight / heaviest if weight > _LIGHTEST * heaviest else 0.0 for name, weight in shares.items()}
         groups = [[name for name in names if shares[name] > 0] for names in _sources(legs).values()]
         groups = [names for names in groups if names]
@@ -142,7 +142,7 @@ class Combined(Generic[K]):
         return _Opinion(name, weight, logs, scores.lacks, unfound)
 
     def parts(self, key: K) -> dict[str, Part]:
-        """The parts of a document, by leg."""
+        """Return the parts of a document, by leg."""
         gained: dict[str, float] = {}
         for pool, whole in zip(self._pools, self._whole, strict=True):
             if any(key in opinion.logs for opinion in pool):
@@ -156,7 +156,9 @@ class Combined(Generic[K]):
 
 
 def evidences(legs: Mapping[str, Scores[K]], weights: NDArray[np.float64]) -> tuple[list[K], NDArray[np.float64]]:
-    """What `combine` ranks by, for many weights at once: -ln(1 - total), by document (rows) and choice (columns).
+    """Return the ranking scores of `combine` for many weights at once.
+
+    They are -ln(1 - total), by document (rows) and choice (columns).
 
     ``weights`` has shape (choices, legs), in the order of ``legs``; a choice of nothing but 0 gives 0 everywhere.
     """
@@ -190,23 +192,23 @@ def evidences(legs: Mapping[str, Scores[K]], weights: NDArray[np.float64]) -> tu
 def _sources(legs: Mapping[str, Scores[K]]) -> dict[str, list[str]]:
     sources: dict[str, list[str]] = {}
     for name, scores in legs.items():
-        # A leg of which no source is known reads something of its own.
+        # A leg without a known source reads something of its own.
         sources.setdefault(f"={scores.source}" if scores.source is not None else f"~{name}", []).append(name)
     return sources
 
 
 def default_weights(legs: Mapping[str, Scores[K]]) -> dict[str, float]:
-    """What legs weigh of which nothing is said: those of one source share 1."""
+    """Return the default weights: legs of one source share 1."""
     return {name: 1 / len(names) for names in _sources(legs).values() for name in names}
 
 
 def _unfound(scores: Scores[K]) -> float:
-    """ln E of what a leg looked for and didn't find."""
+    """Return ln E of a document that a leg looked for and didn't find."""
     return math.log(max(scores.depth, 2))
 
 
 def _chances(scores: Scores[K]) -> dict[K, float]:
-    # A keyword score of 0 is no match, as a completed one may be; a cosine of any value is one.
+    # A keyword score of 0, as completion may produce, isn't a match; a cosine of any value is.
     found = {key: score for key, score in scores.found.items() if score > 0 or scores.floor < 0}
     chances = by_tail(found) if scores.attainable is None else by_coverage(found, scores.attainable)
     if scores.respelt is not None:
@@ -216,12 +218,12 @@ def _chances(scores: Scores[K]) -> dict[K, float]:
 
 
 def _respelt(scores: Scores[K]) -> dict[K, float]:
-    """ln E of what words of another spelling found: so many documents more would do as well by chance."""
+    """Return ln E of matches under another spelling, raised by `_MISREAD` as more documents match by chance."""
     return {key: math.log(math.exp(chance) + _MISREAD) for key, chance in _chances(scores).items() if chance < 700}
 
 
 class _Opinion(NamedTuple, Generic[K]):
-    """A leg of a source: its weight, ln E of what it found, what it can't judge, and ln E of what it didn't find."""
+    """A leg of a source: its weight, ln E of its finds, the documents it can't judge, and ln E of all others."""
 
     name: str
     weight: float
@@ -231,7 +233,7 @@ class _Opinion(NamedTuple, Generic[K]):
 
 
 def _pooled(pool: Sequence[_Opinion[K]], key: K) -> float:
-    """-ln(1 - p) of a source for a document that one of its legs found."""
+    """Return -ln(1 - p) of a source for a document that one of its legs found."""
     able = sum_of_logs = sum_of_unfound = 0.0
     for _, weight, logs, lacks, unfound in pool:
         log = logs.get(key)
@@ -246,12 +248,12 @@ def _pooled(pool: Sequence[_Opinion[K]], key: K) -> float:
 
 
 def _sureness(log: float, unfound: float) -> float:
-    """-ln(1 - p), less what it is for a document that wasn't found."""
+    """Return -ln(1 - p), less its value for a document that wasn't found."""
     return math.log1p(math.exp(-log)) - math.log1p(math.exp(-unfound))
 
 
 def _shared_out(pool: Sequence[_Opinion[K]], key: K, evidence: float) -> dict[str, float]:
-    """What each leg of a source brings of its evidence: as much as it would alone, in proportion."""
+    """Return each leg's share of a source's evidence, in proportion to its evidence alone."""
     alone = {
         each.name: each.weight * _sureness(each.logs.get(key, each.unfound), each.unfound)
         for each in pool
@@ -262,7 +264,7 @@ def _shared_out(pool: Sequence[_Opinion[K]], key: K, evidence: float) -> dict[st
 
 
 def _bounded(chance: float, unfound: float) -> float:
-    """ln of E as it counts: with a doubt, and never as bad as what wasn't found.
+    """Return ln of the effective E: with a doubt, and never as bad as for a document that wasn't found.
 
         E' = E + 0.005 (1 + 1 / (1 - min(ln E, 0))),   1 / E''^2 = 1 / E'^2 + 1 / depth^2
 
@@ -280,7 +282,7 @@ def _part(scores: Scores[K], key: K, chance: float | None, weighted: float) -> P
         return Part(raw, 0.0, weighted, lacking=key in scores.lacks)
     unfound = _unfound(scores)
     alone = -math.expm1(-_sureness(_bounded(chance, unfound), unfound))
-    # Which of the two spellings decided: the one that covers more.
+    # The spelling that covers more decides.
     shares = {respelt: _covered(each, key) for respelt, each in ((False, scores), (True, scores.respelt)) if each}
     respelt = scores.respelt is not None and (shares[True] or 0.0) > (shares[False] or 0.0)
     return Part(raw, alone, weighted, math.exp(min(chance, 700.0)), shares[respelt], respelt=respelt)

@@ -1,9 +1,9 @@
 """Normalizers: the raw scores of one leg on a scale that other legs share.
 
 A leg's raw scores are BM25 or cosines, by document. Each function says its formula and source, its range, and what
-happens for one hit, equal scores, and negative ones. "evidence" is no such scale of a single leg: see
-`crosslens.queries.fusion.evidence`. What a document gets that the leg has no score for, `missing`
-says. None of them depends on how many results are asked for, only on the window.
+happens for one hit, equal scores, and negative ones. "evidence" isn't a scale of a single leg: see
+`crosslens.queries.fusion.evidence`. `missing` defines the score of a document that the leg didn't score. They depend
+only on the window, not on the number of requested results.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def min_max(raw: Mapping[K, float]) -> dict[K, float]:
 
     Range 0..1: the best of the window gets 1, the last one 0. One hit, or equal scores, give 1: they matched.
     OpenSearch gives the last one 0.001, so that it differs from documents that weren't found; with score completion
-    there are none, so ours is 0.
+    every document is scored, so ours is 0.
 
     Source: Lee (1997), Analyses of Multiple Evidence Combination, doi 10.1145/258525.258587.
     """
@@ -110,7 +110,7 @@ def standardise(raw: Mapping[K, float], mean: float, deviation: float) -> dict[K
 
     of the leg's field, not the window's. For a cosine these are exactly q.m and sqrt(q' C q), with m and C the mean
     and covariance of the field's vectors. Texts and images then compare though their cosines lie far apart (the
-    modality gap, Liang et al. 2022, arXiv 2203.02053). Range unbounded; 0 is what an average document gets. A
+    modality gap, Liang et al. 2022, arXiv 2203.02053). Range unbounded; an average document gets 0. A
     deviation of 0 gives 0.
     """
     if deviation <= 0.0:
@@ -119,5 +119,5 @@ def standardise(raw: Mapping[K, float], mean: float, deviation: float) -> dict[K
 
 
 def missing(normalized: Mapping[K, float], normalizer: Normalizer) -> float:
-    """What a document gets from a leg that has no score for it: 0, or by z-score the least that the leg gives."""
+    """Return a document's value from a leg that didn't score it: 0, or under z-score the leg's least."""
     return min(0.0, min(normalized.values(), default=0.0)) if normalizer == "z-score" else 0.0

@@ -1,4 +1,4 @@
-"""BMP with bit fields of any masks; every other kind is Pillow's."""
+"""BMP with bit fields of any masks; Pillow decodes every other kind."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class _Fields:
 
     @property
     def row_bytes(self) -> int:
-        """Rows begin at multiples of four bytes."""
+        """Return the bytes per row; rows begin at multiples of four bytes."""
         return (self.width * self.bits // 8 + 3) // 4 * 4
 
 
 def start(data: bytes, _target: int, rules: PictureRules) -> Pending:
-    """Reads the header."""
+    """Read the header."""
     fields = _fields(data)
     if fields is None or len(data) < fields.start + fields.row_bytes * fields.height:
         return plain.start("BMP", data, rules)
@@ -48,7 +48,7 @@ def _fields(data: bytes) -> _Fields | None:
     start, header, width, height, _, bits, compression = struct.unpack_from("<IIiiHHI", data, 10)
     if header < 40 or compression not in _BIT_FIELDS or bits not in (16, 32) or width < 1 or height == 0:
         return None
-    # The masks follow the oldest header, and are a part of the later ones.
+    # The masks follow the oldest header, and are part of the later ones.
     opacity = header >= 56 or compression == 6
     masks = (*struct.unpack_from("<III", data, 54), struct.unpack_from("<I", data, 66)[0] if opacity else 0)
     return _Fields(width, abs(height), height < 0, bits, start, masks) if all(masks[:3]) else None
@@ -61,7 +61,7 @@ def _decoded(data: bytes, fields: _Fields) -> Image.Image:
     edges = list(bands(fields.width, fields.height))
     opacity = fields.masks[3]
     if opacity and not any((_numbers(pixels[top:end], fields) & opacity).any() for top, end in edges):
-        # Nobody stores an invisible picture: the bits aren't in use.
+        # A fully invisible picture is implausible: the bits must be unused.
         opacity = 0
     out = Image.new("RGB", (fields.width, fields.height))
     for top, end in edges:
@@ -78,7 +78,7 @@ def _numbers(pixels: Array, fields: _Fields) -> Array:
 
 
 def _sample(numbers: Array, mask: int) -> Bytes:
-    """The bits of ``mask`` as 8: all of them set are 255."""
+    """Return the bits of ``mask`` scaled to 8 bits, with all set as 255."""
     low = (mask & -mask).bit_length() - 1
     full = mask >> low
     values = ((numbers & mask) >> low).astype(np.uint64)

@@ -1,4 +1,4 @@
-"""What every decoder gives: a picture whose header was read, and how to decode it."""
+"""The interface of every decoder: a picture whose header was read, and how to decode it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 # As many pixels as Pillow itself accepts without a warning: about 350 MB once they are decoded.
 MAX_PIXELS = 89_478_485
-# What flattening and turning take for each pixel, beside the decoder's own.
+# Bytes per pixel that flattening and turning take, besides the decoder's own.
 FLAT_BYTES = 4
 
 
 def _nobody() -> None:
-    """Nobody asked to hear of cut-off pictures."""
+    """Ignore a truncated picture."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class PictureRules:
 class Pending:
     """A picture whose header was read.
 
-    ``memory`` is what decoding takes at most, in bytes beside the encoded data; ``load`` decodes it, to an upright,
-    opaque RGB picture.
+    ``memory`` is the most bytes that decoding takes, besides the encoded data; ``load`` decodes to an upright, opaque
+    RGB picture.
     """
 
     width: int

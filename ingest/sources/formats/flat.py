@@ -1,4 +1,4 @@
-"""From a decoded picture of whatever mode to opaque RGB, a band of rows at a time, so that no copy is ever whole."""
+"""From a decoded picture of any mode to opaque RGB, a band of rows at a time, so that a whole copy never exists."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _BAND_PIXELS = 1 << 18
 
 
 def bands(width: int, height: int) -> Iterator[tuple[int, int]]:
-    """(first row, end) of bands that take little memory each."""
+    """Yield (first row, end) of bands that each take little memory."""
     rows = max(1, _BAND_PIXELS // max(1, width))
     for top in range(0, height, rows):
         yield top, min(height, top + rows)
 
 
 def finished(image: Image.Image, orientation: int | None) -> Image.Image:
-    """``image`` turned and flat. It is used up: each copy is freed as soon as the next one is made."""
+    """Return ``image`` turned and flattened. It is consumed: each copy is freed as soon as the next one is made."""
     upright = turned(image, orientation)
     if upright is not image:
         image.close()
@@ -32,7 +32,7 @@ def finished(image: Image.Image, orientation: int | None) -> Image.Image:
 
 
 def flat(image: Image.Image) -> Image.Image:
-    """``image`` as opaque RGB: transparency lies on white, wide samples are scaled. Itself where it is that already."""
+    """Return ``image`` as opaque RGB, or itself where it already is: transparency on white, wide samples scaled."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     convert = _conversion(image)
@@ -63,7 +63,7 @@ def _on_white(part: Image.Image) -> Image.Image:
 
 
 def _scaling(image: Image.Image, clear: int | None) -> Callable[[Image.Image], Image.Image]:
-    """Pillow's own conversion clips wide samples, which turns 16-bit pictures white."""
+    """Return a scaling conversion: Pillow's own clips wide samples, which turns 16-bit pictures white."""
     parts = (np.asarray(image.crop((0, top, image.width, end))) for top, end in bands(*image.size))
     if image.mode == "F":
         scale: Span = span("float", 32, parts)

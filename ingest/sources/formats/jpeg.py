@@ -1,4 +1,4 @@
-"""JPEG: without needless metadata, reduced where that is enough, and with care where its end is missing."""
+"""JPEG: without needless metadata, reduced where that suffices, and with care where its end is missing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _END = b"\xff\xd9"
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _FRAMES = tuple(bytes((0xFF, marker)) for marker in sorted(_PROGRESSIVE))
 _SCAN = b"\xff\xda"
-# Any entropy-coded bytes but those of the file: what they change in the picture is what the file lacks.
+# Arbitrary entropy-coded bytes: the part of the picture that they change is the part that the file lacks.
 _OTHER_END = bytes(range(1, 128)) * 64 + _END
 _MOST_MISSING = 0.1
 # Each scan goes over the whole picture, though it may take a few bytes of the file. Encoders that search for the best
@@ -28,7 +28,7 @@ _MOST_PIXELS_OF_SCANS = 2_000_000_000
 
 @dataclass(frozen=True)
 class _Slim:
-    """A JPEG without its application segments and comments, but those that say how colours are stored."""
+    """A JPEG without its application segments and comments, except those that say how colours are stored."""
 
     data: bytes
     orientation: int | None
@@ -37,11 +37,11 @@ class _Slim:
 
 
 def start(data: bytes, target: int, rules: PictureRules) -> Pending:
-    """Reads the header; ``target`` as in `crosslens.ingest.sources.images.opened`."""
+    """Read the header; ``target`` as in `crosslens.ingest.sources.images.opened`."""
     slim = _slimmed(data)
     image = _image(slim.data)
     if len(image.getbands()) == 4 and not slim.adobe:
-        # Adobe's programs store the inverse, others don't, and some decoders take it for granted.
+        # Adobe's programs store inverted inks, others don't, and some decoders always assume inversion.
         raise ImageError(f"{rules.name}: a CMYK JPEG that doesn't say whether its inks are inverted is not read")
     width, height = image.size
     scans = slim.data.count(_SCAN)
@@ -50,7 +50,7 @@ def start(data: bytes, target: int, rules: PictureRules) -> Pending:
     if target:
         image.draft(None, (2 * target, 2 * target))
     decoded = image.width * image.height
-    # A progressive file's coefficients are all in memory before the first pixel is.
+    # A progressive file's coefficients are all in memory before the first pixel.
     coefficients = width * height * 2 * len(image.getbands()) if slim.progressive else 0
     memory = decoded * (4 + FLAT_BYTES) + coefficients + len(data)
 
@@ -77,18 +77,18 @@ def _slimmed(data: bytes) -> _Slim:
     progressive = adobe = False
     while at + 4 <= len(data):
         if data[at] != 0xFF:
-            # A segment gave its length wrongly; decoders look for the next marker.
+            # A segment's length was wrong; decoders look for the next marker.
             at = data.find(b"\xff", at)
             if at < 0:
                 break
             continue
         marker = data[at + 1]
         if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD9:
-            # None that has a length, or none at all.
+            # A marker without a length, or not a marker at all.
             at += 2
             continue
         if marker == 0xFF:
-            # Any number of fill bytes may stand before a marker.
+            # Any number of fill bytes may precede a marker.
             at += 1
             continue
         length = int.from_bytes(data[at + 2 : at + 4], "big")
@@ -111,9 +111,9 @@ def _slimmed(data: bytes) -> _Slim:
 
 
 def _without_its_end(slim: _Slim, target: int, rules: PictureRules) -> Image.Image:
-    """The picture of a file whose last bytes are missing: if no row lacks anything, or if a few of the last may.
+    """Return the picture of a file whose last bytes are missing, if all rows are complete or a few may be missing.
 
-    The file is decoded with two different ends; where the pictures begin to differ, the file ended.
+    The file is decoded with two different ends; the pictures begin to differ where the file ended.
     """
     one, other = _image(slim.data + _END), _image(slim.data + _OTHER_END)
     for image in (one, other):
@@ -138,7 +138,7 @@ def _without_its_end(slim: _Slim, target: int, rules: PictureRules) -> Image.Ima
 
 
 def _first_difference(one: Image.Image, other: Image.Image) -> int:
-    """The first row in which two pictures of one size differ; their height for none."""
+    """Return the first row in which two pictures of one size differ, or their height if they are equal."""
     for top, end in bands(*one.size):
         box = (0, top, one.width, end)
         first, second = (np.asarray(image.crop(box)).reshape(end - top, -1) for image in (one, other))
@@ -149,7 +149,7 @@ def _first_difference(one: Image.Image, other: Image.Image) -> int:
 
 
 def _all_begun(data: bytes) -> bool:
-    """Whether each scan of a progressive file has begun: the one that brings the last bits of every coefficient."""
+    """Return whether every scan of a progressive file has begun, up to the last bits of every coefficient."""
     frame = next((at for at in map(data.find, _FRAMES) if at >= 0), None)
     if frame is None:
         return False

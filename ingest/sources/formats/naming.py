@@ -1,10 +1,10 @@
-"""What bytes are, by how they begin: the formats that are read, and names for what else turns up in their place."""
+"""The format of a file by its first bytes: supported formats, and names for common files of other kinds."""
 
 from __future__ import annotations
 
 import re
 
-# The formats that are read, as Pillow names them. Its others (EPS runs Ghostscript, FPX, ...) are too risky.
+# The supported formats, by Pillow's names. Its others (EPS runs Ghostscript, FPX, ...) are too risky.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _BEGINNINGS = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -47,7 +47,7 @@ _LOOKED_AT = 4096
 
 
 def format_of(data: bytes) -> str | None:
-    """The format that ``data`` begins as: one of `FORMATS`, "HEIF" or "SVG"; None for anything else."""
+    """Return the format of ``data`` by its first bytes: one of `FORMATS`, "HEIF" or "SVG"; None for anything else."""
     for mark, name in _BEGINNINGS:
         if data.startswith(mark):
             return name
@@ -62,7 +62,7 @@ def format_of(data: bytes) -> str | None:
 
 
 def description(data: bytes) -> str:
-    """What ``data`` is, where it begins as none of the formats that are read: "an HTML page", "a PDF document"."""
+    """Describe ``data`` in an unsupported format: "an HTML page", "a PDF document"."""
     for mark, name in _OTHERS:
         if data.startswith(mark):
             return name
@@ -86,7 +86,7 @@ def description(data: bytes) -> str:
 
 
 def cut_off(data: bytes, kind: str) -> bool:
-    """Whether a file of format ``kind`` lacks its end, as half a download does; False where that can't be seen."""
+    """Return whether a file of format ``kind`` lacks its end, like half a download; False where that is unknown."""
     match kind:
         case "PNG":
             return b"IEND" not in data[-64:] and b"IEND\xaeB`\x82" not in data
@@ -102,7 +102,7 @@ def cut_off(data: bytes, kind: str) -> bool:
 
 
 def _brands(data: bytes) -> set[bytes]:
-    """Those of an ISO base media file (ISO/IEC 14496-12, 4.3)."""
+    """Return the brands of an ISO base media file (ISO/IEC 14496-12, 4.3)."""
     if data[4:8] != b"ftyp":
         return set()
     size = min(int.from_bytes(data[:4], "big"), 256, len(data))
@@ -121,7 +121,7 @@ def _is_svg(data: bytes) -> bool:
 
 def _text(data: bytes) -> str | None:
     for cut in range(4):
-        # The piece that is looked at may end within a character.
+        # The examined piece may end within a character.
         try:
             text = data[: _LOOKED_AT - cut].decode("utf-8")
         except UnicodeDecodeError:

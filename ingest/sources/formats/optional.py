@@ -1,4 +1,4 @@
-"""HEIC and SVG, read where the extra that can is installed."""
+"""HEIC and SVG, read where the extra for them is installed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crosslens.ingest.sources.formats.flat import flat
 
 
 def start_heif(data: bytes, _target: int, rules: PictureRules) -> Pending:
-    """Reads the header of a HEIC or HEIF picture, with pillow-heif. Its own orientation is applied by the decoder."""
+    """Read the header of a HEIC or HEIF picture, with pillow-heif. The decoder applies its orientation."""
     try:
         import pillow_heif
     except ImportError as error:
@@ -32,7 +32,7 @@ def start_heif(data: bytes, _target: int, rules: PictureRules) -> Pending:
 
 
 def start_svg(data: bytes, target: int, rules: PictureRules) -> Pending:
-    """Reads an SVG's size, with resvg-py, and refuses what refers to anything outside the file."""
+    """Read an SVG's size, with resvg-py, and refuse one that refers to anything outside the file."""
     if find_spec("resvg_py") is None:
         raise ImageError(f"{rules.name}: an SVG is not read without resvg-py", hint="pip install 'crosslens[svg]'")
     try:

@@ -1,4 +1,4 @@
-"""How a picture was held, the one thing that is read of its metadata; upright where that can't be read."""
+"""A picture's orientation, the only metadata that is read; upright where it can't be read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL import Image
 
 _TAG = 0x0112
 _TYPES = {1: "B", 3: "H", 4: "I"}
-# A directory of more entries is no camera's.
+# Cameras don't write directories with more entries.
 _MOST_ENTRIES = 1024
 _XMP = re.compile(rb"[\w-]*:?Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\s*[\"'<]")
 _TURNS = {
@@ -24,7 +24,7 @@ _TURNS = {
 
 
 def of_exif(block: bytes) -> int | None:
-    """The orientation, 1 to 8, in an EXIF block, with or without its "Exif" mark (CIPA DC-008, tag 0x0112)."""
+    """Return the orientation, 1 to 8, in an EXIF block, with or without its "Exif" mark (CIPA DC-008, tag 0x0112)."""
     tiff = block[6:] if block.startswith(b"Exif\0") else block
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:
@@ -45,13 +45,13 @@ def of_exif(block: bytes) -> int | None:
 
 
 def of_xmp(packet: bytes) -> int | None:
-    """The orientation that an XMP packet names (tiff:Orientation), as an attribute or an element."""
+    """Return the orientation in an XMP packet (tiff:Orientation), an attribute or an element."""
     found = _XMP.search(packet.replace(b"\0", b""))
     return int(found[1]) if found else None
 
 
 def of_raw_profile(text: bytes) -> int | None:
-    """The orientation in ImageMagick's "Raw profile type exif", "APP1" or "xmp": a length, then hexadecimal digits."""
+    """Return the orientation in ImageMagick's "Raw profile type exif", "APP1" or "xmp": a length, then hex digits."""
     lines = text.split(b"\n")
     digits = b"".join(re.sub(rb"[^0-9A-Fa-f]", b"", line) for line in lines[3:] if line.strip())
     block = bytes.fromhex(digits[: len(digits) // 2 * 2].decode("ascii"))
@@ -59,6 +59,6 @@ def of_raw_profile(text: bytes) -> int | None:
 
 
 def turned(picture: Image.Image, orientation: int | None) -> Image.Image:
-    """The picture upright; itself where it is that already."""
+    """Return the picture upright, or itself where it already is."""
     turn = _TURNS.get(orientation or 1)
     return picture if turn is None else picture.transpose(turn)

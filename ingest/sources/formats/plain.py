@@ -13,7 +13,7 @@ from crosslens.ingest.sources.formats.flat import finished
 
 
 def start(kind: str, data: bytes, rules: PictureRules) -> Pending:
-    """Reads the header of a file in Pillow's format ``kind``."""
+    """Read the header of a file in Pillow's format ``kind``."""
     Image.init()
     if kind not in Image.OPEN:
         raise ImageError(f"{rules.name}: {kind} is not read here, since this machine's Pillow has no decoder for it")
@@ -29,6 +29,6 @@ def start(kind: str, data: bytes, rules: PictureRules) -> Pending:
             turn = orientation.of_xmp(xmp)
         return finished(image, turn)
 
-    # Pillow's WebP decoder holds two canvases and a copy beside the picture.
+    # Pillow's WebP decoder holds two canvases and a copy besides the picture.
     decoding = 16 if kind == "WEBP" else 8
     return Pending(width, height, width * height * (decoding + FLAT_BYTES) + len(data), load)

@@ -1,4 +1,4 @@
-"""PNG: only the chunks that its pixels need, whatever else stands in the file."""
+"""PNG: only the chunks that its pixels need, whatever else is in the file."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _MOST_TEXT = 1 << 20
 
 
 def start(data: bytes, _target: int, _rules: PictureRules) -> Pending:
-    """Reads the header."""
+    """Read the header."""
     kept, turn, clear = [data[:_MARK]], None, b""
     for kind, content, whole in _chunks(data):
-        # The first letter's case says whether a decoder needs to know the chunk.
+        # The first letter's case shows whether a decoder must understand the chunk.
         if kind[:1].isupper() or kind == b"tRNS":
             kept.append(whole)
         if kind == b"tRNS":
@@ -54,7 +54,7 @@ def start(data: bytes, _target: int, _rules: PictureRules) -> Pending:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """(kind, content, the chunk as it lies) of each chunk, the last of them perhaps cut off."""
+    """Yield each chunk's kind, content and whole bytes; the last chunk may be cut off."""
     at = _MARK
     while at + 8 <= len(data):
         length = int.from_bytes(data[at : at + 4], "big")
@@ -67,7 +67,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
 
 
 def _of_text(kind: bytes, content: bytes) -> int | None:
-    """The orientation that a text chunk names: of an XMP packet, or of a "Raw profile type exif", "APP1" or "xmp"."""
+    """Return the orientation in a text chunk: an XMP packet, or a "Raw profile type exif", "APP1" or "xmp"."""
     keyword, _, rest = content.partition(b"\0")
     if keyword != b"XML:com.adobe.xmp" and not keyword.lower().startswith(b"raw profile type "):
         return None
@@ -88,7 +88,7 @@ def _of_text(kind: bytes, content: bytes) -> int | None:
 
 
 def _lower_bytes(data: bytes) -> Image.Image:
-    """The lower bytes of 16-bit colours, which decide whether a pixel has the transparent colour."""
+    """Return the lower bytes of 16-bit colours, which decide whether a pixel has the transparent colour."""
     image = PngImagePlugin.PngImageFile(io.BytesIO(data))
     image.tile = [each._replace(args="RGB;16L") for each in image.tile]
     image.load()
@@ -96,7 +96,7 @@ def _lower_bytes(data: bytes) -> Image.Image:
 
 
 def _with_clear_colour(high: Image.Image, low: Image.Image, clear: bytes) -> Image.Image:
-    """RGB, white where both bytes of all three samples are those of the transparent colour."""
+    """Return RGB, white where both bytes of all three samples equal the transparent colour."""
     for top, end in bands(*high.size):
         box = (0, top, high.width, end)
         colours = np.array(high.crop(box))

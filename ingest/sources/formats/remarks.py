@@ -1,7 +1,7 @@
-"""What Pillow and libtiff remark on while they decode: one line for each picture in the log, nothing on the terminal.
+"""Warnings from Pillow and libtiff while decoding: one line per picture in the log, nothing on the terminal.
 
 Pillow warns through `warnings`, libtiff writes to the process's standard error. Neither can be caught for one thread
-only, so both get a handler that keeps the remarks of a thread that is within `remarks`, and passes on all others.
+only, so both get a handler that keeps the warnings of a thread that is within `remarks`, and passes on all others.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _lock = threading.Lock()
 
 @contextlib.contextmanager
 def remarks(name: str) -> Iterator[list[str]]:
-    """Gathers what decoding in this thread remarks on, and logs the first of it at the end, with ``name``."""
+    """Collect the warnings from decoding in this thread, and log the first of them at the end, with ``name``."""
     _install()
     outer = _here.lines
     lines: list[str] = []
@@ -50,7 +50,7 @@ def remarks(name: str) -> Iterator[list[str]]:
 
 
 def _note(line: str) -> bool:
-    """Keeps a remark, if this thread is decoding."""
+    """Keep a warning if this thread is decoding, and return whether it was kept."""
     if _here.lines is None:
         return False
     if len(_here.lines) < _MOST:
@@ -75,8 +75,8 @@ def _install() -> None:
 
 @cache
 def _silence_libtiff() -> Any:
-    """Gives libtiff an error handler; returns it, since it must live as long as the library. None where Pillow has
-    libtiff built in, out of reach."""
+    """Give libtiff an error handler and return it, since it must live as long as the library. None where libtiff is
+    built into Pillow, out of reach."""
     library = _libtiff()
     if library is None:
         return None
@@ -99,7 +99,7 @@ def _silence_libtiff() -> Any:
 
 
 def _libtiff() -> ctypes.CDLL | None:
-    """The library that Pillow uses: of its wheel, or the system's."""
+    """Return Pillow's libtiff: the one in its wheel, or the system's."""
     package = Path(PIL.__file__).parent
     bundled = [*package.parent.glob("[Pp]illow.libs/libtiff*"), *package.glob(".dylibs/libtiff*")]
     name = str(bundled[0]) if bundled else ctypes.util.find_library("tiff")

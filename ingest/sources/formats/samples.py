@@ -1,4 +1,4 @@
-"""Samples of other widths than 8 bits as 8-bit ones: what is black and what white where a file doesn't say."""
+"""Samples of any width as 8-bit ones, with an estimate of black and white where a file doesn't define them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _OVERSHOOT = 1.05
 
 @dataclass(frozen=True)
 class Span:
-    """The samples that black and white have."""
+    """The sample values of black and white."""
 
     black: float
     white: float
 
     def eight(self, samples: Array) -> Bytes:
-        """8-bit samples; what is beyond the span, or infinite, is clipped, and what is no number is black."""
+        """Return 8-bit samples; values beyond the span or infinite are clipped, and NaN is black."""
         scale = 255.0 / max(self.white - self.black, 1e-30)
         wide: NDArray[np.floating[Any]] = samples.astype(np.float64 if samples.dtype.itemsize > 2 else np.float32)
         values = (wide - self.black) * scale
@@ -37,10 +37,10 @@ class Span:
 
 
 def span(kind: Kind, bits: int, parts: Iterable[Array]) -> Span:
-    """The span of a picture's samples, which come in ``parts`` (read only where the format leaves it open).
+    """Return the span of a picture's samples, which come in ``parts`` (read only where the format leaves it open).
 
     Unsigned samples of up to 16 bits fill their width. Wider ones and floats hold 0 to 1, 0 to 255, 0 to 65,535 or
-    their whole width, whichever holds nearly all of them: one sample beyond doesn't turn the picture black.
+    their whole width, whichever holds nearly all of them, so that a single outlier doesn't turn the picture black.
     """
     if kind == "unsigned" and bits <= 16:
         return Span(0.0, float((1 << bits) - 1))
@@ -72,12 +72,12 @@ def _white_of_floats(taken: Array, high: float) -> float:
     if high <= _OVERSHOOT or (float(np.median(taken)) <= _OVERSHOOT and fractions > 0.01):
         return 1.0
     most = float(np.quantile(taken, 0.99))
-    # Of 8-bit and of 16-bit pictures as floats; anything else is shown from black to its own white.
+    # Floats from 8-bit and 16-bit pictures; anything else is shown from black to its own white.
     return next((white for white in (255.0, 65_535.0) if white / 8 < most <= white * _OVERSHOOT), high)
 
 
 def _taken(parts: Iterable[Array]) -> Array:
-    """A part of the samples, as float64: finite ones other than zero."""
+    """Return a part of the samples as float64, only finite ones other than zero."""
     taken = []
     for part in parts:
         flat = part.reshape(-1)
@@ -87,7 +87,7 @@ def _taken(parts: Iterable[Array]) -> Array:
 
 
 def _ends(taken: Array) -> tuple[float, float]:
-    """The least and the largest, or nearly, where a few lie far beyond (as a survey's mark for no data does)."""
+    """Return the least and the largest sample, leaving out a few far outliers, such as a survey's no-data mark."""
     low, high = float(taken.min()), float(taken.max())
     little, much = (float(q) for q in np.quantile(taken, (0.001, 0.999)))
     width = max(much - little, 1e-30)
@@ -95,7 +95,7 @@ def _ends(taken: Array) -> tuple[float, float]:
 
 
 def lab_to_rgb(lab: Array) -> Bytes:
-    """CIELAB (L 0 to 100, a and b) under D50 as 8-bit sRGB (CIE 15:2004; IEC 61966-2-1, with Bradford's adaptation)."""
+    """Convert CIELAB (L 0 to 100, a, b) under D50 to 8-bit sRGB (CIE 15:2004; IEC 61966-2-1; Bradford adaptation)."""
     y = (lab[..., 0] + 16) / 116
     parts = np.stack([y + lab[..., 1] / 500, y, y - lab[..., 2] / 200], -1)
     edge = 6 / 29
@@ -114,7 +114,7 @@ def lab_to_rgb(lab: Array) -> Bytes:
 
 
 def over_white(colours: Bytes, alpha: Bytes, *, premultiplied: bool = False) -> Bytes:
-    """Colours [..., channels] with their opacity [...], laid on white."""
+    """Return colours [..., channels] with opacity [...] laid on white."""
     opaque = alpha[..., None].astype(np.uint16)
     white = 255 * (255 - opaque.astype(np.uint32))
     shown = colours.astype(np.uint32) * (255 if premultiplied else opaque)

@@ -1,7 +1,7 @@
 """Drawing an SVG of unknown origin: nothing outside the file is read, and size, time and memory are bounded.
 
-A few lines of nested references can keep a renderer busy for years, so it works in a process of its own, which is
-ended when its time is up.
+A few lines of nested references can keep a renderer busy for years, so it runs in a process of its own, which is
+killed when its time is up.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _UNITS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "pc": 16.0, "mm": 96 / 25.4, "cm": 96
 
 
 def checked(data: bytes) -> str:
-    """The text of an SVG. Raises `ImageError` where it is too large, or refers to anything outside itself."""
+    """Return the text of an SVG. Raises `ImageError` where it is too large, or refers to anything outside itself."""
     if len(data) > _MOST_BYTES:
         raise ImageError(f"an SVG of {len(data) >> 20} MB is more than the {_MOST_BYTES >> 20} MB allowed")
     try:
@@ -53,7 +53,7 @@ def _check(reference: str) -> None:
 
 
 def size(text: str, target: int) -> tuple[int, int]:
-    """The pixels to draw: twice ``target`` on the shorter side, or for 0 as the file says, both within bounds."""
+    """Return the size to draw: twice ``target`` on the shorter side, or for 0 the file's own, both within bounds."""
     width, height = _own_size(text)
     long, short = max(width, height), min(width, height)
     if short <= 0 or long > _LONGEST * short:
@@ -84,7 +84,7 @@ def _length(text: str) -> float | None:
 
 
 def drawn(text: str, width: int, height: int) -> bytes:
-    """The picture as PNG. Raises `ImageError` where it can't be drawn, or not in time."""
+    """Return the picture as PNG. Raises `ImageError` where it can't be drawn in time."""
     words = [sys.executable, "-m", __name__, str(width), str(height)]
     try:
         done = subprocess.run(words, input=text.encode(), capture_output=True, timeout=_SECONDS, check=False)

@@ -1,4 +1,4 @@
-"""TIFF: what Pillow decodes rightly is left to it; the rest is decoded to bytes by libtiff and understood here."""
+"""TIFF: Pillow decodes the kinds that it handles correctly; libtiff decompresses the rest, interpreted here."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST_SAMPLES = 64
 
 
 def start(data: bytes, _target: int, rules: PictureRules) -> Pending:
-    """Reads the directory."""
+    """Read the directory."""
     try:
         tags = tiff_tags.read_tags(data)
         layout = _layout(tags)
@@ -35,7 +35,7 @@ def start(data: bytes, _target: int, rules: PictureRules) -> Pending:
     turn = tags.one(tiff_tags.ORIENTATION) or (orientation.of_xmp(xmp[2]) if xmp else None)
     pixels = layout.width * layout.height
     if _is_plain(layout):
-        # Without what the pixels don't need, no odd tag is in the way, and Pillow turns nothing by itself.
+        # Without unneeded tags, odd ones can't interfere, and Pillow doesn't rotate anything by itself.
         clean = tiff_tags.with_directory(data, tags, {})
         image = TiffImagePlugin.TiffImageFile(io.BytesIO(clean))
 
@@ -57,7 +57,7 @@ def start(data: bytes, _target: int, rules: PictureRules) -> Pending:
         except ImageError as error:
             raise ImageError(f"{rules.name}: {error.message}") from error
 
-    # Whole, if it is one strip, and once more while that is put together.
+    # The whole picture, if it is one strip, and once more while that is assembled.
     memory = layout.height * planes.row_bytes * 2 + pixels * 2 * FLAT_BYTES + len(data)
     return Pending(layout.width, layout.height, memory, assemble)
 
@@ -113,7 +113,7 @@ def _check(layout: Layout, tags: Tags) -> None:
 
 
 def _is_plain(layout: Layout) -> bool:
-    """Whether Pillow gives the right picture."""
+    """Return whether Pillow decodes the picture correctly."""
     if layout.compression in _CCITT_OR_JPEG:
         return layout.bits in (1, 8) and layout.kind == "unsigned" and layout.photometric in (0, 1, 2, 5, 6)
     if layout.kind != "unsigned" or layout.planar:

@@ -1,4 +1,4 @@
-"""A TIFF's samples of any width, sign and arrangement, from bytes that libtiff decompresses, to an RGB picture."""
+"""A TIFF's samples of any width, sign and arrangement, from libtiff's decompressed bytes to an RGB picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crosslens.ingest.sources.formats.samples import Array, Bytes, Kind, Span, l
 from crosslens.ingest.sources.formats.tiff_strips import Strips
 from crosslens.ingest.sources.formats.tiff_tags import Tags
 
-# LZW, deflate (twice), LZMA and Zstandard, before which neighbours are subtracted.
+# LZW, deflate (twice), LZMA and Zstandard, which may follow a predictor.
 _PREDICTED = {5, 8, 32946, 34925, 50000}
 _COLOUR_SAMPLES = {2: 3, 5: 4, 6: 3, 8: 3, 9: 3}
 _ASSOCIATED, _UNASSOCIATED, _COREL = 1, 2, 999
@@ -25,7 +25,7 @@ _MOST_BYTES = 4 << 30
 
 @dataclass(frozen=True)
 class Layout:
-    """How pixels are stored. ``planar``: each sample's plane by itself. ``order`` as in `struct`."""
+    """How pixels are stored. ``planar``: each sample has its own plane. ``order`` as in `struct`."""
 
     width: int
     height: int
@@ -42,14 +42,14 @@ class Layout:
 
     @property
     def colour_samples(self) -> int:
-        """How many samples of a pixel are its colour."""
+        """Return how many of a pixel's samples hold its colour."""
         return _COLOUR_SAMPLES.get(self.photometric, 1)
 
     @property
     def opacity(self) -> int | None:
-        """Which sample is the opacity; None for none. Extra samples of unspecified meaning are none.
+        """Return the index of the opacity sample, or None. Extra samples of unspecified meaning don't count.
 
-        A fourth sample that the file doesn't mention is, as for most other readers.
+        A fourth sample that the file doesn't mention does, as for most other readers.
         """
         if self.photometric == 2 and self.samples == 4 and not self.extra:
             return 3
@@ -60,19 +60,19 @@ class Layout:
 
     @property
     def premultiplied(self) -> bool:
-        """Whether colours are multiplied by the opacity."""
+        """Return whether colours are multiplied by the opacity."""
         at = self.opacity
         return at is not None and self.extra[at - self.colour_samples : at - self.colour_samples + 1] == (_ASSOCIATED,)
 
     @property
     def used(self) -> tuple[int, ...]:
-        """The samples that the picture is made of: the colour's, and the opacity."""
+        """Return the samples that make up the picture: the colour's, and the opacity."""
         at = self.opacity
         return (*range(self.colour_samples), *(() if at is None else (at,)))
 
 
 class Planes:
-    """The samples of a TIFF, in bands of rows. Planes that the picture isn't made of are not decompressed."""
+    """The samples of a TIFF, in bands of rows. Unused planes are not decompressed."""
 
     def __init__(self, data: bytes, tags: Tags, layout: Layout):
         self._layout = layout
@@ -100,11 +100,11 @@ class Planes:
 
     @property
     def row_bytes(self) -> int:
-        """The bytes of a row, of all planes that are decompressed."""
+        """Return the bytes of a row in all decompressed planes."""
         return self._part_bytes * self._parts * (len(self._layout.used) if self._layout.planar else 1)
 
     def read_as(self, kind: Kind) -> None:
-        """Takes the samples for another kind."""
+        """Interpret the samples as another kind."""
         self._layout = replace(self._layout, kind=kind)
 
     def _check(self) -> None:
@@ -118,7 +118,7 @@ class Planes:
             raise ImageError(f"a TIFF of more than {_MOST_BYTES >> 30} GB of samples is not read")
 
     def __iter__(self) -> Iterator[tuple[int, Array]]:
-        """(first row, samples [rows, width, `Layout.used`]) of bands, in order."""
+        """Yield (first row, samples [rows, width, `Layout.used`]) of bands, in order."""
         done = 0
         for groups in zip(*self._strips, strict=True):
             for top, end in bands(self._layout.width * self._layout.samples, groups[0].shape[0]):
@@ -144,7 +144,7 @@ class Planes:
         return numbers.reshape(height, self._parts * self._part, self._in_row)[:, : layout.width]
 
     def _values(self, parts: Bytes) -> Array:
-        """Unsigned numbers of whatever width."""
+        """Return unsigned numbers of any width."""
         bits, count = self._layout.bits, self._part * self._in_row
         if bits in (8, 16, 32, 64):
             return np.ascontiguousarray(parts).view(f"{self._layout.order}u{bits // 8}")
@@ -155,7 +155,7 @@ class Planes:
             return whole
         if bits > 32:
             raise ImageError(f"a TIFF of {bits}-bit samples is not read")
-        # Of odd widths the bits follow one another, the highest first, whatever the order of bytes.
+        # With odd widths, bits are packed with the highest first, whatever the byte order.
         single = np.unpackbits(parts, axis=-1)[..., : count * bits].reshape(*parts.shape[:2], count, bits)
         numbers: Array = np.zeros(single.shape[:-1], np.uint32)
         for i in range(bits):
@@ -163,7 +163,7 @@ class Planes:
         return numbers.astype(np.uint16) if bits < 16 else numbers
 
     def _without_float_predictor(self, parts: Bytes) -> Bytes:
-        """Undoes predictor 3: bytes are differences, and lie by significance, the highest of all samples first."""
+        """Undo predictor 3: bytes are differences, grouped by significance with the highest of all samples first."""
         height, count, size = parts.shape
         width, wide = self._part, self._layout.bits // 8
         summed = np.cumsum(parts.reshape(height, count, -1, self._in_row), axis=2, dtype=np.uint8)
@@ -172,18 +172,18 @@ class Planes:
 
 
 def assembled(planes: Planes, layout: Layout) -> Image.Image:
-    """The RGB picture. Where the samples' span is open, or something else doubtful, they are gone through twice."""
+    """Return the RGB picture, with a first pass over the samples where their span or another property is in doubt."""
     if layout.kind == "signed" and _unsigned_after_all(planes, layout.bits):
         layout = replace(layout, kind="unsigned")
         planes.read_as("unsigned")
     colours = slice(0, layout.colour_samples)
     scale = span(layout.kind, layout.bits, (numbers[..., colours] for _, numbers in planes))
     palette = _palette(layout)
-    # Nobody stores an invisible picture: what may be the opacity isn't, if it is zero everywhere.
+    # A fully invisible picture is implausible: a sample that is zero everywhere isn't the opacity.
     opaque = layout.opacity is None or not (layout.extra or any(numbers[..., -1].any() for _, numbers in planes))
     out = None
     for top, numbers in planes:
-        # Not before the first strip is there, which may be all of the picture.
+        # Allocate only after the first strip, which may be the whole picture.
         out = out or Image.new("RGB", (layout.width, layout.height))
         eight = _colours(numbers, layout, scale, palette)
         if not opaque:
@@ -196,7 +196,7 @@ def assembled(planes: Planes, layout: Layout) -> Image.Image:
 
 
 def _unsigned_after_all(planes: Planes, bits: int) -> bool:
-    """Whether samples that are called signed make the smoother picture without a sign, as some writers have it."""
+    """Return whether samples marked as signed make a smoother picture unsigned, as some writers store them."""
     rough = plain = 0.0
     for _, numbers in planes:
         signed = numbers.astype(np.float64)
@@ -213,7 +213,7 @@ def _colours(numbers: Array, layout: Layout, scale: Span, palette: Bytes | None)
     if layout.photometric in (8, 9):
         return lab_to_rgb(_lab(used, layout))
     if layout.kind == "unsigned" and 8 < layout.bits <= 16 and layout.colour_samples > 1:
-        # As for 16-bit colours in PNG: the lower bits go.
+        # As for 16-bit colours in PNG, the lower bits are dropped.
         eight: Bytes = (used >> (layout.bits - 8)).astype(np.uint8)
     else:
         eight = scale.eight(used)
@@ -237,7 +237,7 @@ def _opacity(numbers: Array, layout: Layout) -> Bytes:
 
 
 def _lab(numbers: Array, layout: Layout) -> Array:
-    """L 0 to 100, a and b. Photometric 8 stores a and b signed, 9 (ICC) with an offset."""
+    """Return L (0 to 100), a and b. Photometric 8 stores a and b signed, 9 (ICC) with an offset."""
     if layout.kind == "float":
         return numbers.astype(np.float32)
     if layout.bits not in (8, 16):
@@ -255,7 +255,7 @@ def _lab(numbers: Array, layout: Layout) -> Array:
 
 
 def _palette(layout: Layout) -> Bytes | None:
-    """RGB by index; of 16 bits a sample, unless all are so small that 8 were meant."""
+    """Return RGB by index, from 16 bits a sample unless all are so small that 8 were meant."""
     if layout.photometric != 3:
         return None
     size = 1 << layout.bits

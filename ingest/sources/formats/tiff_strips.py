@@ -25,12 +25,12 @@ BYTEWISE = {_NONE, *_DEFLATE, 5, 32773, 34925, 50000}
 _REVERSED = bytes(int(f"{i:08b}"[::-1], 2) for i in range(256))
 _GROUP_BYTES = 16 << 20
 _FED = 16 << 10
-# libtiff's bytes come as a grey picture, of which Pillow takes no larger one.
+# libtiff's bytes arrive as a grey picture, and Pillow doesn't accept a larger one.
 _MOST_IN_PICTURE = 170_000_000
 
 
 class Strips:
-    """The rows of one plane, as they are stored: ``part_bytes`` of each tile (or of the strip) side by side."""
+    """The rows of one plane as stored: ``part_bytes`` of each tile (or of the strip) side by side."""
 
     def __init__(self, data: bytes, tags: Tags, *, height: int, part_bytes: int, parts: int, plane: int, planes: int):
         self._data, self._height = data, height
@@ -54,7 +54,7 @@ class Strips:
         self._counts = counts[here] if len(counts) == len(offsets) else (len(data),) * wanted
 
     def __iter__(self) -> Iterator[Bytes]:
-        """Rows, in order, in groups of a few megabytes or of one strip."""
+        """Yield the rows in order, in groups of a few megabytes or of one strip."""
         units = max(1, _GROUP_BYTES // (self._rows * self._part_bytes * self._parts))
         for first in range(0, ceil(self._height / self._rows), units):
             top = first * self._rows
@@ -74,7 +74,7 @@ class Strips:
         group = np.zeros((ceil(height / self._rows) * self._rows, self._parts, self._part_bytes), np.uint8)
         for i, piece in enumerate(pieces):
             top = i // self._parts * self._rows
-            # The last strip has only the rows that are left, a tile all of them.
+            # The last strip has only the remaining rows; a tile always has all of its rows.
             rows = self._rows if self.tiled else min(self._rows, height - top)
             group[top : top + rows, i % self._parts] = self._plain(piece, rows)
         return group[:height].reshape(height, self._parts * self._part_bytes)
@@ -89,7 +89,7 @@ class Strips:
         return np.frombuffer(plain, np.uint8).reshape(rows, self._part_bytes)
 
     def _by_libtiff(self, pieces: list[bytes], height: int) -> Bytes:
-        """Decompressed as a small TIFF by itself, whose bytes are said to be the samples of a grey picture."""
+        """Decompress the pieces as a small TIFF that declares their bytes as the samples of a grey picture."""
         width = self._parts * self._part_bytes
         if width * height > _MOST_IN_PICTURE:
             raise ImageError("a TIFF with so large a strip under this compression is not read")
@@ -117,7 +117,7 @@ class Strips:
 
 
 def _inflated(piece: bytes, wanted: int) -> memoryview:
-    """At most ``wanted`` bytes, decompressed little by little, so that they are held only once."""
+    """Return at most ``wanted`` bytes, decompressed incrementally so that they are held only once."""
     whole, size = bytearray(wanted), 0
     stream = zlib.decompressobj()
     for at in range(0, len(piece), _FED):

@@ -1,4 +1,4 @@
-"""A TIFF's first directory: the tags that its pixels need, read with distrust, and written anew without the others.
+"""A TIFF's first directory: the tags that its pixels need, read defensively, and rewritten without the others.
 
 Sources: TIFF 6.0 (Adobe, 1992); TIFF Technical Note 3 (floating-point predictor); the BigTIFF design of libtiff.
 """
@@ -15,14 +15,14 @@ WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 
 STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS, PLANAR = 273, 274, 277, 278, 279, 284
 PREDICTOR, COLOURS, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 317, 320, 322, 323, 324, 325
 INK_SET, EXTRA, SAMPLE_FORMAT, SUBSAMPLING, XMP = 332, 338, 339, 530, 700
-# T4 and T6 options, JPEG tables, and how YCbCr is made of colours.
+# T4 and T6 options, JPEG tables, and the definition of YCbCr.
 _FOR_DECODERS = {292, 293, 347, 512, 513, 514, 519, 520, 521, 529, 531, 532}
 _NEEDED = _FOR_DECODERS | {
     *(WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_PER_STRIP),
     *(STRIP_COUNTS, PLANAR, PREDICTOR, COLOURS, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, INK_SET, EXTRA),
     *(SAMPLE_FORMAT, SUBSAMPLING, XMP),
 }
-# Size in bytes and struct's letter, by TIFF's type; ASCII and undefined bytes are bytes.
+# Size in bytes and struct format letter, by TIFF type; ASCII and undefined count as bytes.
 _TYPES = {1: (1, "B"), 2: (1, "s"), 3: (2, "H"), 4: (4, "I"), 5: (8, "II"), 6: (1, "b"), 7: (1, "s"), 8: (2, "h")}
 _TYPES |= {9: (4, "i"), 10: (8, "ii"), 11: (4, "f"), 12: (8, "d"), 13: (4, "I"), 16: (8, "Q"), 17: (8, "q")}
 _MOST_ENTRIES = 4096
@@ -33,26 +33,26 @@ Value = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Tags:
-    """The directory: integers by tag in ``values``, bytes and rationals as they lie in ``raw`` (with their type)."""
+    """The directory: integers by tag in ``values``, unconverted bytes and rationals in ``raw`` (with their type)."""
 
     order: str
     values: dict[int, Value]
     raw: dict[int, tuple[int, int, bytes]]
 
     def one(self, tag: int, default: int = 0) -> int:
-        """The first value of ``tag``."""
+        """Return the first value of ``tag``."""
         found = self.values.get(tag)
         return found[0] if found else default
 
     def all(self, tag: int, default: Value = ()) -> Value:
-        """The values of ``tag``."""
+        """Return the values of ``tag``."""
         return self.values.get(tag, default)
 
 
 def read_tags(data: bytes) -> Tags:
-    """The first directory of a TIFF or BigTIFF. Raises `ImageError` where there is none.
+    """Return the first directory of a TIFF or BigTIFF. Raises `ImageError` where it is missing.
 
-    An entry that leads out of the file, or is of a type that TIFF doesn't have, is passed over.
+    An entry that points outside the file, or has a type unknown to TIFF, is skipped.
     """
     order = "<" if data[:2] == b"II" else ">"
     try:
@@ -85,7 +85,7 @@ def read_tags(data: bytes) -> Tags:
 
 
 def with_directory(data: bytes, tags: Tags, changed: Mapping[int, Value]) -> bytes:
-    """The file with a directory of ``changed`` and of what decoders need of ``tags``, and without all else."""
+    """Return the file with a directory of ``changed`` and the tags that decoders need from ``tags``, and no others."""
     order = tags.order
     entries: dict[int, tuple[int, int, bytes]] = {}
     for tag, (kind, number, content) in tags.raw.items():
