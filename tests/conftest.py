@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -34,6 +35,16 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
     root = tmp_path_factory.mktemp("user")
     os.environ["CROSSLENS_NODE"] = str(root / "node")
     os.environ["CROSSLENS_DATA"] = str(root / "data")
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """What a command that ran in this process set up for the library's log is undone."""
+    log = logging.getLogger("crosslens")
+    handlers, level, propagate = list(log.handlers), log.level, log.propagate
+    yield
+    log.handlers[:], log.propagate = handlers, propagate
+    log.setLevel(level)
 
 
 def require_node(version: str) -> None:
