@@ -12,12 +12,12 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from crosslens.errors import ModelError
+from crosslens.surrogates import well_formed
 
 # Two noncharacters, which never occur in a text.
 _RESERVED = "\ufffe\uffff"
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class TextTokenizer:
@@ -44,13 +44,6 @@ class TextTokenizer:
         if self._canonical:
             read = [" ".join(text.split()).translate(_NO_PUNCTUATION).lower() for text in read]
         return [each.ids for each in self._tokenizer.encode_batch(read)]
-
-
-def well_formed(text: str) -> str:
-    """Return ``text`` with U+FFFD for each lone surrogate, which Elasticsearch stores but which isn't a character."""
-    if not _SURROGATE.search(text):
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def control_words(settings: dict[str, Any]) -> set[str]:

@@ -21,9 +21,10 @@ from crosslens.ingest.contract.statistics import CorpusStatistics
 from crosslens.ingest.model.transform import Float32Array
 from crosslens.ingest.run.reading import Document
 from crosslens.ingest.run.tasks import Task
-from crosslens.ingest.sources.access import ImageReader, is_remote, printable
+from crosslens.ingest.sources.access import ImageReader, is_remote
 from crosslens.ingest.sources.hashing import content_hash
 from crosslens.ingest.sources.inline import is_inline
+from crosslens.surrogates import well_formed
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")
@@ -233,7 +234,7 @@ def _stored(each: VectorField, values: Sequence[str], vectors: Mapping[int, Any]
     for i, vector in sorted(vectors.items()):
         entry: dict[str, Any] = {"vector": vector, "position": i}
         if each.modality == "image" and not is_inline(values[i]):
-            entry["reference"] = printable(values[i])
+            entry["reference"] = well_formed(values[i])
         stored.append(entry)
     return stored
 

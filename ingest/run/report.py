@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,11 +13,10 @@ from typing import IO, Any
 from crosslens.ingest.contract.documents import state_of
 from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.run.estimate import Estimate
-from crosslens.ingest.sources.access import printable
+from crosslens.surrogates import well_formed
 
 # A million failures are listed in a file, not in memory.
 _KEPT = 1_000
-_HALVES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Failure:
 
     def __post_init__(self) -> None:
         # Reasons quote documents, which may hold half a surrogate pair; no terminal or file takes that.
-        object.__setattr__(self, "reason", _HALVES.sub("\ufffd", self.reason))
+        object.__setattr__(self, "reason", well_formed(self.reason))
 
 
 @dataclass
@@ -130,8 +128,9 @@ class FailureLog:
         """Adds a line, at once."""
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            # Half a surrogate pair in an id becomes JSON's own escape for it, which names the document exactly.
             self._file = self._path.open("w", encoding="utf-8", errors="backslashreplace")
-        self._file.write(printable(json.dumps({**asdict(failure), "retry": self._retry}, ensure_ascii=False)) + "\n")
+        self._file.write(json.dumps({**asdict(failure), "retry": self._retry}, ensure_ascii=False) + "\n")
         self._file.flush()
         self.written += 1
 

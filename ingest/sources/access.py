@@ -19,6 +19,7 @@ from crosslens.ingest.sources.fetching import MAX_FETCHED, Fetcher, shown_url
 from crosslens.ingest.sources.formats.common import MAX_PIXELS, PictureRules
 from crosslens.ingest.sources.inline import MAX_BYTES, base64_of_image, is_data_uri, is_inline, read_data_uri
 from crosslens.ingest.sources.memory import PICTURES
+from crosslens.surrogates import well_formed
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 # fsspec protocols that would bypass the checks of paths and addresses.
@@ -50,7 +51,7 @@ class ImageRoot:
         try:
             found = (self.folder / Path(path)).resolve()
         except (OSError, RuntimeError, ValueError) as error:
-            raise ImageError(f"{shown(reference)}: not a usable path ({printable(str(error))})") from error
+            raise ImageError(f"{shown(reference)}: not a usable path ({well_formed(str(error))})") from error
         if self.confined and not found.is_relative_to(self.folder):
             raise ImageError(f"{shown(reference)}: lies outside the image folder {self.folder}")
         return found
@@ -121,7 +122,7 @@ class ImageReader:
         found = _SCHEME.match(reference)
         scheme = found[1].lower() if found else ""
         if scheme and scheme != "file":
-            if not _is_text(reference):
+            if well_formed(reference) != reference:
                 raise ImageError(f"{shown(reference)}: not a usable URL (it holds half of a character)")
             if scheme in ("http", "https"):
                 return self._fetcher.fetch(reference, fresh_s=fresh_s)
@@ -178,23 +179,10 @@ def is_remote(reference: str) -> bool:
 
 def shown(reference: str) -> str:
     """Return the reference as messages show it: one line of text, without possible secrets or inline image data."""
-    text = printable(reference)
+    text = well_formed(reference)
     if is_inline(text):
         head = text[: text.find(",") + 1] if is_data_uri(text) else ""
         return f"{head[:60]}{text[len(head) : len(head) + 24]}... ({len(text):,} characters)"
     if _SCHEME.match(text) and text[:4].lower() == "http":
         return shown_url(text)
     return text if len(text) <= 120 else f"{text[:117]}..."
-
-
-def printable(text: str) -> str:
-    """Return the text with U+FFFD for each lone surrogate, which can't be stored as UTF-8."""
-    return text if _is_text(text) else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _is_text(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -15,7 +15,6 @@ from rich.table import Table
 from crosslens.commands.saying import note, out, print_json
 from crosslens.ingest.run.report import Failure, FailureLog, Listener, Report
 from crosslens.progress import encoding_bar
-from crosslens.queries.show.printable import printable, printable_value
 
 _LOG = logging.getLogger("crosslens")
 _SHOWN_FAILURES = 20
@@ -90,7 +89,7 @@ class Failures:
 
     def __init__(self, path: Path, retry: list[str]):
         """As `FailureLog`."""
-        self._path, self._log = path, FailureLog(path, [printable(word) for word in retry])
+        self._path, self._log = path, FailureLog(path, retry)
         self._broken = False
 
     def __enter__(self) -> Failures:
@@ -113,7 +112,7 @@ class Failures:
         if self._broken:
             return
         try:
-            self._log.write(Failure(**printable_value(asdict(failure))))
+            self._log.write(failure)
         except OSError as error:
             self._warn(error)
 

@@ -13,7 +13,7 @@ from typing import Literal, NoReturn, cast
 
 from rich.console import Console
 
-from crosslens.queries.show.printable import printable, printable_value
+from crosslens.surrogates import mended, well_formed
 
 LogFormat = Literal["text", "json"]
 LOG_FORMATS: tuple[LogFormat, ...] = ("text", "json")
@@ -48,10 +48,10 @@ class _Handler(logging.Handler):
     form: LogFormat = "text"
 
     def emit(self, record: logging.LogRecord) -> None:
-        message, time = printable(record.getMessage()), datetime.fromtimestamp(record.created, UTC)
+        message, time = well_formed(record.getMessage()), datetime.fromtimestamp(record.created, UTC)
         level, stamp = record.levelname.lower(), time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         if self.form == "json":
-            fields = printable_value(getattr(record, "fields", {}))
+            fields = mended(getattr(record, "fields", {}))
             line = json.dumps({"time": stamp, "level": level, "message": message, **fields}, default=str)
         elif note.is_terminal:
             # Above the bar, if there is one.
@@ -108,7 +108,7 @@ def say_error(message: str) -> None:
 def print_json(value: object) -> None:
     """One JSON document on standard output, never wrapped or coloured."""
     wide = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "").startswith("utf")
-    print_plain(json.dumps(printable_value(value), ensure_ascii=not wide, indent=2, default=str))
+    print_plain(json.dumps(mended(value), ensure_ascii=not wide, indent=2, default=str))
 
 
 def print_plain(text: str) -> None:

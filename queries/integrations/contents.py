@@ -7,9 +7,9 @@ from typing import Any
 
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.documents import source_values
-from crosslens.queries.show.printable import printable, printable_value
 from crosslens.queries.show.result import Hit
 from crosslens.queries.show.table import title_of
+from crosslens.surrogates import mended, well_formed
 
 
 def contents(hits: Sequence[Hit], field: str | None) -> list[str]:
@@ -27,10 +27,10 @@ def contents(hits: Sequence[Hit], field: str | None) -> list[str]:
             hint="name another field for the content",
             parameter="content_field",
         )
-    return [printable("\n".join(values)) for values in found]
+    return [well_formed("\n".join(values)) for values in found]
 
 
 def metadata(hit: Hit) -> dict[str, Any]:
     """Return the hit's source, made to be written as JSON."""
-    source: dict[str, Any] = printable_value(hit.source)
+    source: dict[str, Any] = mended(hit.source)
     return source

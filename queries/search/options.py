@@ -13,7 +13,7 @@ from crosslens.queries.fusion.fuse import Mean
 from crosslens.queries.fusion.normalizers import Normalizer
 from crosslens.queries.fusion.scores import DEFAULT_WINDOW
 from crosslens.queries.search.requests import Query
-from crosslens.queries.search.surrogates import mended
+from crosslens.surrogates import mended
 
 _SENT = (
     "text",

@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from crosslens.queries.fusion.fuse import Part
-from crosslens.queries.show.printable import printable
 from crosslens.queries.show.result import Hit, SearchResult
+from crosslens.surrogates import well_formed
 
 LEG_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 _BAR = 12
@@ -77,17 +77,17 @@ def result_table(result: SearchResult, title: str) -> ResultTable:
 
     On a narrow terminal each leg's scores stand under the document instead of beside it.
     """
-    return ResultTable(result, printable(title))
+    return ResultTable(result, well_formed(title))
 
 
 def facets_table(field: str, buckets: Sequence[Mapping[str, Any]], others: int) -> Table:
     """Return the values of a field with how many documents have each; ``others`` have values that aren't listed."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column(Text(printable(field)), overflow="fold")
+    table.add_column(Text(well_formed(field)), overflow="fold")
     table.add_column("documents", justify="right", no_wrap=True)
     for bucket in buckets:
         value = str(bucket.get("key_as_string", bucket["key"]))
-        table.add_row(Text(printable(value)), str(bucket["doc_count"]))
+        table.add_row(Text(well_formed(value)), str(bucket["doc_count"]))
     if others:
         table.add_row(Text("other values", style="dim"), str(others))
     return table
@@ -108,14 +108,14 @@ def _document(hit: Hit) -> Text:
     """What the document is called, which of its several images matched, where words did, and why it is where it is."""
     text = Text(title_of(hit))
     for leg, value in hit.matched.items():
-        text.append(printable(f"\n{leg}: {value.get('reference', 'no. ' + str(value['position']))}"), style="dim")
+        text.append(well_formed(f"\n{leg}: {value.get('reference', 'no. ' + str(value['position']))}"), style="dim")
     for field, fragments in hit.highlight.items():
-        text.append(printable(f"\n{field}: "), style="dim")
-        for i, piece in enumerate(_MARKS.split(printable(" ... ".join(fragments)))):
+        text.append(well_formed(f"\n{field}: "), style="dim")
+        for i, piece in enumerate(_MARKS.split(well_formed(" ... ".join(fragments)))):
             # What stood between two marks has an odd place.
             text.append(piece, style="bold" if i % 2 else "")
     if hit.explanation:
-        text.append(printable(f"\n{why(hit)}"), style="dim")
+        text.append(well_formed(f"\n{why(hit)}"), style="dim")
     return text
 
 
@@ -162,13 +162,13 @@ def title_of(hit: Hit) -> str:
         text = _first_string(value)
         if text and len(text) <= 200:
             return text
-    return printable(hit.id)
+    return well_formed(hit.id)
 
 
 def _first_string(value: Any) -> str | None:
     if isinstance(value, Sequence) and not isinstance(value, str):
         value = value[0] if value else None
-    return printable(value.strip()) or None if isinstance(value, str) else None
+    return well_formed(value.strip()) or None if isinstance(value, str) else None
 
 
 def _bar(parts: Mapping[str, Part], block: str) -> Text:

@@ -11,7 +11,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from crosslens.demo.build import DATA
 from crosslens.errors import ModelError
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.model.tokens import TextTokenizer, well_formed
+from crosslens.ingest.model.tokens import TextTokenizer
+from crosslens.surrogates import well_formed
 
 WORDS = ["<|endoftext|>", "<|startoftext|>", "</s>", "<s>", "[SEP]", "[CLS]", "[PAD]", "[UNK]", "<pad>", "<unk>"]
 TEMPLATES = ["a cat {} and a dog", "{} and a dog", "a cat {}", "a cat{}dog", "{0}{0}", "A CAT {} {}"]

@@ -18,9 +18,9 @@ from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.fusion.fuse import Part
 from crosslens.queries.show.explain import explain
 from crosslens.queries.show.page import write_page
-from crosslens.queries.show.printable import printable_value
 from crosslens.queries.show.result import Hit, SearchResult
 from crosslens.queries.show.table import facets_table, result_table, side_by_side, title_of
+from crosslens.surrogates import mended
 
 PHOTO = VectorField("photo_vector", "image", ("photo",), "clip", "f00d", 4, "int8_hnsw")
 
@@ -189,7 +189,7 @@ def test_half_an_emoji_is_replaced_wherever_it_is_shown(tmp_path: Path) -> None:
         text_of(result_table(result(hit(HALF)), "q"), width=60),
         text_of(facets_table("title", [{"key": HALF, "doc_count": 2}], 3)),
         shown._repr_html_(),
-        json.dumps(printable_value(shown.as_dict()), ensure_ascii=False),
+        json.dumps(mended(shown.as_dict()), ensure_ascii=False),
     ):
         assert "cut \ufffd" in text
         text.encode()

@@ -1,4 +1,4 @@
-"""Half a surrogate pair, which JSON and Python's strings can hold and UTF-8 can't."""
+"""Half a surrogate pair, most often a cut emoji, which JSON, Python and Elasticsearch can hold and UTF-8 can't."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from typing import Any
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def mended(value: Any) -> Any:
-    """Return the same with U+FFFD in the place of half pairs, in the strings of lists and mappings as well.
+def well_formed(text: str) -> str:
+    """Return ``text`` with U+FFFD for each lone surrogate, as in Java; whole pairs become their character."""
+    if text.isascii() or not _SURROGATE.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
-    So does Java, and the encoder. Whole pairs become the character that they stand for. What needs no mending is
-    returned as it is, not as a copy.
+
+def mended(value: Any) -> Any:
+    """Return the same with every string in it `well_formed`, in lists and mappings as well, keys included.
+
+    What needs no mending is returned as it is, not as a copy.
     """
     if isinstance(value, str):
-        if value.isascii() or not _SURROGATE.search(value):
-            return value
-        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return well_formed(value)
     if isinstance(value, Mapping):
         pairs = {mended(name): mended(each) for name, each in value.items()}
         same = all(new is old and pairs[new] is value[old] for new, old in zip(pairs, value, strict=False))
