@@ -10,9 +10,10 @@ from pathlib import Path
 import platformdirs
 
 from crosslens.errors import ModelError
-from crosslens.ingest.model.folder import open_model
+from crosslens.ingest.model.folder import MANIFEST, open_model
 
-DEMO_MODEL = Path(str(files("crosslens"))).resolve() / "demo" / "data" / "model"
+# A strict editable install links every file by itself: the folder is where the linked file really lies.
+DEMO_MODEL = Path(str(files("crosslens")), "demo", "data", "model", MANIFEST).resolve().parent
 
 
 def remember(folder: Path, fingerprint: str) -> None:

@@ -227,7 +227,7 @@ def test_pages_go_on_where_the_last_one_ended(searcher: Any) -> None:
     assert paged == whole
     with pytest.raises(QueryError, match="belongs to another search"):
         searcher.search("green sock", size=10, page=page.next, spelling=False)
-    with pytest.raises(QueryError, match="no token"):
+    with pytest.raises(QueryError, match="not a token"):
         searcher.search("green sock", page="nonsense")
 
 

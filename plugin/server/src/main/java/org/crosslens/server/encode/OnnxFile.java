@@ -38,6 +38,8 @@ record OnnxFile(Map<String, long[]> inputs, Set<String> external) {
         "sparse", Map.of(1, "tensor", 2, "tensor")
     );
     private static final int GRAPH = 7, INPUT = 11, EXTERNAL = 13;
+    /** The largest message that Protocol Buffers knows; larger models keep their weights in external files. */
+    private static final long LARGEST = Integer.MAX_VALUE;
 
     /** Throws {@link ModelException} where {@code file} isn't an ONNX file, or only a pointer to one. */
     static OnnxFile read(Path file) {
@@ -45,6 +47,11 @@ record OnnxFile(Map<String, long[]> inputs, Set<String> external) {
             throw new ModelException(file + " is a Git LFS pointer, not the graph itself; fetch it with git lfs pull");
         }
         OnnxFile read = new OnnxFile(new LinkedHashMap<>(), new TreeSet<>());
+        long size = size(file);
+        if (size > LARGEST) {
+            throw new ModelException(file + " can't be loaded: it has " + size + " bytes, and an ONNX graph has at most " + LARGEST
+                + "; export it with external data");
+        }
         try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
             ByteBuffer data = channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size());
             read.tensors(data, "model");
@@ -67,6 +74,14 @@ record OnnxFile(Map<String, long[]> inputs, Set<String> external) {
     static boolean isPointer(Path file) {
         try (InputStream in = Files.newInputStream(file)) {
             return Arrays.equals(in.readNBytes(POINTER.length), POINTER);
+        } catch (IOException e) {
+            throw new ModelException(file + " can't be read (" + e.getMessage() + ")", e);
+        }
+    }
+
+    private static long size(Path file) {
+        try {
+            return Files.size(file);
         } catch (IOException e) {
             throw new ModelException(file + " can't be read (" + e.getMessage() + ")", e);
         }
