@@ -105,7 +105,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     root = tmp_path_factory.mktemp("models")
     for name, seed, dims in (("small", 0, 24), ("other", 7, 24), ("wide", 3, 32), ("absent", 11, 24)):
-        export(str(checkpoints.clip(root / f"{name}-checkpoint", seed=seed, projection_dim=dims)), root / name)
+        export(
+            str(checkpoints.clip(root / f"{name}-checkpoint", seed=seed, projection_dim=dims)),
+            root / name,
+            precision="fp32",
+        )
     return root
 
 

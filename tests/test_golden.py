@@ -120,7 +120,7 @@ def test_evidence_gives_what_is_recorded(line: Line) -> None:
 
 @every("fingerprints")
 def test_fingerprints_are_as_recorded(line: Line) -> None:
-    recorded = {key: line[key] for key in ("fingerprint", "name", "text", "dims")}
+    recorded = {key: line[key] for key in ("fingerprint", "name", "text", "dims", "searches") if key in line}
     assert models.opened(line["files"]) == recorded
 
 

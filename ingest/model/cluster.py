@@ -27,7 +27,8 @@ _JSON = {"accept": "application/json", "content-type": "application/json"}
 @dataclass(frozen=True)
 class ClusterModel:
     """A model in the cluster: ``nodes`` names the nodes that have it, ``lacking`` those that don't, and ``directories``
-    its folder's names on them."""
+    its folder's names on them. ``searches`` are the fingerprints of other vectors that its queries may be compared
+    with."""
 
     name: str
     fingerprint: str
@@ -35,6 +36,7 @@ class ClusterModel:
     nodes: tuple[str, ...]
     lacking: tuple[str, ...]
     directories: tuple[str, ...] = ()
+    searches: frozenset[str] = frozenset()
 
     def is_called(self, name: str) -> bool:
         """Return whether ``name`` refers to this model, by its own name, its fingerprint or its folder's name."""
@@ -62,8 +64,9 @@ def cluster_models(client: Elasticsearch) -> list[ClusterModel] | None:
         having = {name for name, _ in places}
         model = places[0][1]
         directories = {each["directory"] for _, each in places}
-        groups = (tuple(sorted(group)) for group in (having, names - having, directories))
-        models.append(ClusterModel(model["name"], fingerprint, model["dims"], *groups))
+        nodes_with, lacking, called = (tuple(sorted(group)) for group in (having, names - having, directories))
+        searches = frozenset(model.get("searches", ()))
+        models.append(ClusterModel(model["name"], fingerprint, model["dims"], nodes_with, lacking, called, searches))
     return models
 
 
@@ -117,6 +120,11 @@ class ClusterEncoder:
     def fingerprint(self) -> str:
         """Return the identity of the exact encoders: equal fingerprints mean comparable vectors."""
         return self._model.fingerprint
+
+    @property
+    def searches(self) -> frozenset[str]:
+        """Return the fingerprints of other vectors that this encoder's queries may be compared with."""
+        return self._model.searches
 
     @property
     def dims(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -70,13 +70,18 @@ class Encoder:
         """Names the exact encoders: equal fingerprints mean comparable vectors."""
         return self.folder.fingerprint
 
+    @property
+    def searches(self) -> frozenset[str]:
+        """The fingerprints of other vectors that this encoder's queries may be compared with."""
+        return self.folder.searches
+
     @cached_property
     def dims(self) -> int:
         """The length of every vector."""
         said = self.folder.dims or self.folder.text_ports.dims or self.folder.vision_ports.dims
         if said is not None:
             return said
-        return int(self._run_texts(self._tokenizer.ids(["a"])).shape[1])
+        return int(self._encoded(self._text_inputs(self._tokenizer.ids(["a"]))).shape[1])
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text takes, cut to the model's limit; what a run costs grows with it."""
@@ -91,13 +96,18 @@ class Encoder:
 
         Texts run in batches of like length, and a causal encoder's batch only as long as its longest text.
         """
-        encodings = self._tokenizer.ids(texts)
         out = np.empty((len(texts), self.dims), dtype=np.float32)
+        for rows, inputs in self.text_batches(texts):
+            out[rows] = self._encoded(inputs)
+        return out
+
+    def text_batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Inputs]]:
+        """Yield the inputs of each run of the text graph, with the numbers of the texts in it."""
+        encodings = self._tokenizer.ids(texts)
         order = sorted(range(len(encodings)), key=lambda i: len(encodings[i]))
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
-            out[rows] = self._run_texts([encodings[i] for i in rows])
-        return out
+            yield rows, self._text_inputs([encodings[i] for i in rows])
 
     def encode_images(self, images: Iterable[ImageSource]) -> Float32Array:
         """float32 [n, dims], unit length, in the order given; for what an image may be, see `opened`.
@@ -133,10 +143,18 @@ class Encoder:
         """float32 [n, dims], unit length, of prepared images [n, 3, height, width], in one run of the graph."""
         ports = self.folder.vision_ports
         run = self._runner(ports.path, ports.output)
-        inputs = {ports.pixels.name: pixels.astype(ports.pixels.dtype, copy=False)}
-        return _unit(in_batches(run, inputs, ports.batch))
+        return unit(in_batches(run, self.image_inputs(pixels), ports.batch))
 
-    def _run_texts(self, ids: list[list[int]]) -> Float32Array:
+    def image_inputs(self, pixels: Float32Array) -> Inputs:
+        """Return the inputs of a run of the image graph, of prepared images [n, 3, height, width]."""
+        port = self.folder.vision_ports.pixels
+        return {port.name: pixels.astype(port.dtype, copy=False)}
+
+    def _encoded(self, inputs: Inputs) -> Float32Array:
+        ports = self.folder.text_ports
+        return unit(in_batches(self._runner(ports.path, ports.output), inputs, ports.batch))
+
+    def _text_inputs(self, ids: list[list[int]]) -> Inputs:
         ports, settings = self.folder.text_ports, self.folder.text
         length = settings.length if settings.fixed else max(map(len, ids))
         # Padding that nothing masks, before a text, would make its vector depend on the longest text beside it.
@@ -150,7 +168,7 @@ class Encoder:
         known = {"attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
         inputs = {port.name: known[port.name].astype(port.dtype, copy=False) for port in ports.others}
         inputs[ports.ids.name] = tokens.astype(ports.ids.dtype, copy=False)
-        return _unit(in_batches(self._runner(ports.path, ports.output), inputs, ports.batch))
+        return inputs
 
     def _runner(self, path: Path, output: str) -> Runner:
         session = self._session(path)
@@ -203,7 +221,8 @@ def in_batches(run: Runner, inputs: Inputs, size: int | None) -> NDArray[Any]:
     return np.concatenate(parts)
 
 
-def _unit(vectors: NDArray[Any]) -> Float32Array:
+def unit(vectors: NDArray[Any]) -> Float32Array:
+    """Return what a graph gave, [n, dims], at unit length. Raises `ModelError` for anything else than vectors."""
     if vectors.ndim != 2:
         raise ModelError(f"the encoder gave numbers of the shape {vectors.shape}, not one vector for each input")
     vectors = vectors.astype(np.float32, copy=False)

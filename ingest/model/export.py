@@ -15,31 +15,33 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
 from crosslens.errors import ExportError
+from crosslens.ingest.model.calibration import Calibration, default_calibration
 from crosslens.ingest.model.checkpoints import Checkpoint, load_checkpoint
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.files import sha256
-from crosslens.ingest.model.folder import CONFIG, MANIFEST, fingerprint
-from crosslens.ingest.model.graph import read_graph
+from crosslens.ingest.model.folder import CONFIG, FLOAT32, MANIFEST, fingerprint
 from crosslens.ingest.model.layouts import PREPROCESSOR, TEXT_MODEL, TOKENIZER, VISION_MODEL
+from crosslens.ingest.model.precision import Bounds, Choice, Loss
 from crosslens.ingest.model.proof import prove
+from crosslens.ingest.model.storing import gather, store_half
 from crosslens.ingest.model.transform import parse_transform
+from crosslens.ingest.model.twins import quantise_folder
 from crosslens.ingest.model.weights import first_line
 
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("auto", "fp32", "fp16", "int8")
 _OPSET = 17
-# A protocol buffer beyond this size can't be one file.
-_LARGEST = 2**31 - 2**20
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """An export's least and mean cosine to PyTorch over the golden inputs, and its folder's size in bytes."""
+    """An export's least and mean cosine to PyTorch over the golden inputs, and its folder's size in bytes.
+
+    ``precision`` is what was written, ``wanted`` what was asked for. Where int8 was tried, ``choices`` say what became
+    of each encoder, ``searches`` what searches lose against float32, and ``calibration`` by what that was measured.
+    """
 
     out: str
     name: str
@@ -51,22 +53,32 @@ class ExportReport:
     image_cosine_min: float
     image_cosine_mean: float
     size: int
+    wanted: str = ""
+    choices: tuple[Choice, ...] = ()
+    searches: Loss | None = None
+    calibration: str = ""
+    fp32_fingerprint: str = ""
 
 
 def export(
     checkpoint: str,
     out: Path,
     *,
-    precision: str = "fp32",
+    precision: str = "auto",
     image_tower: str | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    calibration: Calibration | None = None,
+    keep_float32: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> ExportReport:
     """Export ``checkpoint`` (a hub id or folder) to the new folder ``out``.
 
-    ``precision``: fp32; fp16 stores the weights in half precision and computes in single; int8 quantises the weights
-    of the matrix products (dynamic quantisation). ``progress`` is called with each step.
+    ``precision``: fp32; fp16 stores the weights in half precision and computes in single; int8 quantises all matrix
+    products; auto quantises those of each encoder that lose next to nothing (`Bounds`), if that is faster on this
+    machine, and else writes fp32. What is lost is measured over ``calibration``, see `read_calibration`; None: over
+    built-in texts and pictures. ``keep_float32`` puts the float32 graphs beside quantised ones, as the variant "fp32".
+    ``progress`` is called with each step.
 
     Raises `ExportError` when ``out`` exists, the checkpoint can't be loaded, or a vector differs from PyTorch's by
     more than its precision allows; then nothing is left behind.
@@ -88,28 +100,44 @@ def export(
         _export_text(loaded, folder / TEXT_MODEL)
         progress("exporting the image encoder")
         _export_vision(loaded, folder / VISION_MODEL)
-        for name in (TEXT_MODEL, VISION_MODEL):
-            _convert(folder / name, precision)
+        if precision == "fp16":
+            for name in (TEXT_MODEL, VISION_MODEL):
+                store_half(folder / name)
         loaded.exported_tokenizer.save(str(folder / TOKENIZER))
         _write_json(folder / PREPROCESSOR, loaded.preprocessor)
         _write_json(folder / CONFIG, loaded.config)
-        files = {
-            file.relative_to(folder).as_posix(): sha256(file) for file in sorted(folder.rglob("*")) if file.is_file()
-        }
+        written = "fp16" if precision == "fp16" else "fp32"
         manifest: dict[str, Any] = {
             "name": loaded.name,
             "revision": loaded.revision,
-            "precision": precision,
+            "precision": written,
             "text": asdict(loaded.settings),
-            "files": files,
-            "fingerprint": fingerprint(files),
+            **_identity(folder),
         }
         _write_json(folder / MANIFEST, manifest)
         progress("comparing with PyTorch")
         encoder = Encoder(folder)
-        proof = prove(loaded, encoder, precision)
-        text, image = proof.text, proof.image
+        proof = prove(loaded, encoder, written)
+        choices: tuple[Choice, ...] = ()
+        searches, own = None, manifest["fingerprint"]
         manifest["dims"] = encoder.dims
+        if precision in ("auto", "int8"):
+            search = precision == "auto"
+            choices, searches = quantise_folder(
+                encoder,
+                calibration or default_calibration(),
+                search=search,
+                keep=keep_float32,
+                bounds=Bounds(),
+                progress=progress,
+            )
+        if searches is not None:
+            manifest.update(_twin(folder, manifest, choices, searches, keep_float32))
+            _write_json(folder / MANIFEST, manifest)
+            progress("comparing int8 with PyTorch")
+            written, encoder = "int8", Encoder(folder)
+            proof = prove(loaded, encoder, written)
+        text, image = proof.text, proof.image
         manifest["parity"] = {
             "text_cosine_min": round(float(text.min()), 7),
             "image_cosine_min": round(float(image.min()), 7),
@@ -122,15 +150,57 @@ def export(
     return ExportReport(
         out=str(out),
         name=loaded.name,
-        fingerprint=fingerprint(files),
+        fingerprint=manifest["fingerprint"],
         dims=encoder.dims,
-        precision=precision,
+        precision=written,
         text_cosine_min=float(text.min()),
         text_cosine_mean=float(text.mean()),
         image_cosine_min=float(image.min()),
         image_cosine_mean=float(image.mean()),
         size=size,
+        wanted=precision,
+        choices=choices,
+        searches=searches,
+        calibration=(calibration or default_calibration()).source if choices else "",
+        fp32_fingerprint=own if searches is not None else "",
     )
+
+
+def _identity(folder: Path) -> dict[str, Any]:
+    """Return the hashes of a folder's files, and the fingerprint over them."""
+    kept = folder / FLOAT32
+    files = {
+        file.relative_to(folder).as_posix(): sha256(file)
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name != MANIFEST and kept not in file.parents
+    }
+    return {"files": files, "fingerprint": fingerprint(files)}
+
+
+def _twin(
+    folder: Path, exact: dict[str, Any], choices: tuple[Choice, ...], searches: Loss, keep: bool
+) -> dict[str, Any]:
+    """Return what a manifest says of a quantised folder whose float32 manifest was ``exact``."""
+    said: dict[str, Any] = {
+        "precision": "int8",
+        **_identity(folder),
+        "quantised": {
+            each.kind: {"layers": each.layers, "float32": list(each.kept)}
+            for each in choices
+            if each.precision == "int8"
+        },
+        # Which other vectors the queries of this folder may be compared with, and what that loses.
+        "relations": {
+            exact["fingerprint"]: {
+                "precision": "fp32",
+                **{name: round(value, 6) for name, value in asdict(searches).items()},
+                "search": searches.within(Bounds()),
+            }
+        },
+    }
+    if keep:
+        said["variants"] = {FLOAT32: {key: exact[key] for key in ("precision", "files", "fingerprint")}}
+    return said
 
 
 def _export_text(loaded: Checkpoint, path: Path) -> None:
@@ -174,66 +244,6 @@ def _trace(
                 hint="its config.json, tokenizer and preprocessing must be of one checkpoint",
             ) from error
     gather(path)
-
-
-def gather(path: Path) -> None:
-    """Move the weights that PyTorch left beside a graph, one file each, into the graph, or else all into one file."""
-    external = read_graph(path).external
-    if not external:
-        return
-    model = onnx.load(str(path))
-    for name in external:
-        (path.parent / name).unlink()
-    _save(model, path)
-
-
-def _save(model: onnx.ModelProto, path: Path) -> None:
-    """Write one file, or two where one would exceed a protocol buffer's limit."""
-    beside = f"{path.name}_data"
-    (path.parent / beside).unlink(missing_ok=True)
-    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > _LARGEST:
-        onnx.save(model, str(path), save_as_external_data=True, all_tensors_to_one_file=True, location=beside)
-    else:
-        onnx.save(model, str(path))
-
-
-def _convert(path: Path, precision: str) -> None:
-    if precision == "fp16":
-        store_half(path)
-    elif precision == "int8":
-        from onnxruntime.quantization import QuantType, quantize_dynamic
-
-        external = read_graph(path).external
-        quantised = path.with_suffix(".int8.onnx")
-        quantize_dynamic(
-            path,
-            quantised,
-            op_types_to_quantize=["MatMul", "Gemm"],
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-            use_external_data_format=bool(external),
-        )
-        for name in external:
-            (path.parent / name).unlink()
-        quantised.replace(path)
-        gather(path)
-
-
-def store_half(path: Path) -> None:
-    """Store the graph's large weights as float16 and cast them to float32 at load time: half the file size, the same
-    arithmetic. Weights already rounded to float16 stay exact."""
-    model = onnx.load(str(path))
-    graph, casts = model.graph, []
-    for tensor in graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < 256:
-            continue
-        half, name = numpy_helper.to_array(tensor).astype(np.float16), tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
-        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
-    nodes = list(graph.node)
-    del graph.node[:]
-    graph.node.extend([*casts, *nodes])
-    _save(model, path)
 
 
 def _write_json(path: Path, value: object) -> None:

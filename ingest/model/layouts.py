@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,16 @@ def find_layout(path: Path, variant: str | None) -> Layout:
     if not layout.tokenizer.exists():
         raise ModelError(f"{layout.tokenizer} is missing", hint="the folder's tokenizer must be in that form")
     return layout
+
+
+def within(layout: Layout, path: Path, root: Path) -> Layout:
+    """Return the layout with those graphs that also lie below ``root`` as they lie below ``path``."""
+    twins = [root / graph.relative_to(path) for graph in (layout.text_model, layout.vision_model)]
+    text, vision = (
+        twin if twin.exists() else own
+        for twin, own in zip(twins, (layout.text_model, layout.vision_model), strict=True)
+    )
+    return replace(layout, text_model=text, vision_model=vision)
 
 
 def _preprocessing(path: Path) -> tuple[Path, dict[str, Any]]:

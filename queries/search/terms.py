@@ -72,7 +72,7 @@ def vectors(
     found: dict[str, list[float]] = {}
     for each in fields:
         if each.fingerprint not in made:
-            made[each.fingerprint] = _sum(terms, encoders.for_field(each))
+            made[each.fingerprint] = _sum(terms, encoders.for_field(each, searching=True))
         total = made[each.fingerprint].astype(np.float64)
         for vector in liked.get(each.field, ()):
             total += _unit(np.asarray(vector, dtype=np.float64))

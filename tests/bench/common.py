@@ -34,7 +34,7 @@ def vit_b_32() -> tuple[Path, Path]:
         if not checkpoint.is_dir():
             with tempfile.TemporaryDirectory(dir=root) as tmp:
                 checkpoints.vit_b_32(Path(tmp) / "c").rename(checkpoint)
-        report = export(str(checkpoint), exported)
+        report = export(str(checkpoint), exported, precision="fp32")
         console.print(
             f"exported ViT-B/32: least cosine with PyTorch {report.text_cosine_min:.7f} (texts), "
             f"{report.image_cosine_min:.7f} (images)"

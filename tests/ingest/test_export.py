@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ import torch  # noqa: E402
 from crosslens.demo.build import DATA  # noqa: E402
 from crosslens.errors import ExportError, ModelError  # noqa: E402
 from crosslens.ingest.model import export as module  # noqa: E402
+from crosslens.ingest.model import storing  # noqa: E402
 from crosslens.ingest.model.encoder import Encoder  # noqa: E402
-from crosslens.ingest.model.export import export  # noqa: E402
 from crosslens.ingest.model.proof import _batches, golden_pictures  # noqa: E402
 from crosslens.ingest.model.vocabulary import siglip_tokenizer  # noqa: E402
 from tests import checkpoints  # noqa: E402
 
 pytestmark = pytest.mark.export
+export = partial(module.export, precision="fp32")
 DEMO_CHECKPOINT = DATA / "checkpoint"
 
 
@@ -77,7 +79,7 @@ def test_weights_too_many_for_one_file_lie_in_a_second_that_the_manifest_lists(
 ) -> None:
     checkpoint = str(checkpoints.clip(tmp_path / "c"))
     export(checkpoint, tmp_path / "one", precision=precision)
-    monkeypatch.setattr(module, "_LARGEST", 1_000)
+    monkeypatch.setattr(storing, "LARGEST", 1_000)
     real = module._trace
 
     def scattered(*arguments: Any) -> None:
@@ -92,7 +94,7 @@ def test_weights_too_many_for_one_file_lie_in_a_second_that_the_manifest_lists(
             size_threshold=64,
         )
         assert len(list(path.parent.iterdir())) > 5
-        module.gather(path)
+        storing.gather(path)
 
     monkeypatch.setattr(module, "_trace", scattered)
     report = export(checkpoint, tmp_path / "two", precision=precision)

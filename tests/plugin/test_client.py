@@ -492,10 +492,10 @@ def test_a_model_used_once_is_found_by_its_fingerprint(models: Path) -> None:
         find(folder.fingerprint + "0", "small")
     assert unknown.value.parameter == "model"
     remember(models / "small", folder.fingerprint)
-    assert find(folder.fingerprint, "small") == (models / "small").resolve()
+    assert find(folder.fingerprint, "small") == ((models / "small").resolve(), None)
 
 
 def test_the_demos_model_is_always_known() -> None:
     from crosslens.ingest.model.folder import open_model
 
-    assert find(open_model(DEMO_MODEL).fingerprint, "demo") == DEMO_MODEL
+    assert find(open_model(DEMO_MODEL).fingerprint, "demo") == (DEMO_MODEL, None)

@@ -36,7 +36,7 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in FAMILIES:
         checkpoint = str(getattr(checkpoints, name)(root / f"{name}-checkpoint"))
         image_tower = str(root / "clip-checkpoint") if name == "multilingual" else None
-        export(checkpoint, root / name, image_tower=image_tower)
+        export(checkpoint, root / name, image_tower=image_tower, precision="fp32")
     return root
 
 

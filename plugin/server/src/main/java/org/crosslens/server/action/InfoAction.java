@@ -158,6 +158,9 @@ public final class InfoAction {
                     model.put("name", folder.name());
                     model.put("fingerprint", folder.fingerprint());
                     model.put("dims", folder.dims());
+                    if (folder.searches().isEmpty() == false) {
+                        model.put("searches", folder.searches().stream().sorted().toList());
+                    }
                     model.put("max_tokens", folder.text().length());
                     model.put("image_size", List.of(folder.transform().outputHeight(), folder.transform().outputWidth()));
                     model.put("loaded", each.loaded());

@@ -13,12 +13,14 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 
 /**
  * A folder with both encoders, as {@code crosslens export} and the tools around transformers.js make them.
  *
  * <p>{@code fingerprint} changes whenever a file that shapes the vectors does, and equals the one that the Python side
- * records in an index. {@code dims} is 0 where no manifest says it.
+ * records in an index. {@code dims} is 0 where no manifest says it. {@code searches} are the fingerprints of other vectors
+ * that queries of this folder may be compared with, as its export has proved.
  */
 public record ModelFolder(
     Path path,
@@ -28,7 +30,8 @@ public record ModelFolder(
     Path visionModel,
     TextSettings text,
     ImageTransform transform,
-    int dims
+    int dims,
+    Set<String> searches
 ) {
 
     private static final String MANIFEST = "crosslens.json";
@@ -102,8 +105,25 @@ public record ModelFolder(
             vision,
             settings.fitted(ids.length > 1 ? ids[1] : 0),
             ImageTransform.parse(preprocessor),
-            dims == null ? 0 : dims.intValue()
+            dims == null ? 0 : dims.intValue(),
+            searches(manifest)
         );
+    }
+
+    /** Whether queries of this folder may be compared with vectors of that fingerprint. */
+    public boolean maySearch(String fingerprint) {
+        return this.fingerprint.equals(fingerprint) || searches.contains(fingerprint);
+    }
+
+    private static Set<String> searches(Map<String, Object> manifest) {
+        Map<String, Object> relations = Json.object(manifest, "relations");
+        Set<String> allowed = new TreeSet<>();
+        for (String fingerprint : relations.keySet()) {
+            if (Boolean.TRUE.equals(Json.object(relations, fingerprint).get("search"))) {
+                allowed.add(fingerprint);
+            }
+        }
+        return Set.copyOf(allowed);
     }
 
     /** Compares every file with the sha256 in the manifest, if there is one. Throws {@link ModelException}. */

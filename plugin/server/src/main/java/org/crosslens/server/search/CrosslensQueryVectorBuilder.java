@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Set;
 import java.util.function.Supplier;
+import org.crosslens.server.encode.ModelFolder;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Input;
 import org.crosslens.server.work.Models;
@@ -110,8 +111,9 @@ public final class CrosslensQueryVectorBuilder implements QueryVectorBuilder {
                 encode(named, wanted, each);
                 return;
             }
-            services.get().models().find(named, each.delegateFailureAndWrap((next, found) -> {
-                if (recorded.equals(Set.of(found.fingerprint())) == false) {
+            Models models = services.get().models();
+            ActionListener<ModelFolder> checked = each.delegateFailureAndWrap((next, found) -> {
+                if (recorded.stream().allMatch(found::maySearch) == false) {
                     throw new IllegalArgumentException(
                         "[" + NAME + "] would compare a query by model [" + found.name() + "] (" + found.fingerprint()
                             + ") with vectors of another (" + String.join(", ", recorded) + ") in " + fields
@@ -119,7 +121,12 @@ public final class CrosslensQueryVectorBuilder implements QueryVectorBuilder {
                     );
                 }
                 encode(found.fingerprint(), wanted, next);
-            }));
+            });
+            if (field != null) {
+                models.findToSearch(named, checked);
+            } else {
+                models.find(named, checked);
+            }
         });
     }
 

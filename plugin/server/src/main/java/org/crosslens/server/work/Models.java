@@ -156,6 +156,26 @@ public final class Models implements Closeable {
         }
     }
 
+    /** As {@link #find}, but where no model has that fingerprint, one whose queries may be compared with its vectors. */
+    public void findToSearch(String fingerprint, ActionListener<ModelFolder> listener) {
+        find(fingerprint, listener.delegateResponse((next, e) -> {
+            ModelFolder twin = e instanceof IllegalArgumentException ? twin(fingerprint) : null;
+            if (twin == null) {
+                next.onFailure(e);
+            } else {
+                next.onResponse(twin);
+            }
+        }));
+    }
+
+    private ModelFolder twin(String fingerprint) {
+        return list().stream()
+            .map(Listed::folder)
+            .filter(each -> each != null && each.searches().contains(fingerprint))
+            .findFirst()
+            .orElse(null);
+    }
+
     /** Carries a wish out on the loader's threads, once for all concurrent wishes that are equal. */
     private void once(Wish wish, ActionListener<Void> listener) {
         synchronized (this) {

@@ -1,0 +1,102 @@
+"""A float32 model folder's quantised twin: what it loses, and whether it takes the folder's place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from crosslens.ingest.model.calibration import Calibration
+from crosslens.ingest.model.encoder import Encoder, Inputs, load_session
+from crosslens.ingest.model.folder import FLOAT32
+from crosslens.ingest.model.precision import Bounds, Choice, Loss, Tower, choose, recall
+from crosslens.ingest.model.storing import remove, rename
+from crosslens.ingest.model.transform import Float32Array
+
+_BATCH = 16
+
+
+def quantise_folder(
+    encoder: Encoder,
+    calibration: Calibration,
+    *,
+    search: bool,
+    keep: bool,
+    bounds: Bounds,
+    progress: Callable[[str], None],
+) -> tuple[tuple[Choice, ...], Loss | None]:
+    """Put quantised graphs in the place of the float32 ones that ``encoder`` has opened, where `choose` finds that
+    harmless; with ``keep``, those go to the folder `FLOAT32` within.
+
+    Returns what became of each encoder, and what searches lose that compare vectors of both precisions or of int8
+    alone; None where nothing was quantised.
+    """
+    folder = encoder.folder
+    progress("encoding texts and pictures to calibrate by")
+    text = Tower("text", folder.text_model, folder.text_ports.output, list(encoder.text_batches(calibration.texts)))
+    images = Tower("image", folder.vision_model, folder.vision_ports.output, _image_batches(encoder, calibration))
+    choices, made = [], []
+    for tower, other in ((text, images), (images, text)):
+        progress(f"quantising the {tower.kind} encoder")
+        out = tower.path.with_suffix(".int8.onnx")
+        choice = choose(tower, other, out, bounds=bounds, search=search, progress=progress)
+        choices.append(choice)
+        made.append(tower.encode(load_session(out)) if choice.precision == "int8" else tower.vectors)
+    if not any(choice.precision == "int8" for choice in choices):
+        return tuple(choices), None
+    loss = _between(text, images, made[0], made[1])
+    if search and not loss.within(bounds):
+        why = f"both encoders in int8 find {loss.recall:.3f} of what float32 finds, and each alone more"
+        for tower in (text, images):
+            remove(tower.path.with_suffix(".int8.onnx"))
+        return tuple(_refused(choice, why) for choice in choices), None
+    for tower, choice in zip((text, images), choices, strict=True):
+        if choice.precision == "int8":
+            _replace(tower.path, folder.path, keep)
+    return tuple(choices), loss
+
+
+def _image_batches(encoder: Encoder, calibration: Calibration) -> list[tuple[list[int], Inputs]]:
+    pixels = [encoder.prepare_image(image) for image in calibration.images]
+    numbers = list(range(len(pixels)))
+    starts = range(0, len(pixels), _BATCH)
+    return [(numbers[i : i + _BATCH], encoder.image_inputs(np.stack(pixels[i : i + _BATCH]))) for i in starts]
+
+
+def _between(text: Tower, images: Tower, texts: Float32Array, pictures: Float32Array) -> Loss:
+    """Return the greatest loss of any search: by either precision's queries among either's vectors."""
+    cosines = np.concatenate(
+        [(a.astype(np.float64) * b).sum(1) for a, b in ((text.vectors, texts), (images.vectors, pictures))]
+    )
+    recalls = [
+        recall(asked, among, queries, vectors, same=same)
+        for asked, among, kinds, pools, same in (
+            (text.vectors, images.vectors, (text.vectors, texts), (images.vectors, pictures), False),
+            (text.vectors, text.vectors, (text.vectors, texts), (text.vectors, texts), True),
+            (images.vectors, images.vectors, (images.vectors, pictures), (images.vectors, pictures), True),
+        )
+        for queries in kinds
+        for vectors in pools
+    ]
+    return Loss(float(cosines.mean()), float(cosines.min()), min(recalls))
+
+
+def _refused(choice: Choice, why: str) -> Choice:
+    return choice if choice.precision == "fp32" else replace(choice, precision="fp32", why=why)
+
+
+def _replace(graph: Path, root: Path, keep: bool) -> None:
+    """Put the quantised graph in the place of ``graph``, which is kept below `FLOAT32` or removed."""
+    made = graph.with_suffix(".int8.onnx")
+    beside = graph.with_name(f"{graph.name}_data")
+    if keep:
+        kept = root / FLOAT32 / graph.relative_to(root)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        if beside.exists():
+            beside.replace(kept.with_name(beside.name))
+        graph.replace(kept)
+    else:
+        remove(graph)
+    rename(made, graph)
