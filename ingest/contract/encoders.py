@@ -65,16 +65,17 @@ class Encoders:
         *,
         batch_size: int = 32,
         threads: int = 0,
+        device: str = "auto",
         cluster: Elasticsearch | None = None,
     ):
-        """``batch_size`` and ``threads`` are for encoders that are looked up, see `Encoder`; ``cluster`` is asked
-        first, if its plugin has the model."""
+        """``batch_size``, ``threads`` and ``device`` are for encoders that are looked up, see `Encoder`; ``cluster`` is
+        asked first, if its plugin has the model."""
         self._cluster = cluster
         self._known = {encoder.fingerprint: encoder for encoder in given}
         self._given = list(self._known.values())
         # By the fingerprint of the vectors that are searched.
         self._twins: dict[str, VectorEncoder] = {}
-        self._batch_size, self._threads = batch_size, threads
+        self._batch_size, self._threads, self._device = batch_size, threads, device
         self._lock = threading.Lock()
 
     @classmethod
@@ -127,7 +128,13 @@ class Encoders:
             there = self._in_cluster(field.fingerprint)
             if there is None:
                 folder, variant = models.find(field.fingerprint, field.model, searching=searching)
-                there = Encoder(folder, batch_size=self._batch_size, threads=self._threads, variant=variant)
+                there = Encoder(
+                    folder,
+                    batch_size=self._batch_size,
+                    threads=self._threads,
+                    variant=variant,
+                    device=self._device,
+                )
             kept = self._known if there.fingerprint == field.fingerprint else self._twins
             kept[field.fingerprint] = there
             return there

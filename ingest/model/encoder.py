@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -13,11 +14,13 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from crosslens.errors import ImageError, ModelError
+from crosslens.ingest.model.devices import is_out_of_memory, load_session, require
 from crosslens.ingest.model.folder import ModelFolder, open_model
 from crosslens.ingest.model.tokens import TextTokenizer
 from crosslens.ingest.model.transform import Float32Array
 from crosslens.ingest.sources.images import ImageSource, PictureRules, opened
 
+_LOG = logging.getLogger("crosslens")
 Inputs = dict[str, NDArray[Any]]
 Runner = Callable[[Inputs], NDArray[Any]]
 
@@ -43,17 +46,21 @@ class Encoder:
         batch_size: int = 32,
         variant: str | None = None,
         verify: bool = True,
+        device: str = "auto",
     ):
-        """``threads`` for one run of a graph (0: ONNX Runtime's choice, all cores); ``batch_size`` inputs a run.
+        """``threads`` for one run of a graph (0: ONNX Runtime's choice, all cores); ``batch_size`` inputs a run, or
+        fewer where that takes more memory than there is. ``device`` is auto, cpu, cuda, tensorrt, openvino, coreml,
+        directml or rocm; auto is the first of cuda, rocm and directml that works here, else cpu.
 
-        Raises `ModelError` as `open_model` does.
+        Raises `ModelError` as `open_model` does, and where the device isn't there.
         """
+        require(device)
         if batch_size < 1 or threads < 0:
             raise ModelError(f"batch_size must be 1 or more and threads 0 or more, not {batch_size} and {threads}")
         self.folder: ModelFolder = open_model(Path(folder), variant=variant, verify=verify)
         self.batch_size = batch_size
         self.transform = self.folder.transform
-        self._threads = threads
+        self._threads, self._device = threads, device
         self._tokenizer = TextTokenizer(
             self.folder.tokenizer, self.folder.text.length, canonical=self.folder.text.canonical
         )
@@ -177,7 +184,13 @@ class Encoder:
             try:
                 return np.asarray(session.run([output], inputs)[0])
             except Exception as error:
-                raise ModelError(f"{path} can't be run ({error})") from error
+                rows = len(next(iter(inputs.values())))
+                if not is_out_of_memory(error) or rows == 1:
+                    raise ModelError(f"{path} can't be run ({error})") from error
+                _LOG.info("%s had too little memory for %d inputs at once, and takes half", path, rows)
+            # Outside of the handler, which would keep the failed run's memory.
+            halves = ({name: values[part] for name, values in inputs.items()} for part in _halves(rows))
+            return np.concatenate([run(half) for half in halves])
 
         return run
 
@@ -187,23 +200,12 @@ class Encoder:
             return session
         with self._loading:
             if path not in self._sessions:
-                self._sessions[path] = load_session(path, self._threads)
+                self._sessions[path] = load_session(path, self._threads, self._device)
             return self._sessions[path]
 
 
-def load_session(path: Path, threads: int = 0) -> ort.InferenceSession:
-    """An ONNX Runtime session on the CPU. Raises `ModelError` when the file isn't a graph it can run."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    # The arena keeps the largest batch's memory for ever; off, it costs no measurable time and a third less memory.
-    options.enable_cpu_mem_arena = False
-    options.log_severity_level = 3
-    # Idle threads that spin take the cores from those that decode images, and from a server on the same machine.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ModelError(f"{path} can't be loaded by ONNX Runtime ({error})") from error
+def _halves(rows: int) -> tuple[slice, slice]:
+    return slice(0, rows // 2), slice(rows // 2, rows)
 
 
 def in_batches(run: Runner, inputs: Inputs, size: int | None) -> NDArray[Any]:

@@ -52,6 +52,7 @@ class OpenedIndex:
         batch_size: int = 32,
         threads: int = 0,
         workers: int = 0,
+        device: str = "auto",
     ):
         """``client`` is used as it is, instead of a new one to ``url`` (and then never closed).
 
@@ -60,7 +61,7 @@ class OpenedIndex:
         all vectors, and ``model`` is a name that it knows. ``image_root`` is the folder that image paths start in and
         must not leave; ``images`` replaces it with full control of access to images. ``batch_size`` inputs are
         encoded at a time, on ``threads`` threads (0: all cores); ``workers`` threads fetch and open images (0: as many
-        as suit).
+        as suit). ``device`` is what encoders run on here, see `Encoder`.
 
         Raises `ConnectionFailedError` when no cluster answers.
         """
@@ -72,6 +73,7 @@ class OpenedIndex:
         self._model, self._in_cluster = model, in_cluster
         self._images = images or ImageAccess(root=image_root)
         self._batch_size, self._threads, self._workers = batch_size, threads, workers
+        self._device = device
         self._made: VectorEncoder | None = None
         self._searchers: dict[tuple[Any, ...], HybridSearcher] = {}
 
@@ -133,6 +135,7 @@ class OpenedIndex:
             [named] if named else [],
             batch_size=self._batch_size,
             threads=self._threads,
+            device=self._device,
             cluster=self._client if self._in_cluster else None,
         )
 
@@ -146,6 +149,6 @@ class OpenedIndex:
             return model
         if self._in_cluster:
             return ClusterEncoder(self._client, str(model), batch_size=self._batch_size)
-        encoder = Encoder(Path(model), batch_size=self._batch_size, threads=self._threads)
+        encoder = Encoder(Path(model), batch_size=self._batch_size, threads=self._threads, device=self._device)
         remember(encoder.folder.path, encoder.fingerprint)
         return encoder
