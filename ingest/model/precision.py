@@ -85,6 +85,8 @@ class Tower:
     output: str
     batches: Batches
     vectors: Float32Array = field(init=False)
+    # The layers' numbers, the one that loses most first; once they have been compared.
+    order: list[int] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self.vectors = self.encode(load_session(self.path))
@@ -140,11 +142,18 @@ def recall(
 
 
 def choose(
-    tower: Tower, other: Tower, out: Path, *, bounds: Bounds, search: bool, progress: Callable[[str], None]
+    tower: Tower,
+    other: Tower,
+    out: Path,
+    *,
+    bounds: Bounds,
+    search: bool,
+    least: int,
+    progress: Callable[[str], None],
 ) -> Choice:
     """Quantise a tower's graph into ``out`` if that is harmless and faster; otherwise nothing is written.
 
-    Without ``search`` all layers are quantised, whatever that loses.
+    Without ``search`` all layers are quantised, whatever that loses; with it at ``least`` so many stay in float32.
     """
     model = onnx.load(str(tower.path))
     names = [layer.name for layer in layers(model)]
@@ -158,9 +167,9 @@ def choose(
         if slower:
             remove(out)
             return Choice(tower.kind, "fp32", len(names), (), loss, *rates, why=slower)
-        if not loss.within(bounds):
+        if least or not loss.within(bounds):
             progress(f"looking for the layers of the {tower.kind} encoder that lose most")
-            found = _search(tower, other, model, names, out, bounds)
+            found = _search(tower, other, model, names, out, bounds, least)
             if found is None:
                 remove(out)
                 why = f"half of its layers in float32 don't bring it within the bounds, {_described(bounds)}"
@@ -181,36 +190,41 @@ def _write(tower: Tower, other: Tower, model: onnx.ModelProto, names: Collection
 
 
 def _search(
-    tower: Tower, other: Tower, model: onnx.ModelProto, names: list[str], out: Path, bounds: Bounds
+    tower: Tower, other: Tower, model: onnx.ModelProto, names: list[str], out: Path, bounds: Bounds, least: int
 ) -> tuple[str, ...] | None:
     """Return the layers to leave in float32: of those that lose most, as few as bring the rest within the bounds."""
     save(switched(model), out)
     session = load_session(out)
     remove(out)
-
-    def switches(*on: int) -> dict[str, NDArray[Any]]:
-        return {SWITCHES: np.isin(np.arange(len(names)), on)}
-
-    exact = tower.encode(session, switches(), _SAMPLE)
-    seen = ~np.isnan(exact[:, 0])
-    losses = []
-    for number in range(len(names)):
-        alone = tower.encode(session, switches(number), _SAMPLE)
-        losses.append(1 - float((exact[seen].astype(np.float64) * alone[seen]).sum(1).mean()))
-    order = [int(i) for i in np.argsort(-np.array(losses), kind="stable")]
+    tower.order = tower.order or _by_loss(tower, session, len(names))
 
     def suffices(count: int) -> bool:
-        made = tower.encode(session, switches(*order[count:]))
+        made = tower.encode(session, _switches(len(names), tower.order[count:]))
         return measure(tower, made, other).within(bounds)
 
     most = int(len(names) * _MOST_KEPT)
-    if not suffices(most):
+    if least > most or not suffices(most):
         return None
-    least = 0
-    while most - least > 1:
-        middle = (least + most) // 2
-        least, most = (least, middle) if suffices(middle) else (middle, most)
-    return tuple(names[i] for i in sorted(order[:most]))
+    low = max(least, 1) - 1
+    while most - low > 1:
+        middle = (low + most) // 2
+        low, most = (low, middle) if suffices(middle) else (middle, most)
+    return tuple(names[i] for i in sorted(tower.order[:most]))
+
+
+def _by_loss(tower: Tower, session: ort.InferenceSession, count: int) -> list[int]:
+    """Return the numbers of the layers, first the one whose quantisation alone loses most."""
+    exact = tower.encode(session, _switches(count, ()), _SAMPLE)
+    seen = ~np.isnan(exact[:, 0])
+    losses = []
+    for number in range(count):
+        alone = tower.encode(session, _switches(count, (number,)), _SAMPLE)
+        losses.append(1 - float((exact[seen].astype(np.float64) * alone[seen]).sum(1).mean()))
+    return [int(i) for i in np.argsort(-np.array(losses), kind="stable")]
+
+
+def _switches(count: int, on: Collection[int]) -> dict[str, NDArray[Any]]:
+    return {SWITCHES: np.isin(np.arange(count), list(on))}
 
 
 def speeds(tower: Tower, quantised_path: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -17,7 +17,7 @@ from crosslens.ingest.model.storing import remove, rename
 from crosslens.ingest.model.transform import Float32Array
 
 _BATCH = 16
-_TIGHTENED, _MARGIN = 2, 0.002
+_MORE = 4
 
 
 def quantise_folder(
@@ -39,14 +39,17 @@ def quantise_folder(
     progress("encoding texts and pictures to calibrate by")
     text = Tower("text", folder.text_model, folder.text_ports.output, list(encoder.text_batches(calibration.texts)))
     images = Tower("image", folder.vision_model, folder.vision_ports.output, _image_batches(encoder, calibration))
-    choices, loss = _chosen(text, images, bounds, search, progress)
-    # Each within the bounds, both together may exceed them.
-    for _ in range(_TIGHTENED if search else 0):
-        if loss is None or loss.within(bounds):
+    least = {text.kind: 0, images.kind: 0}
+    choices, loss = _chosen(text, images, bounds, search, least, progress)
+    # Each within the bounds, both together may exceed them: then the one that loses more keeps more in float32.
+    for _ in range(_MORE if search else 0):
+        made = [each for each in choices if each.precision == "int8" and each.loss is not None]
+        if loss is None or loss.within(bounds) or not made:
             break
-        tight = replace(bounds, recall=min(bounds.recall + bounds.recall - loss.recall + _MARGIN, 1.0))
+        worst = min(made, key=lambda each: each.loss.recall if each.loss else 1.0)
+        least[worst.kind] = len(worst.kept) + max(worst.layers // 10, 1)
         progress("choosing again, since both encoders together lose more than each")
-        choices, loss = _chosen(text, images, tight, search, progress)
+        choices, loss = _chosen(text, images, bounds, search, least, progress)
     if loss is None:
         return choices, None
     if search and not loss.within(bounds):
@@ -61,14 +64,19 @@ def quantise_folder(
 
 
 def _chosen(
-    text: Tower, images: Tower, bounds: Bounds, search: bool, progress: Callable[[str], None]
+    text: Tower,
+    images: Tower,
+    bounds: Bounds,
+    search: bool,
+    least: dict[str, int],
+    progress: Callable[[str], None],
 ) -> tuple[tuple[Choice, ...], Loss | None]:
     """Choose for each encoder, and return what searches then lose; None where none was quantised."""
     choices, made = [], []
     for tower, other in ((text, images), (images, text)):
         progress(f"quantising the {tower.kind} encoder")
         out = tower.path.with_suffix(".int8.onnx")
-        choice = choose(tower, other, out, bounds=bounds, search=search, progress=progress)
+        choice = choose(tower, other, out, bounds=bounds, search=search, least=least[tower.kind], progress=progress)
         choices.append(choice)
         made.append(tower.encode(load_session(out)) if choice.precision == "int8" else tower.vectors)
     if all(choice.precision == "fp32" for choice in choices):
