@@ -63,7 +63,7 @@ public final class References {
         }
         Path file = file(reference);
         try (InputStream in = Files.newInputStream(file)) {
-            Images.requireImage(in.readNBytes(SHORTEST));
+            Images.requireImage(in.readNBytes(Images.BEGINNING));
             return Files.size(file);
         } catch (IOException e) {
             throw unreadable(reference, e);
@@ -180,6 +180,9 @@ public final class References {
                 shorten(reference) + ": the plugin opens no connections; give base64, a data URI, or a path below "
                     + "crosslens.image_folder, or let the crosslens command fetch it"
             );
+        }
+        if (reference.startsWith("//")) {
+            throw new ImageException(shorten(reference) + ": a URL without its scheme, and the plugin opens no connections");
         }
         if (folder == null) {
             throw new ImageException(
