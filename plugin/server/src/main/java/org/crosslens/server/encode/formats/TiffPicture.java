@@ -11,6 +11,8 @@ final class TiffPicture {
     private final TiffLayout layout;
     private final TiffSamples samples;
     private final Span scale;
+    /** 8-bit samples by stored ones, where the width alone says what they mean; else null. */
+    private final byte[] eights;
     private final int[] palette;
     private final boolean opaque;
     private final int[] colours = new int[3];
@@ -20,6 +22,7 @@ final class TiffPicture {
         layout = unsigned ? given.as(Kind.UNSIGNED) : given;
         samples = unsigned ? as.as(Kind.UNSIGNED) : as;
         palette = palette(tags, layout);
+        eights = palette == null && Span.isGiven(layout) ? eights(layout) : null;
         scale = palette != null || layout.isLab() ? new Span(0, 1) : Span.of(layout, samples);
         // A fully invisible picture is implausible: a sample that is zero everywhere isn't the opacity.
         opaque = layout.opacity() < 0 || layout.extra().length == 0 && isAnyOpaque() == false;
@@ -41,11 +44,18 @@ final class TiffPicture {
         boolean narrow = samples.narrow();
         samples.each((top, rows, numbers) -> {
             Span opacity = opaque ? null : opacity(numbers, rows * width * used, used);
+            boolean premultiplied = opaque == false && layout.premultiplied();
             for (int i = 0, at = top * width * 3; i < rows * width; i++, at += 3) {
                 colours(numbers, i * used, narrow);
-                int alpha = opaque ? 255 : opacity.eight(numbers[i * used + used - 1], narrow);
+                if (opaque) {
+                    rgb[at] = (byte) colours[0];
+                    rgb[at + 1] = (byte) colours[1];
+                    rgb[at + 2] = (byte) colours[2];
+                    continue;
+                }
+                int alpha = opacity.eight(numbers[i * used + used - 1], narrow);
                 for (int c = 0; c < 3; c++) {
-                    rgb[at + c] = layout.premultiplied() && alpha < 255
+                    rgb[at + c] = premultiplied && alpha < 255
                         ? (byte) Math.min(255, (colours[c] * 255 + 255 * (255 - alpha) + 127) / 255)
                         : Flat.over(colours[c], alpha);
                 }
@@ -67,27 +77,34 @@ final class TiffPicture {
             Lab.toRgb(numbers, at, layout, colours);
             return;
         }
-        int count = layout.colourSamples();
-        int black = layout.photometric() == TiffLayout.INKS ? eight(numbers[at + 3], narrow) : 0;
+        int count = layout.colourSamples(), photometric = layout.photometric();
+        int black = photometric == TiffLayout.INKS ? eight(numbers[at + 3], narrow) : 0;
         for (int c = 0; c < 3; c++) {
             int eight = eight(numbers[count == 1 ? at : at + c], narrow);
-            colours[c] = switch (layout.photometric()) {
+            colours[c] = switch (photometric) {
                 case TiffLayout.WHITE_IS_ZERO -> 255 - eight;
                 case TiffLayout.INKS -> Flat.left(eight, black);
                 default -> eight;
             };
         }
-        if (layout.photometric() == TiffLayout.YCC) {
+        if (photometric == TiffLayout.YCC) {
             Ycc.toRgb(colours);
         }
     }
 
     private int eight(double sample, boolean narrow) {
-        if (layout.colourSamples() > 1 && Span.isGiven(layout) && layout.bits() > 8) {
+        return eights != null ? eights[(int) sample] & 0xFF : scale.eight(sample, narrow);
+    }
+
+    private static byte[] eights(TiffLayout layout) {
+        int bits = layout.bits();
+        byte[] eights = new byte[1 << bits];
+        Span full = new Span(0, eights.length - 1);
+        for (int i = 0; i < eights.length; i++) {
             // As for 16-bit colours in PNG, the lower bits are dropped.
-            return (int) sample >> layout.bits() - 8;
+            eights[i] = (byte) (layout.colourSamples() > 1 && bits > 8 ? i >> bits - 8 : full.eight(i, true));
         }
-        return scale.eight(sample, narrow);
+        return eights;
     }
 
     private Span opacity(double[] numbers, int count, int used) {

@@ -25,12 +25,14 @@ final class TiffSamples {
     private final TiffStrips strips;
     private final int[] used;
     private final int inRow, partBytes, predictor, bandRows;
+    private final boolean little;
 
     /** Throws {@link ImageException} for samples that aren't read. */
     TiffSamples(TiffStrips strips, TiffLayout layout) {
         this.layout = layout;
         this.strips = strips;
         used = layout.used();
+        little = layout.order() == ByteOrder.LITTLE_ENDIAN;
         inRow = layout.planar() ? 1 : layout.samples();
         long bytes = ((long) strips.across * inRow * layout.bits() + 7) / 8;
         if (bytes * strips.parts * strips.down > MOST_GROUP) {
@@ -123,7 +125,6 @@ final class TiffSamples {
         for (int i = 0; i < partBytes; i++) {
             summed[i] = (byte) (group[from + i] + (i < inRow ? 0 : summed[i - inRow]));
         }
-        boolean little = layout.order() == ByteOrder.LITTLE_ENDIAN;
         for (int i = 0; i < count; i++) {
             for (int place = 0; place < size; place++) {
                 bytes[i * size + (little ? size - 1 - place : place)] = summed[place * count + i];
@@ -135,11 +136,14 @@ final class TiffSamples {
     /** The bits of the sample at {@code index} of a row. */
     private long raw(byte[] bytes, int row, int index) {
         int bits = layout.bits();
+        if (bits == 8) {
+            return bytes[row + index] & 0xFF;
+        }
         if (bits % 8 == 0) {
             int size = bits / 8, at = row + index * size;
             long value = 0;
             for (int i = 0; i < size; i++) {
-                int place = layout.order() == ByteOrder.LITTLE_ENDIAN ? size - 1 - i : i;
+                int place = little ? size - 1 - i : i;
                 value = value << 8 | bytes[at + place] & 0xFF;
             }
             return value;
