@@ -32,7 +32,7 @@ class Encoder:
     Every method may be called from several threads at once. Each encoder is loaded when it is first needed.
     """
 
-    # See `crosslens.ingest.model.cluster.ClusterEncoder`, which is.
+    # `crosslens.ingest.model.cluster.ClusterEncoder` is remote.
     remote = False
 
     def __init__(
