@@ -39,8 +39,8 @@ def fuse(
 
     "evidence", the default, is described in `crosslens.queries.fusion.evidence`; it combines legs in its own way and
     takes no mean but the default. With the others, weights are divided by their sum, so that totals of different
-    queries compare; a leg without a weight has 1. Means of normalized scores n with weights w (source: OpenSearch's documentation,
-    combination techniques):
+    queries compare; a leg without a weight has 1. Means of normalized scores n with weights w (source: OpenSearch's
+    documentation, combination techniques):
 
         arithmetic  sum(w n) / sum(w)
         geometric   exp(sum(w ln n) / sum(w))
