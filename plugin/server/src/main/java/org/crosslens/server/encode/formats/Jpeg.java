@@ -1,7 +1,7 @@
 package org.crosslens.server.encode.formats;
 
 import java.io.ByteArrayOutputStream;
-import java.io.IOException;
+import java.util.Arrays;
 import org.crosslens.server.encode.ImageException;
 import org.crosslens.server.encode.Picture;
 
@@ -58,7 +58,7 @@ final class Jpeg {
     }
 
     private static byte[] ended(byte[] data) {
-        byte[] ended = java.util.Arrays.copyOf(data, data.length + 2);
+        byte[] ended = Arrays.copyOf(data, data.length + 2);
         ended[data.length] = (byte) 0xFF;
         ended[data.length + 1] = (byte) 0xD9;
         return ended;

@@ -3,6 +3,7 @@ package org.crosslens.server.encode.formats;
 import java.awt.image.Raster;
 import java.io.ByteArrayOutputStream;
 import java.nio.ByteBuffer;
+import java.util.Arrays;
 import org.crosslens.server.encode.ImageException;
 import org.crosslens.server.encode.Picture;
 
@@ -57,9 +58,9 @@ final class Png {
             if (Bytes.starts(data, at + 4, "IEND")) {
                 break;
             } else if (Bytes.starts(data, at + 4, "PLTE")) {
-                colours = java.util.Arrays.copyOfRange(data, content, content + available);
+                colours = Arrays.copyOfRange(data, content, content + available);
             } else if (Bytes.starts(data, at + 4, "tRNS")) {
-                clear = java.util.Arrays.copyOfRange(data, content, content + available);
+                clear = Arrays.copyOfRange(data, content, content + available);
             } else if (Bytes.starts(data, at + 4, "eXIf") && orientation == Orientation.NONE) {
                 orientation = Orientation.ofExif(data, content, available);
             } else if (orientation == Orientation.NONE) {

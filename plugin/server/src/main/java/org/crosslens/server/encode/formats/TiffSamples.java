@@ -2,6 +2,7 @@ package org.crosslens.server.encode.formats;
 
 import java.io.IOException;
 import java.nio.ByteOrder;
+import java.util.Arrays;
 import java.util.Set;
 import org.crosslens.server.encode.ImageException;
 import org.crosslens.server.encode.formats.TiffLayout.Kind;
@@ -101,7 +102,7 @@ final class TiffSamples {
                 from = 0;
             }
             // The predictor within a tile ends where the next one begins.
-            java.util.Arrays.fill(sums, 0);
+            Arrays.fill(sums, 0);
             int columns = Math.min(strips.across, layout.width() - part * strips.across);
             for (int x = 0; x < columns; x++) {
                 int pixel = to + (part * strips.across + x) * used.length;
