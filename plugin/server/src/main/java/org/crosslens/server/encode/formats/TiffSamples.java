@@ -81,6 +81,7 @@ final class TiffSamples {
                 groups[plane] = strips.group(top, rows, partBytes, layout.planar() ? used[plane] : 0);
             }
             for (int band = 0; band < rows; band += bandRows) {
+                strips.check();
                 int inBand = Math.min(bandRows, rows - band);
                 for (int row = 0; row < inBand; row++) {
                     for (int plane = 0; plane < groups.length; plane++) {
