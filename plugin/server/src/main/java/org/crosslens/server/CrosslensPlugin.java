@@ -17,6 +17,8 @@ import org.crosslens.server.search.SearchFilter;
 import org.crosslens.server.version.VersionedFactory;
 import org.crosslens.server.version.VersionedIndices;
 import org.crosslens.server.version.VersionedPlugin;
+import org.crosslens.server.wire.Peers;
+import org.crosslens.server.wire.Wire;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Models;
 import org.elasticsearch.action.support.ActionFilter;
@@ -76,6 +78,7 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
     private final SetOnce<CrosslensProcessor.Services> services = new SetOnce<>();
     private final SetOnce<CrosslensQueryVectorBuilder.Services> searches = new SetOnce<>();
     private final SetOnce<SearchFilter> filter = new SetOnce<>();
+    private final SetOnce<Peers> peers = new SetOnce<>();
 
     @Override
     public Collection<?> createComponents(PluginServices node) {
@@ -97,6 +100,7 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
         services.set(new CrosslensProcessor.Services(models, work, references, threadPool.getThreadContext()));
         searches.set(new CrosslensQueryVectorBuilder.Services(work, models, request -> VersionedIndices.of(request, node)));
         filter.set(new SearchFilter(threadPool));
+        peers.set(new Peers(node.clusterService()::state));
         TimeValue check = TimeValue.timeValueMillis(Math.max(idle.millis() / 4, 1_000));
         threadPool.scheduleWithFixedDelay(models::unloadIdle, check, threadPool.executor(ThreadPool.Names.MANAGEMENT));
         return List.of(models, work);
@@ -110,6 +114,12 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
     @Override
     public List<Setting<?>> getSettings() {
         return List.of(THREADS, QUEUE_SIZE, IDLE, MAX_PIXELS, IMAGE_FOLDER);
+    }
+
+    /** Says to other nodes which messages this one's plugin writes. */
+    @Override
+    public Settings additionalSettings() {
+        return Settings.builder().put("node.attr." + Wire.ATTRIBUTE, Wire.VERSION).build();
     }
 
     @Override
@@ -136,7 +146,8 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
     protected List<Handled> actions() {
         return List.of(
             new Handled(EncodeAction.TYPE, EncodeAction.Transport.class),
-            new Handled(InfoAction.TYPE, InfoAction.Transport.class)
+            new Handled(InfoAction.MODELS, InfoAction.ModelsTransport.class),
+            new Handled(InfoAction.STATS, InfoAction.StatsTransport.class)
         );
     }
 
@@ -160,7 +171,7 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
         return List.of(
             new QueryVectorBuilderSpec<>(
                 CrosslensQueryVectorBuilder.NAME,
-                in -> new CrosslensQueryVectorBuilder(in, searches::get),
+                in -> CrosslensQueryVectorBuilder.read(in, searches::get),
                 (parser, ignored) -> CrosslensQueryVectorBuilder.parse(parser, searches::get)
             )
         );
@@ -168,14 +179,19 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
 
     @Override
     public List<RetrieverSpec<?>> getRetrievers() {
-        return List.of(new RetrieverSpec<>(CrosslensRetrieverBuilder.NAME, CrosslensRetrieverBuilder::parse));
+        return List.of(
+            new RetrieverSpec<>(
+                CrosslensRetrieverBuilder.NAME,
+                (parser, context) -> CrosslensRetrieverBuilder.parse(parser, context, () -> peers.get().allRead())
+            )
+        );
     }
 
     @Override
     public List<NamedWriteableRegistry.Entry> getNamedWriteables() {
         return List.of(
             new NamedWriteableRegistry.Entry(RankDoc.class, CrosslensRankDoc.NAME, CrosslensRankDoc::read),
-            new NamedWriteableRegistry.Entry(RankDoc.class, CrosslensRankDoc.TELLING_NAME, CrosslensRankDoc::readTelling)
+            new NamedWriteableRegistry.Entry(RankDoc.class, CrosslensRankDoc.UNNUMBERED_NAME, CrosslensRankDoc::readUnnumbered)
         );
     }
 

@@ -11,6 +11,7 @@ import java.util.function.Supplier;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Input;
 import org.elasticsearch.action.ActionListener;
+import org.elasticsearch.action.ActionType;
 import org.elasticsearch.action.FailedNodeException;
 import org.elasticsearch.action.support.ContextPreservingActionListener;
 import org.elasticsearch.client.internal.node.NodeClient;
@@ -41,18 +42,18 @@ public final class RestCrosslens {
 
     /** All of them. */
     public static List<RestHandler> handlers(Supplier<Encoding> encoding) {
-        return List.of(new Info("models", InfoAction.Part.MODELS), new Info("stats", InfoAction.Part.STATS), new Encode(encoding));
+        return List.of(new Info("models", InfoAction.MODELS), new Info("stats", InfoAction.STATS), new Encode(encoding));
     }
 
     /** {@code GET _crosslens/models} and {@code GET _crosslens/stats}: what each node says. */
     private static final class Info extends BaseRestHandler {
 
         private final String path;
-        private final InfoAction.Part part;
+        private final ActionType<InfoAction.Response> action;
 
-        Info(String path, InfoAction.Part part) {
+        Info(String path, ActionType<InfoAction.Response> action) {
             this.path = path;
-            this.part = part;
+            this.action = action;
         }
 
         @Override
@@ -67,7 +68,7 @@ public final class RestCrosslens {
 
         @Override
         protected RestChannelConsumer prepareRequest(RestRequest request, NodeClient client) {
-            return channel -> client.execute(InfoAction.TYPE, new InfoAction.Request(part), new RestBuilderListener<>(channel) {
+            return channel -> client.execute(action, new InfoAction.Request(), new RestBuilderListener<>(channel) {
                 @Override
                 public RestResponse buildResponse(InfoAction.Response response, XContentBuilder builder) throws IOException {
                     return new RestResponse(RestStatus.OK, write(response, builder));

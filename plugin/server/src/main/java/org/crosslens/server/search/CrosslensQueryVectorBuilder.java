@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Set;
 import java.util.function.Supplier;
+import org.crosslens.server.wire.Wire;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Input;
 import org.crosslens.server.work.Models;
@@ -88,8 +89,12 @@ public final class CrosslensQueryVectorBuilder implements QueryVectorBuilder {
         this.services = services;
     }
 
-    public CrosslensQueryVectorBuilder(StreamInput in, Supplier<Services> services) throws IOException {
+    private CrosslensQueryVectorBuilder(StreamInput in, Supplier<Services> services) throws IOException {
         this(in.readOptionalString(), in.readOptionalString(), in.readOptionalString(), in.readOptionalString(), services);
+    }
+
+    public static CrosslensQueryVectorBuilder read(StreamInput in, Supplier<Services> services) throws IOException {
+        return Wire.read(in, "query vector builder", fields -> new CrosslensQueryVectorBuilder(fields.in(), services));
     }
 
     public static CrosslensQueryVectorBuilder parse(XContentParser parser, Supplier<Services> services) {
@@ -159,10 +164,12 @@ public final class CrosslensQueryVectorBuilder implements QueryVectorBuilder {
 
     @Override
     public void writeTo(StreamOutput out) throws IOException {
-        out.writeOptionalString(model);
-        out.writeOptionalString(text);
-        out.writeOptionalString(image);
-        out.writeOptionalString(field);
+        Wire.write(out, 1, fields -> {
+            fields.writeOptionalString(model);
+            fields.writeOptionalString(text);
+            fields.writeOptionalString(image);
+            fields.writeOptionalString(field);
+        });
     }
 
     @Override
