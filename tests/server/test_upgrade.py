@@ -85,11 +85,11 @@ def test_nodes_with_two_versions_of_the_plugin_search_each_other(
     answers = []
     for normalizer in ("evidence", "theoretical-min-max"):
         for node in mixed.nodes:
-            body = {**retriever(legs, {}, normalizer=normalizer), "explain": True, "size": 20}
+            body = {**retriever(legs, {}, normalizer=normalizer), "explain": True, "size": 100}
             answer = Http(node.url).ok("POST", "shop/_search", body)
             assert answer["_shards"]["failed"] == 0
             hits = answer["hits"]["hits"]
-            assert len(hits) == 20
+            assert len(hits) == 100
             # Both nodes' shards were asked to explain what the other fused.
             assert {hit["_node"] for hit in hits} == set(client.nodes.info(metric="os").body["nodes"])
             assert all("[photo_vector] weighted, of normalized" in str(hit["_explanation"]) for hit in hits)

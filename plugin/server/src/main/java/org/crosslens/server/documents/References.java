@@ -3,6 +3,7 @@ package org.crosslens.server.documents;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.URI;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.NoSuchFileException;
@@ -195,7 +196,7 @@ public final class References {
                 throw outside(reference);
             }
             if (Files.isRegularFile(named) == false) {
-                throw new ImageException(shorten(reference) + ": no such file in " + folder);
+                throw new ImageException(shorten(reference) + ": no such file in the image folder");
             }
             Path real = resolved(named);
             if (real == null || real.startsWith(root) == false) {
@@ -214,7 +215,7 @@ public final class References {
             throw new ImageException(shorten(reference) + ": not a usable path (" + e.getMessage() + ")", e);
         } catch (RuntimeException e) {
             // Elasticsearch's entitlements refuse what the policy doesn't allow.
-            throw new ImageException(shorten(reference) + ": this node may not read it (" + e.getMessage() + ")", e);
+            throw new ImageException(shorten(reference) + ": this node may not read it (" + e.getClass().getSimpleName() + ")");
         }
     }
 
@@ -230,11 +231,17 @@ public final class References {
     }
 
     private static ImageException unreadable(String reference, Exception e) {
-        return new ImageException(shorten(reference) + ": can't be read (" + e.getMessage() + ")", e);
+        return new ImageException(shorten(reference) + ": can't be read (" + why(e) + ")");
     }
 
-    private ImageException outside(String reference) {
-        return new ImageException(shorten(reference) + ": lies outside the image folder " + folder);
+    /** Without the file's whole path, which is only the operator's business; so an error has no cause here, either. */
+    private static String why(Exception e) {
+        String reason = e instanceof FileSystemException failed ? failed.getReason() : e.getMessage();
+        return reason == null ? e.getClass().getSimpleName() : reason;
+    }
+
+    private static ImageException outside(String reference) {
+        return new ImageException(shorten(reference) + ": lies outside the image folder");
     }
 
     private static String shorten(String reference) {

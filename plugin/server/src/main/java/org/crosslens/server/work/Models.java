@@ -122,11 +122,11 @@ public final class Models implements Closeable {
         for (String directory : Directories.of(root)) {
             try {
                 Entry entry = read(directory);
-                String error = entry.error == null ? null : entry.error.getMessage();
+                String error = entry.error == null ? null : shown(entry.error.getMessage());
                 found.add(new Listed(directory, error == null ? entry.folder : null, error, entry.encoder != null));
             } catch (RuntimeException e) {
                 // A damaged folder is listed with what is wrong with it, beside those that work.
-                found.add(new Listed(directory, null, e.getMessage(), false));
+                found.add(new Listed(directory, null, shown(e.getMessage()), false));
             }
         }
         return found;
@@ -237,16 +237,28 @@ public final class Models implements Closeable {
         return found;
     }
 
-    private static Entry usable(Entry entry) {
+    private Entry usable(Entry entry) {
         if (entry.error != null) {
-            // A copy, since each of its callers adds to the trace.
-            throw new ModelException(entry.error.getMessage(), entry.error);
+            throw shown(entry.error);
         }
         return entry;
     }
 
-    private String hint() {
-        return "; put a folder made by `crosslens export` into " + root + " on every node";
+    /**
+     * The error as its requester may see it. It has no cause, whose sentence would be shown as well; the node's log has
+     * both.
+     */
+    private ModelException shown(ModelException error) {
+        return new ModelException(shown(error.getMessage()));
+    }
+
+    /** Return {@code message} with paths from the models' folder on: where that lies is the operator's business. */
+    private String shown(String message) {
+        return message == null ? null : message.replace(root + root.getFileSystem().getSeparator(), "").replace(root.toString(), "the folder of models");
+    }
+
+    private static String hint() {
+        return "; put a folder made by `crosslens export` into crosslens/ in the configuration folder of every node";
     }
 
     /** Loads the model that {@code name} means, unless it is. Throws as {@link #find} does. */
@@ -322,7 +334,8 @@ public final class Models implements Closeable {
                 entry.failed = clock.getAsLong();
                 entry.error = e;
             }
-            throw e;
+            LOG.warn("model [" + entry.directory + "] can't be loaded", e);
+            throw shown(e);
         }
     }
 
@@ -384,6 +397,7 @@ public final class Models implements Closeable {
         } catch (RuntimeException e) {
             ModelException error = e instanceof ModelException known ? known : new ModelException(path + " can't be read (" + e.getMessage() + ")", e);
             fresh = new Entry(directory, stamp, clock.getAsLong(), null, error);
+            LOG.warn("model [" + directory + "] can't be read", error);
         }
         if (fresh.error == null && Directories.stamp(path).equals(stamp) == false) {
             fresh = new Entry(directory, "", clock.getAsLong(), null, new ModelException(path + " was changed while it was being read; try again"));
