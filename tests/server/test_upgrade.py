@@ -11,6 +11,7 @@ import pytest
 
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.known import DEMO_MODEL
 from crosslens.ingest.run.run import Options
 from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
@@ -57,7 +58,10 @@ def mixed(
     present = plugin_zip(version, zips)
     folder = tmp_path_factory.mktemp(f"upgrade-{version}")
     newer = next_plugin(version, folder)
-    members = [Member("older", present, [models / "small"]), Member("newer", newer, [models / "small"])]
+    members = [
+        Member("older", present, [models / "small", DEMO_MODEL]),
+        Member("newer", newer, [models / "small", models / "wide"]),
+    ]
     with running(members, version, folder) as cluster:
         yield cluster
 
@@ -100,3 +104,7 @@ def test_nodes_with_two_versions_of_the_plugin_search_each_other(
             answer = Http(node.url).ok("GET", f"_crosslens/{path}")
             assert answer["failures"] == []
             assert len(answer["nodes"]) == 2
+        # Each encodes for the other what only one of them has.
+        for name, dims in (("wide", 32), ("model", 192)):
+            made = Http(node.url).ok("POST", "_crosslens/encode", {"model": name, "texts": ["a red heart"] * 3})
+            assert [len(vector) for vector in made["vectors"]] == [dims] * 3

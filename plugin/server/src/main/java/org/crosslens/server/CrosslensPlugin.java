@@ -14,6 +14,8 @@ import org.crosslens.server.search.CrosslensQueryVectorBuilder;
 import org.crosslens.server.search.CrosslensRankDoc;
 import org.crosslens.server.search.CrosslensRetrieverBuilder;
 import org.crosslens.server.search.SearchFilter;
+import org.crosslens.server.serve.Encoders;
+import org.crosslens.server.serve.Others;
 import org.crosslens.server.version.VersionedFactory;
 import org.crosslens.server.version.VersionedIndices;
 import org.crosslens.server.version.VersionedPlugin;
@@ -98,12 +100,13 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
         );
         References references = new References(imageFolder(node.environment(), settings));
         services.set(new CrosslensProcessor.Services(models, work, references, threadPool.getThreadContext()));
-        searches.set(new CrosslensQueryVectorBuilder.Services(work, models, request -> VersionedIndices.of(request, node)));
         filter.set(new SearchFilter(threadPool));
         peers.set(new Peers(node.clusterService()::state));
+        Encoders encoders = new Encoders(models, work, new Others(peers.get(), threadPool::relativeTimeInMillis));
+        searches.set(new CrosslensQueryVectorBuilder.Services(encoders, request -> VersionedIndices.of(request, node)));
         TimeValue check = TimeValue.timeValueMillis(Math.max(idle.millis() / 4, 1_000));
         threadPool.scheduleWithFixedDelay(models::unloadIdle, check, threadPool.executor(ThreadPool.Names.MANAGEMENT));
-        return List.of(models, work);
+        return List.of(models, work, encoders);
     }
 
     private static Path imageFolder(Environment environment, Settings settings) {

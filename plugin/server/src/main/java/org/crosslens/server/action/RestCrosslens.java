@@ -28,6 +28,7 @@ import org.elasticsearch.rest.RestStatus;
 import org.elasticsearch.rest.action.RestActionListener;
 import org.elasticsearch.rest.action.RestBuilderListener;
 import org.elasticsearch.rest.action.RestCancellableNodeClient;
+import org.elasticsearch.rest.action.RestResponseListener;
 import org.elasticsearch.xcontent.ObjectParser;
 import org.elasticsearch.xcontent.ParseField;
 import org.elasticsearch.xcontent.XContentBuilder;
@@ -42,7 +43,7 @@ public final class RestCrosslens {
 
     /** All of them. */
     public static List<RestHandler> handlers(Supplier<Encoding> encoding) {
-        return List.of(new Info("models", InfoAction.MODELS), new Info("stats", InfoAction.STATS), new Encode(encoding));
+        return List.of(new Info("models", InfoAction.MODELS), new Info("stats", InfoAction.STATS), new Metrics(), new Encode(encoding));
     }
 
     /** {@code GET _crosslens/models} and {@code GET _crosslens/stats}: what each node says. */
@@ -68,6 +69,9 @@ public final class RestCrosslens {
 
         @Override
         protected RestChannelConsumer prepareRequest(RestRequest request, NodeClient client) {
+            if (action == InfoAction.STATS && "prometheus".equals(request.param("format"))) {
+                return Metrics.answered(client);
+            }
             return channel -> client.execute(action, new InfoAction.Request(), new RestBuilderListener<>(channel) {
                 @Override
                 public RestResponse buildResponse(InfoAction.Response response, XContentBuilder builder) throws IOException {
@@ -90,6 +94,35 @@ public final class RestCrosslens {
                 builder.startObject().field("node", failure.nodeId()).field("reason", failure.getMessage()).endObject();
             }
             return builder.endArray().endObject();
+        }
+    }
+
+    /** {@code GET _crosslens/metrics}, and the statistics with {@code format=prometheus}: as Prometheus reads them. */
+    private static final class Metrics extends BaseRestHandler {
+
+        @Override
+        public String getName() {
+            return "crosslens_metrics";
+        }
+
+        @Override
+        public List<Route> routes() {
+            return List.of(new Route(RestRequest.Method.GET, "/_crosslens/metrics"));
+        }
+
+        @Override
+        protected RestChannelConsumer prepareRequest(RestRequest request, NodeClient client) {
+            return answered(client);
+        }
+
+        static RestChannelConsumer answered(NodeClient client) {
+            return channel -> client.execute(InfoAction.STATS, new InfoAction.Request(), new RestResponseListener<>(channel) {
+                @Override
+                public RestResponse buildResponse(InfoAction.Response response) {
+                    String text = Prometheus.text(response.getNodes(), response.failures().size());
+                    return new RestResponse(RestStatus.OK, Prometheus.CONTENT_TYPE, text);
+                }
+            });
         }
     }
 
@@ -152,8 +185,7 @@ public final class RestCrosslens {
                     protected void processResponse(Void turn) throws IOException {
                         try (XContentParser parser = XContentHelper.createParserNotCompressed(configuration, content, type)) {
                             Body body = PARSER.parse(parser, null);
-                            Encoding.Lane lane = body.bulk ? Encoding.Lane.INGEST : Encoding.Lane.SEARCH;
-                            EncodeAction.Request encode = new EncodeAction.Request(body.model, inputs(body), lane);
+                            EncodeAction.Request encode = new EncodeAction.Request(body.model, inputs(body), body.bulk);
                             new RestCancellableNodeClient(client, request.getHttpChannel()).execute(
                                 EncodeAction.TYPE,
                                 encode,

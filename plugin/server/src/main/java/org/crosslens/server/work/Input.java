@@ -19,29 +19,31 @@ public final class Input {
     }
 
     private final String text;
+    private final String base64;
     private final Image image;
     private final long held;
     private final Consumer<byte[]> seen;
 
-    private Input(String text, Image image, long held, Consumer<byte[]> seen) {
+    private Input(String text, String base64, Image image, long held, Consumer<byte[]> seen) {
         this.text = text;
+        this.base64 = base64;
         this.image = image;
         this.held = held;
         this.seen = seen;
     }
 
     public static Input of(String text) {
-        return new Input(text, null, 2L * text.length(), data -> {});
+        return new Input(text, null, null, 2L * text.length(), data -> {});
     }
 
     /** The image in these encoded bytes. */
     public static Input of(byte[] data) {
-        return image(data.length, () -> data, data.length);
+        return image(null, data.length, () -> data, data.length);
     }
 
     /** The image in {@code base64} or a data URI, as a request holds it. */
     public static Input encoded(String base64) {
-        return image(References.size(base64), () -> References.encoded(base64), base64.length());
+        return image(base64, References.size(base64), () -> References.encoded(base64), base64.length());
     }
 
     /**
@@ -50,7 +52,7 @@ public final class Input {
      * document is held, and counted, by Elasticsearch.
      */
     public static Input of(References references, String reference, Runnable check, Consumer<byte[]> seen) {
-        return new Input(null, new Image() {
+        return new Input(null, null, new Image() {
             @Override
             public long size() {
                 check.run();
@@ -64,8 +66,8 @@ public final class Input {
         }, 0, seen);
     }
 
-    private static Input image(long size, Supplier<byte[]> read, long held) {
-        return new Input(null, new Image() {
+    private static Input image(String base64, long size, Supplier<byte[]> read, long held) {
+        return new Input(null, base64, new Image() {
             @Override
             public long size() {
                 return size;
@@ -78,12 +80,17 @@ public final class Input {
         }, held, bytes -> {});
     }
 
-    boolean isText() {
+    public boolean isText() {
         return text != null;
     }
 
-    String text() {
+    public String text() {
         return text;
+    }
+
+    /** The image as a request held it, in base64 or as a data URI; null for one that came otherwise. */
+    public String base64() {
+        return base64;
     }
 
     /** Return an upper bound of the memory that reading the image takes, in bytes. Throws {@link org.crosslens.server.encode.ImageException}. */

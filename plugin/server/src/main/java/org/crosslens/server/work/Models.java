@@ -136,7 +136,8 @@ public final class Models implements Closeable {
      * The model that {@code name} means: a directory's name, else the name or the fingerprint in a model's manifest; null
      * means the only one there is. Reads what has changed.
      *
-     * <p>Throws {@link IllegalArgumentException} that names the models there are, or {@link ModelException}.
+     * <p>Throws {@link NoModelException} or, where several are meant, {@link IllegalArgumentException}, that name the models
+     * there are; or {@link ModelException}.
      */
     public ModelFolder find(String name) {
         return usable(resolve(name)).folder;
@@ -226,7 +227,7 @@ public final class Models implements Closeable {
                 throw new IllegalArgumentException("say which [model]: this node has " + names);
             }
             String others = directories.isEmpty() ? "" : "; it has " + names;
-            throw new IllegalArgumentException("this node has no model" + (name == null ? "" : " [" + name + "]") + others + hint());
+            throw new NoModelException("this node has no model" + (name == null ? "" : " [" + name + "]") + others + hint());
         }
         synchronized (this) {
             if (resolved.size() > 1_000) {

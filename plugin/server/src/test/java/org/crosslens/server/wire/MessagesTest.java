@@ -27,6 +27,7 @@ import org.crosslens.server.action.ActionMessages;
 import org.crosslens.server.encode.ImageException;
 import org.crosslens.server.encode.ModelException;
 import org.crosslens.server.search.SearchMessages;
+import org.crosslens.server.serve.ServeMessages;
 import org.elasticsearch.ExceptionsHelper;
 import org.elasticsearch.common.bytes.BytesArray;
 import org.elasticsearch.common.bytes.BytesReference;
@@ -56,7 +57,7 @@ class MessagesTest {
     }
 
     private static List<Message<?>> messages() {
-        return Stream.concat(ActionMessages.all().stream(), SearchMessages.all().stream()).toList();
+        return Stream.of(ActionMessages.all(), SearchMessages.all(), ServeMessages.all()).flatMap(List::stream).collect(Collectors.toList());
     }
 
     private static String name(Class<?> kind) {
