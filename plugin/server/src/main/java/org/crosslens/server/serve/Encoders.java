@@ -9,10 +9,14 @@ import org.crosslens.server.work.NoModelException;
 import org.crosslens.server.work.Wanted;
 import org.elasticsearch.action.ActionListener;
 import org.elasticsearch.action.support.GroupedActionListener;
+import org.elasticsearch.core.Releasable;
 import org.elasticsearch.transport.TransportService;
 
 /** Encodes with a model of this node or, where it has none of that name, on one of the nodes that have it. */
 public final class Encoders {
+
+    /** What is sent to another node is held as it came, and as the message. */
+    private static final long TIMES_HELD = 2;
 
     private final Models models;
     private final Encoding encoding;
@@ -51,13 +55,34 @@ public final class Encoders {
      * {@link Encoding#submit} does for one.
      */
     public void encode(Purpose purpose, Served model, List<Input> inputs, Wanted wanted, ActionListener<List<float[]>> listener) {
-        models.find(model.fingerprint(), ActionListener.wrap(found -> here(encoding, purpose, found.fingerprint(), inputs, wanted, listener), e -> {
-            if (e instanceof NoModelException none) {
-                others.encode(purpose, model, inputs, wanted, none, listener);
-            } else {
-                listener.onFailure(e);
-            }
-        }));
+        models.find(
+            model.fingerprint(),
+            ActionListener.wrap(found -> here(encoding, purpose, found.fingerprint(), inputs, wanted, listener), e -> {
+                if (e instanceof NoModelException none) {
+                    there(purpose, model, inputs, wanted, none, listener);
+                } else {
+                    listener.onFailure(e);
+                }
+            })
+        );
+    }
+
+    private void there(
+        Purpose purpose,
+        Served model,
+        List<Input> inputs,
+        Wanted wanted,
+        NoModelException none,
+        ActionListener<List<float[]>> listener
+    ) {
+        Releasable held;
+        try {
+            held = encoding.hold(TIMES_HELD * inputs.stream().mapToLong(Input::held).sum());
+        } catch (RuntimeException e) {
+            listener.onFailure(e);
+            return;
+        }
+        others.encode(purpose, model, inputs, wanted, none, ActionListener.runAfter(ActionListener.notifyOnce(listener), held::close));
     }
 
     static void here(

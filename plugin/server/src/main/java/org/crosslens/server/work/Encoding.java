@@ -18,6 +18,8 @@ import org.elasticsearch.action.ActionListener;
 import org.elasticsearch.common.breaker.CircuitBreaker;
 import org.elasticsearch.common.breaker.CircuitBreakingException;
 import org.elasticsearch.common.util.concurrent.EsRejectedExecutionException;
+import org.elasticsearch.core.Releasable;
+import org.elasticsearch.core.Releasables;
 
 /**
  * Encodes what searches and documents ask for, on a bounded pool of threads.
@@ -141,6 +143,12 @@ public final class Encoding implements Closeable {
             ActionListener.wrap(vector -> {}, released::onFailure)
         );
         add(lane, List.of(job));
+    }
+
+    /** Reserves memory for what another node encodes, until it is released. Throws a circuit breaker's exception (429). */
+    public Releasable hold(long bytes) {
+        breaker.addEstimateBytesAndMaybeBreak(bytes, "<crosslens_sent>");
+        return Releasables.releaseOnce(() -> breaker.addWithoutBreaking(-bytes));
     }
 
     private void refuse(Lane lane, List<Job> jobs, RuntimeException e) {

@@ -106,7 +106,7 @@ public final class Input {
     }
 
     /** Return the memory that it holds while it waits, in bytes. */
-    long held() {
+    public long held() {
         return held;
     }
 }
