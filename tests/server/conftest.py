@@ -49,6 +49,12 @@ class Http:
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
 
+    def text(self, path: str, accept: str = "*/*") -> tuple[str, str]:
+        """The content type and the text of what is answered to GET."""
+        request = urllib.request.Request(f"{self.url}/{path}", headers={"accept": accept})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.headers["content-type"], answer.read().decode()
+
     def ok(self, method: str, path: str, body: object = None) -> Any:
         status, answer = self(method, path, body)
         assert status < 300, f"{method} {path}: {status} {json.dumps(answer)[:2000]}"

@@ -153,7 +153,7 @@ def test_images_come_as_data_uris_base64_or_paths_of_the_one_folder(
 @pytest.mark.parametrize(
     ("reference", "told"),
     [
-        ("missing.png", "no such file in"),
+        ("missing.png", "no such file in the image folder"),
         ("../secret.png", "lies outside the image folder"),
         ("/etc/hostname", "lies outside the image folder"),
         ("file:///etc/hostname", "lies outside the image folder"),

@@ -14,9 +14,13 @@ import org.crosslens.server.search.CrosslensQueryVectorBuilder;
 import org.crosslens.server.search.CrosslensRankDoc;
 import org.crosslens.server.search.CrosslensRetrieverBuilder;
 import org.crosslens.server.search.SearchFilter;
+import org.crosslens.server.serve.Encoders;
+import org.crosslens.server.serve.Others;
 import org.crosslens.server.version.VersionedFactory;
 import org.crosslens.server.version.VersionedIndices;
 import org.crosslens.server.version.VersionedPlugin;
+import org.crosslens.server.wire.Peers;
+import org.crosslens.server.wire.Wire;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Models;
 import org.crosslens.server.work.Preload;
@@ -87,6 +91,7 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
     private final SetOnce<CrosslensProcessor.Services> services = new SetOnce<>();
     private final SetOnce<CrosslensQueryVectorBuilder.Services> searches = new SetOnce<>();
     private final SetOnce<SearchFilter> filter = new SetOnce<>();
+    private final SetOnce<Peers> peers = new SetOnce<>();
 
     @Override
     public Collection<?> createComponents(PluginServices node) {
@@ -109,8 +114,10 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
         );
         References references = new References(imageFolder(node.environment(), settings));
         services.set(new CrosslensProcessor.Services(models, work, references, threadPool.getThreadContext()));
-        searches.set(new CrosslensQueryVectorBuilder.Services(work, models, request -> VersionedIndices.of(request, node)));
         filter.set(new SearchFilter(threadPool));
+        peers.set(new Peers(node.clusterService()::state));
+        Encoders encoders = new Encoders(models, work, new Others(peers.get(), threadPool::relativeTimeInMillis));
+        searches.set(new CrosslensQueryVectorBuilder.Services(encoders, request -> VersionedIndices.of(request, node)));
         Preload preload = new Preload(PRELOAD.get(settings), models, work);
         TimeValue check = TimeValue.timeValueMillis(Math.min(Math.max(idle.millis() / 4, 1_000), MOST_BETWEEN_CHECKS_MILLIS));
         threadPool.generic().execute(preload::keep);
@@ -119,7 +126,7 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
             preload.keep();
             models.unloadIdle();
         }, check, threadPool.generic());
-        return List.of(models, work);
+        return List.of(models, work, encoders);
     }
 
     private static Path imageFolder(Environment environment, Settings settings) {
@@ -130,6 +137,12 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
     @Override
     public List<Setting<?>> getSettings() {
         return List.of(THREADS, QUEUE_SIZE, QUERY_CACHE, PRELOAD, IDLE, MAX_PIXELS, IMAGE_FOLDER);
+    }
+
+    /** Says to other nodes which messages this one's plugin writes. */
+    @Override
+    public Settings additionalSettings() {
+        return Settings.builder().put("node.attr." + Wire.ATTRIBUTE, Wire.VERSION).build();
     }
 
     @Override
@@ -156,7 +169,8 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
     protected List<Handled> actions() {
         return List.of(
             new Handled(EncodeAction.TYPE, EncodeAction.Transport.class),
-            new Handled(InfoAction.TYPE, InfoAction.Transport.class)
+            new Handled(InfoAction.MODELS, InfoAction.ModelsTransport.class),
+            new Handled(InfoAction.STATS, InfoAction.StatsTransport.class)
         );
     }
 
@@ -180,7 +194,7 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
         return List.of(
             new QueryVectorBuilderSpec<>(
                 CrosslensQueryVectorBuilder.NAME,
-                in -> new CrosslensQueryVectorBuilder(in, searches::get),
+                in -> CrosslensQueryVectorBuilder.read(in, searches::get),
                 (parser, ignored) -> CrosslensQueryVectorBuilder.parse(parser, searches::get)
             )
         );
@@ -188,14 +202,19 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
 
     @Override
     public List<RetrieverSpec<?>> getRetrievers() {
-        return List.of(new RetrieverSpec<>(CrosslensRetrieverBuilder.NAME, CrosslensRetrieverBuilder::parse));
+        return List.of(
+            new RetrieverSpec<>(
+                CrosslensRetrieverBuilder.NAME,
+                (parser, context) -> CrosslensRetrieverBuilder.parse(parser, context, () -> peers.get().allRead())
+            )
+        );
     }
 
     @Override
     public List<NamedWriteableRegistry.Entry> getNamedWriteables() {
         return List.of(
             new NamedWriteableRegistry.Entry(RankDoc.class, CrosslensRankDoc.NAME, CrosslensRankDoc::read),
-            new NamedWriteableRegistry.Entry(RankDoc.class, CrosslensRankDoc.TELLING_NAME, CrosslensRankDoc::readTelling)
+            new NamedWriteableRegistry.Entry(RankDoc.class, CrosslensRankDoc.UNNUMBERED_NAME, CrosslensRankDoc::readUnnumbered)
         );
     }
 

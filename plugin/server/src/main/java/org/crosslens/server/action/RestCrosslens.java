@@ -11,6 +11,7 @@ import java.util.function.Supplier;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Input;
 import org.elasticsearch.action.ActionListener;
+import org.elasticsearch.action.ActionType;
 import org.elasticsearch.action.FailedNodeException;
 import org.elasticsearch.action.support.ContextPreservingActionListener;
 import org.elasticsearch.client.internal.node.NodeClient;
@@ -27,6 +28,7 @@ import org.elasticsearch.rest.RestStatus;
 import org.elasticsearch.rest.action.RestActionListener;
 import org.elasticsearch.rest.action.RestBuilderListener;
 import org.elasticsearch.rest.action.RestCancellableNodeClient;
+import org.elasticsearch.rest.action.RestResponseListener;
 import org.elasticsearch.xcontent.ObjectParser;
 import org.elasticsearch.xcontent.ParseField;
 import org.elasticsearch.xcontent.XContentBuilder;
@@ -41,18 +43,18 @@ public final class RestCrosslens {
 
     /** All of them. */
     public static List<RestHandler> handlers(Supplier<Encoding> encoding) {
-        return List.of(new Info("models", InfoAction.Part.MODELS), new Info("stats", InfoAction.Part.STATS), new Encode(encoding));
+        return List.of(new Info("models", InfoAction.MODELS), new Info("stats", InfoAction.STATS), new Metrics(), new Encode(encoding));
     }
 
     /** {@code GET _crosslens/models} and {@code GET _crosslens/stats}: what each node says. */
     private static final class Info extends BaseRestHandler {
 
         private final String path;
-        private final InfoAction.Part part;
+        private final ActionType<InfoAction.Response> action;
 
-        Info(String path, InfoAction.Part part) {
+        Info(String path, ActionType<InfoAction.Response> action) {
             this.path = path;
-            this.part = part;
+            this.action = action;
         }
 
         @Override
@@ -67,7 +69,10 @@ public final class RestCrosslens {
 
         @Override
         protected RestChannelConsumer prepareRequest(RestRequest request, NodeClient client) {
-            return channel -> client.execute(InfoAction.TYPE, new InfoAction.Request(part), new RestBuilderListener<>(channel) {
+            if (action == InfoAction.STATS && "prometheus".equals(request.param("format"))) {
+                return Metrics.answered(client);
+            }
+            return channel -> client.execute(action, new InfoAction.Request(), new RestBuilderListener<>(channel) {
                 @Override
                 public RestResponse buildResponse(InfoAction.Response response, XContentBuilder builder) throws IOException {
                     return new RestResponse(RestStatus.OK, write(response, builder));
@@ -89,6 +94,35 @@ public final class RestCrosslens {
                 builder.startObject().field("node", failure.nodeId()).field("reason", failure.getMessage()).endObject();
             }
             return builder.endArray().endObject();
+        }
+    }
+
+    /** {@code GET _crosslens/metrics}, and the statistics with {@code format=prometheus}: as Prometheus reads them. */
+    private static final class Metrics extends BaseRestHandler {
+
+        @Override
+        public String getName() {
+            return "crosslens_metrics";
+        }
+
+        @Override
+        public List<Route> routes() {
+            return List.of(new Route(RestRequest.Method.GET, "/_crosslens/metrics"));
+        }
+
+        @Override
+        protected RestChannelConsumer prepareRequest(RestRequest request, NodeClient client) {
+            return answered(client);
+        }
+
+        static RestChannelConsumer answered(NodeClient client) {
+            return channel -> client.execute(InfoAction.STATS, new InfoAction.Request(), new RestResponseListener<>(channel) {
+                @Override
+                public RestResponse buildResponse(InfoAction.Response response) {
+                    String text = Prometheus.text(response.getNodes(), response.failures().size());
+                    return new RestResponse(RestStatus.OK, Prometheus.CONTENT_TYPE, text);
+                }
+            });
         }
     }
 

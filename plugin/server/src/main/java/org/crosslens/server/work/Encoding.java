@@ -12,15 +12,18 @@ import org.apache.logging.log4j.Logger;
 import org.elasticsearch.action.ActionListener;
 import org.elasticsearch.common.breaker.CircuitBreaker;
 import org.elasticsearch.common.util.concurrent.EsRejectedExecutionException;
+import org.elasticsearch.core.Releasable;
+import org.elasticsearch.core.Releasables;
 
 /**
  * Encodes what searches, documents and {@code _crosslens/encode} ask for, on a bounded pool of threads.
  *
  * <p>Each of them waits in a lane with a share of the threads, so that none holds another up. What waits together is encoded
- * together: a run of the graph takes as many requests of one model and modality as there are, up to a limit. A request is refused with a 429, before anything of it is done, where its lane is full or too much memory
- * waits; one that was taken waits for the memory that it is worked on with. Documents in a pipeline are never refused: they
- * wait, and Elasticsearch's indexing pressure bounds the bulks that hold them. A request that is no longer wanted leaves
- * the lane, or stops where it is.
+ * together: a run of the graph takes as many requests of one model and modality as there are, up to a limit. A request is
+ * refused with a 429, before anything of it is done, where its lane is full or too much memory waits; one that was taken
+ * waits for the memory that it is worked on with. Documents in a pipeline are never refused: they wait, and
+ * Elasticsearch's indexing pressure bounds the bulks that hold them. A request that is no longer wanted leaves the lane,
+ * or stops where it is.
  */
 public final class Encoding implements Closeable {
 
@@ -174,6 +177,12 @@ public final class Encoding implements Closeable {
         } catch (EsRejectedExecutionException e) {
             refuse(Lane.SEARCH, List.of(released), e);
         }
+    }
+
+    /** Holds the memory of what another node encodes for {@code lane}, until it is released. Throws an exception of status 429. */
+    public Releasable hold(Lane lane, long bytes) {
+        waiting.hold(lane, bytes);
+        return Releasables.releaseOnce(() -> waiting.release(lane, bytes));
     }
 
     /** Submits a document's inputs, which wait however full the lane is. */

@@ -24,32 +24,31 @@ public final class Input {
     private static final int MOST_DIGESTED = 1 << 22;
 
     private final String text;
+    private final String base64;
     private final Image image;
-    // The text, or the image as it was written; null where neither is held.
-    private final String written;
     private final long held;
     private final Consumer<byte[]> seen;
 
-    private Input(String text, Image image, String written, long held, Consumer<byte[]> seen) {
+    private Input(String text, String base64, Image image, long held, Consumer<byte[]> seen) {
         this.text = text;
+        this.base64 = base64;
         this.image = image;
-        this.written = written;
         this.held = held;
         this.seen = seen;
     }
 
     public static Input of(String text) {
-        return new Input(text, null, text, 2L * text.length(), data -> {});
+        return new Input(text, null, null, 2L * text.length(), data -> {});
     }
 
     /** The image in these encoded bytes. */
     public static Input of(byte[] data) {
-        return image(data.length, () -> data, null, data.length);
+        return image(null, data.length, () -> data, data.length);
     }
 
     /** The image in {@code base64} or a data URI, as a request holds it. */
     public static Input encoded(String base64) {
-        return image(References.size(base64), () -> References.encoded(base64), base64, base64.length());
+        return image(base64, References.size(base64), () -> References.encoded(base64), base64.length());
     }
 
     /**
@@ -57,7 +56,7 @@ public final class Input {
      * bytes. Waiting takes no memory, since the document is held, and counted, by Elasticsearch.
      */
     public static Input of(References references, String reference, Runnable check, Consumer<byte[]> seen) {
-        return new Input(null, new Image() {
+        return new Input(null, null, new Image() {
             @Override
             public long size() {
                 check.run();
@@ -68,11 +67,11 @@ public final class Input {
             public byte[] read() {
                 return references.read(reference);
             }
-        }, null, 0, seen);
+        }, 0, seen);
     }
 
-    private static Input image(long size, Supplier<byte[]> read, String written, long held) {
-        return new Input(null, new Image() {
+    private static Input image(String base64, long size, Supplier<byte[]> read, long held) {
+        return new Input(null, base64, new Image() {
             @Override
             public long size() {
                 return size;
@@ -82,15 +81,20 @@ public final class Input {
             public byte[] read() {
                 return read.get();
             }
-        }, written, held, bytes -> {});
+        }, held, bytes -> {});
     }
 
-    boolean isText() {
+    public boolean isText() {
         return text != null;
     }
 
-    String text() {
+    public String text() {
         return text;
+    }
+
+    /** The image as a request held it, in base64 or as a data URI; null for one that came otherwise. */
+    public String base64() {
+        return base64;
     }
 
     /** Return an upper bound of the memory that reading the image takes, in bytes. Throws {@link org.crosslens.server.encode.ImageException}. */
@@ -110,6 +114,8 @@ public final class Input {
      * make or isn't known yet. Images are equal that are written alike.
      */
     String digest() {
+        // The text, or the image as it was written; null where neither is held.
+        String written = text != null ? text : base64;
         if (written == null || written.length() > MOST_DIGESTED) {
             return null;
         }
@@ -128,7 +134,7 @@ public final class Input {
     }
 
     /** Return the memory that it holds while it waits, in bytes. */
-    long held() {
+    public long held() {
         return held;
     }
 }

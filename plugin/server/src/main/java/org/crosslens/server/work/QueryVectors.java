@@ -61,7 +61,7 @@ final class QueryVectors {
         }
 
         @Override
-        void onEnd(Runnable what) {
+        public void onEnd(Runnable what) {
             dropped = what;
             if (ended() != null) {
                 what.run();

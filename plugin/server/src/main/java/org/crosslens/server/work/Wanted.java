@@ -45,8 +45,13 @@ public class Wanted {
         return outer == null ? null : outer.ended();
     }
 
+    /** Return the request's task, or null. */
+    public CancellableTask task() {
+        return task != null || outer == null ? task : outer.task();
+    }
+
     /** Run {@code what} once the answer is no longer wanted, perhaps more than once. */
-    void onEnd(Runnable what) {
+    public void onEnd(Runnable what) {
         if (task != null) {
             task.addListener(what::run);
         }
