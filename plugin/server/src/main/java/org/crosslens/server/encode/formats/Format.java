@@ -1,5 +1,6 @@
 package org.crosslens.server.encode.formats;
 
+import java.io.IOException;
 import org.crosslens.server.encode.ImageException;
 
 /** The formats that are read, by a file's first bytes. Java has no decoder for AVIF, which Python reads. */
@@ -53,7 +54,7 @@ public enum Format {
     }
 
     /** Return the start of {@code data} of this format, with headers read and checked; {@code check} may throw at any time. */
-    public Pending start(byte[] data, int target, Runnable check) throws java.io.IOException {
+    public Pending start(byte[] data, int target, Runnable check) throws IOException {
         return switch (this) {
             case PNG -> Png.start(data, check);
             case JPEG -> Jpeg.start(data, target, check);

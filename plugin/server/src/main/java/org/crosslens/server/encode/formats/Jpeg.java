@@ -1,7 +1,6 @@
 package org.crosslens.server.encode.formats;
 
 import java.io.ByteArrayOutputStream;
-import java.io.IOException;
 import org.crosslens.server.encode.ImageException;
 import org.crosslens.server.encode.Picture;
 
@@ -11,8 +10,7 @@ import org.crosslens.server.encode.Picture;
  */
 final class Jpeg {
 
-    /** A JPEG without its application segments and comments, except those that say how colours are stored. */
-    private record Slim(byte[] data, int orientation, Colours colours) {}
+    private record Said(int orientation, Colours colours) {}
 
     /**
      * How components are to be read: whether a JFIF and an Adobe segment stand in it, the latter's colour transform, and the
@@ -33,21 +31,21 @@ final class Jpeg {
 
     /** Reads the header; {@code target} as in {@link org.crosslens.server.encode.Images#open}. */
     static Pending start(byte[] data, int target, Runnable check) {
-        Slim slim = slimmed(data);
-        JpegFrame frame = JpegFrame.of(slim.data, 0, slim.data.length);
+        JpegFrame frame = JpegFrame.of(data, 0, data.length);
+        Said said = segments(data, null);
         if (frame.width() == 0 || frame.height() == 0) {
             throw new ImageException("the image can't be decoded: the JPEG is cut off before its size, or has none");
         }
-        if (frame.components() == 4 && slim.colours.adobe == false) {
+        if (frame.components() == 4 && said.colours.adobe == false) {
             // Adobe's programs store inverted inks, others don't, and some decoders always assume inversion.
             throw new ImageException("a CMYK JPEG that doesn't say whether its inks are inverted is not read");
         }
-        byte[] whole = frame.lacksOnlyItsEnd() ? ended(slim.data) : slim.data;
         long decoding = (long) frame.width() * frame.height() * Math.max(frame.components(), 1) + frame.coefficients();
-        return new Pending(frame.width(), frame.height(), decoding + 2L * data.length, 1, slim.orientation, () -> {
-            JpegPixels pixels = Decoders.use(Format.JPEG, new ImageBytes(whole, check), JpegPixels::of);
-            Picture reduced = pixels.picture(slim.colours.inks()).reduced(reduction(pixels, target));
-            return pixels.bands() == 3 && slim.colours.isYcc() ? Ycc.toRgb(reduced) : reduced;
+        return new Pending(frame.width(), frame.height(), decoding + 2L * data.length, 1, said.orientation, () -> {
+            byte[] slim = slim(data, frame);
+            JpegPixels pixels = Decoders.use(Format.JPEG, new ImageBytes(slim, check), JpegPixels::of);
+            Picture reduced = pixels.picture(said.colours.inks()).reduced(reduction(pixels, target));
+            return pixels.bands() == 3 && said.colours.isYcc() ? Ycc.toRgb(reduced) : reduced;
         });
     }
 
@@ -57,16 +55,22 @@ final class Jpeg {
         return possible >= 8 ? 8 : possible >= 4 ? 4 : possible >= 2 ? 2 : 1;
     }
 
-    private static byte[] ended(byte[] data) {
-        byte[] ended = java.util.Arrays.copyOf(data, data.length + 2);
-        ended[data.length] = (byte) 0xFF;
-        ended[data.length + 1] = (byte) 0xD9;
-        return ended;
+    /** The file without application segments and comments, except those that say how colours are stored. */
+    private static byte[] slim(byte[] data, JpegFrame frame) {
+        ByteArrayOutputStream kept = new ByteArrayOutputStream(data.length + 2);
+        segments(data, kept);
+        if (frame.lacksOnlyItsEnd()) {
+            kept.write(0xFF);
+            kept.write(0xD9);
+        }
+        return kept.toByteArray();
     }
 
-    private static Slim slimmed(byte[] data) {
-        ByteArrayOutputStream kept = new ByteArrayOutputStream(data.length);
-        kept.write(data, 0, 2);
+    /** What the segments before the pixels say; {@code kept} (or null) gets the file without those that needn't be there. */
+    private static Said segments(byte[] data, ByteArrayOutputStream kept) {
+        if (kept != null) {
+            kept.write(data, 0, 2);
+        }
         int exif = Orientation.NONE, xmp = Orientation.NONE, transform = 0, at = 2;
         boolean jfif = false, adobe = false;
         String components = "";
@@ -99,12 +103,14 @@ final class Jpeg {
             }
             boolean application = marker >= 0xE0 && marker <= 0xEF, comment = marker == 0xFE;
             // JFIF (0xE0) and Adobe (0xEE) say how colours are stored.
-            if (application == false && comment == false || marker == 0xE0 || marker == 0xEE) {
+            if (kept != null && (application == false && comment == false || marker == 0xE0 || marker == 0xEE)) {
                 kept.write(data, at, 2 + length);
             }
             at += 2 + length;
         }
-        kept.write(data, at, data.length - at);
-        return new Slim(kept.toByteArray(), exif == Orientation.NONE ? xmp : exif, new Colours(jfif, adobe, transform, components));
+        if (kept != null) {
+            kept.write(data, at, data.length - at);
+        }
+        return new Said(exif == Orientation.NONE ? xmp : exif, new Colours(jfif, adobe, transform, components));
     }
 }

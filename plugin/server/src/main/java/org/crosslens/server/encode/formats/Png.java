@@ -3,6 +3,7 @@ package org.crosslens.server.encode.formats;
 import java.awt.image.Raster;
 import java.io.ByteArrayOutputStream;
 import java.nio.ByteBuffer;
+import java.util.Arrays;
 import org.crosslens.server.encode.ImageException;
 import org.crosslens.server.encode.Picture;
 
@@ -12,8 +13,8 @@ final class Png {
     private static final int MARK = 8, HEADER_END = 33;
     private static final int GREY = 0, RGB = 2, PALETTE = 3;
 
-    /** The file without other chunks, the palette with its opacity (ARGB) or null, and the transparent colour or null. */
-    private record Slim(byte[] data, int depth, int colour, int[] palette, int[] clear, int orientation) {}
+    /** What the chunks say: the palette with its opacity (ARGB) or null, and the transparent colour or null. */
+    private record Chunks(int depth, int colour, int[] palette, int[] clear, int orientation) {}
 
     private Png() {}
 
@@ -26,18 +27,30 @@ final class Png {
         if (width <= 0 || height <= 0) {
             throw new ImageException("the image can't be decoded: the PNG has no pixels");
         }
-        Slim slim = slimmed(data, check);
-        int bytes = slim.depth > 8 ? 2 : 1, samples = slim.colour == GREY ? 2 : slim.colour == PALETTE ? 1 : 4;
+        Chunks chunks = chunks(data, check);
+        int bytes = chunks.depth > 8 ? 2 : 1, samples = chunks.colour == GREY ? 2 : chunks.colour == PALETTE ? 1 : 4;
         long decoding = (long) width * height * samples * bytes + 2L * data.length;
-        return new Pending(width, height, decoding, 1, slim.orientation, () -> {
-            Raster raster = Decoders.use(Format.PNG, new ImageBytes(slim.data, check), reader -> reader.read(0).getRaster());
-            return picture(raster, slim);
+        return new Pending(width, height, decoding, 1, chunks.orientation, () -> {
+            Raster raster = Decoders.use(Format.PNG, new ImageBytes(slim(data), check), reader -> reader.read(0).getRaster());
+            return picture(raster, chunks);
         });
     }
 
-    private static Slim slimmed(byte[] data, Runnable check) {
+    /** The file without the chunks that a decoder needn't understand, as their names' first letter shows. */
+    private static byte[] slim(byte[] data) {
         ByteArrayOutputStream kept = new ByteArrayOutputStream(data.length);
         kept.write(data, 0, MARK);
+        for (int at = MARK; at + 8 <= data.length;) {
+            int whole = (int) Math.min(12 + (ByteBuffer.wrap(data, at, 4).getInt() & 0xFFFFFFFFL), data.length - at);
+            if (Character.isUpperCase(data[at + 4])) {
+                kept.write(data, at, whole);
+            }
+            at = Bytes.starts(data, at + 4, "IEND") ? data.length : at + whole;
+        }
+        return kept.toByteArray();
+    }
+
+    private static Chunks chunks(byte[] data, Runnable check) {
         PngTexts texts = new PngTexts();
         int depth = data[24] & 0xFF, colour = data[25] & 0xFF, orientation = Orientation.NONE, at = MARK;
         byte[] colours = null, clear = null;
@@ -50,16 +63,12 @@ final class Png {
             if (at + 12 + length > data.length && pixels == false) {
                 throw new ImageException("the image is truncated (a PNG chunk lies beyond its end)");
             }
-            // The first letter's case shows whether a decoder must understand the chunk.
-            if (Character.isUpperCase(data[at + 4])) {
-                kept.write(data, at, (int) Math.min(12 + length, data.length - at));
-            }
             if (Bytes.starts(data, at + 4, "IEND")) {
                 break;
             } else if (Bytes.starts(data, at + 4, "PLTE")) {
-                colours = java.util.Arrays.copyOfRange(data, content, content + available);
+                colours = Arrays.copyOfRange(data, content, content + available);
             } else if (Bytes.starts(data, at + 4, "tRNS")) {
-                clear = java.util.Arrays.copyOfRange(data, content, content + available);
+                clear = Arrays.copyOfRange(data, content, content + available);
             } else if (Bytes.starts(data, at + 4, "eXIf") && orientation == Orientation.NONE) {
                 orientation = Orientation.ofExif(data, content, available);
             } else if (orientation == Orientation.NONE) {
@@ -68,7 +77,7 @@ final class Png {
             at = (int) Math.min(at + 12 + length, data.length);
         }
         int[] palette = colour == PALETTE && colours != null ? palette(colours, clear) : null;
-        return new Slim(kept.toByteArray(), depth, colour, palette, clear(colour, depth, clear), orientation);
+        return new Chunks(depth, colour, palette, clear(colour, depth, clear), orientation);
     }
 
     private static int[] palette(byte[] colours, byte[] opacity) {
@@ -94,18 +103,18 @@ final class Png {
         return clear;
     }
 
-    private static Picture picture(Raster raster, Slim slim) {
+    private static Picture picture(Raster raster, Chunks chunks) {
         int width = raster.getWidth(), height = raster.getHeight(), bands = raster.getNumBands();
         byte[] rgb = new byte[width * height * 3];
-        if (slim.colour == PALETTE) {
-            Flat.indexed(raster, slim.palette, rgb);
-        } else if (slim.clear != null || slim.depth != 8 || Flat.interleaved(raster, rgb) == false) {
-            int[] row = new int[width * bands], eight = eight(slim.depth, bands == 1);
+        if (chunks.colour == PALETTE) {
+            Flat.indexed(raster, chunks.palette, rgb);
+        } else if (chunks.clear != null || chunks.depth != 8 || Flat.interleaved(raster, rgb) == false) {
+            int[] row = new int[width * bands], eight = eight(chunks.depth, bands == 1);
             for (int y = 0, at = 0; y < height; y++) {
                 raster.getPixels(0, y, width, 1, row);
                 for (int x = 0; x < row.length; x += bands, at += 3) {
                     int green = bands < 3 ? x : x + 1, blue = bands < 3 ? x : x + 2;
-                    int alpha = bands % 2 == 0 ? eight[row[x + bands - 1]] : isClear(row, x, slim.clear) ? 0 : 255;
+                    int alpha = bands % 2 == 0 ? eight[row[x + bands - 1]] : isClear(row, x, chunks.clear) ? 0 : 255;
                     Flat.put(rgb, at, eight[row[x]], eight[row[green]], eight[row[blue]], alpha);
                 }
             }

@@ -1,6 +1,7 @@
 package org.crosslens.server.encode.formats;
 
 import java.nio.ByteOrder;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import org.crosslens.server.encode.ImageException;
@@ -157,6 +158,6 @@ record TiffLayout(
 
     String words() {
         String meaning = PHOTOMETRICS.getOrDefault(photometric, "photometric interpretation " + photometric);
-        return meaning + " with " + bits + "-bit " + kind.name().toLowerCase(java.util.Locale.ROOT) + " samples";
+        return meaning + " with " + bits + "-bit " + kind.name().toLowerCase(Locale.ROOT) + " samples";
     }
 }

@@ -2,6 +2,7 @@ package org.crosslens.server.encode.formats;
 
 import java.io.IOException;
 import java.nio.ByteOrder;
+import java.util.Arrays;
 import java.util.Set;
 import org.crosslens.server.encode.ImageException;
 import org.crosslens.server.encode.formats.TiffLayout.Kind;
@@ -80,6 +81,7 @@ final class TiffSamples {
                 groups[plane] = strips.group(top, rows, partBytes, layout.planar() ? used[plane] : 0);
             }
             for (int band = 0; band < rows; band += bandRows) {
+                strips.check();
                 int inBand = Math.min(bandRows, rows - band);
                 for (int row = 0; row < inBand; row++) {
                     for (int plane = 0; plane < groups.length; plane++) {
@@ -101,7 +103,7 @@ final class TiffSamples {
                 from = 0;
             }
             // The predictor within a tile ends where the next one begins.
-            java.util.Arrays.fill(sums, 0);
+            Arrays.fill(sums, 0);
             int columns = Math.min(strips.across, layout.width() - part * strips.across);
             for (int x = 0; x < columns; x++) {
                 int pixel = to + (part * strips.across + x) * used.length;

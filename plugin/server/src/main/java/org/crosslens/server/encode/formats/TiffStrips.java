@@ -67,6 +67,11 @@ final class TiffStrips {
         return (int) (((long) of + by - 1) / by);
     }
 
+    /** Throws where decoding may not go on. */
+    void check() {
+        check.run();
+    }
+
     /** Return how many strips, or rows of tiles, a plane has. */
     int units() {
         return ceil(height, down);
