@@ -36,17 +36,17 @@ public final class EncodeAction {
 
     private EncodeAction() {}
 
-    /** {@code model} as {@link Models#find} takes it; {@code lane} says who asks. */
+    /** {@code model} as {@link Models#find} takes it; in {@code bulk} more is done in all, and an answer takes longer. */
     public static final class Request extends ActionRequest {
 
         private final String model;
         private final List<Input> inputs;
-        private final Encoding.Lane lane;
+        private final boolean bulk;
 
-        public Request(String model, List<Input> inputs, Encoding.Lane lane) {
+        public Request(String model, List<Input> inputs, boolean bulk) {
             this.model = model;
             this.inputs = inputs;
-            this.lane = lane;
+            this.bulk = bulk;
         }
 
         @Override
@@ -121,7 +121,7 @@ public final class EncodeAction {
                 int at = i;
                 listeners.add(all.map(vector -> new Placed(at, vector)));
             }
-            encoding.submit(request.lane, model.fingerprint(), request.inputs, wanted, listeners);
+            encoding.submit(Encoding.Lane.ENCODE, request.bulk == false, model.fingerprint(), request.inputs, wanted, listeners);
         }
     }
 }

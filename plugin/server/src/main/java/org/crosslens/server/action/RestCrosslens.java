@@ -95,7 +95,8 @@ public final class RestCrosslens {
     /**
      * {@code POST _crosslens/encode}: {@code {"model": "NAME", "texts": [...], "images": ["BASE64", ...]}} to
      * {@code {"model": {...}, "vectors": [[...], ...]}}, texts first. With {@code "packed": true} a vector is base64 of
-     * little-endian float32; with {@code "bulk": true} searches go first.
+     * little-endian float32; with {@code "bulk": true} more is done in all, and
+     * each answer takes longer.
      */
     private static final class Encode extends BaseRestHandler {
 
@@ -115,10 +116,31 @@ public final class RestCrosslens {
 
         static {
             PARSER.declareStringOrNull((body, model) -> body.model = model, new ParseField("model"));
-            PARSER.declareStringArray((body, texts) -> body.texts = texts, new ParseField("texts"));
-            PARSER.declareStringArray((body, images) -> body.images = images, new ParseField("images"));
+            ObjectParser.ValueType several = ObjectParser.ValueType.STRING_ARRAY;
+            PARSER.declareField((body, texts) -> body.texts = texts, (parser, ignored) -> strings(parser), new ParseField("texts"), several);
+            PARSER.declareField((body, images) -> body.images = images, (parser, ignored) -> strings(parser), new ParseField("images"), several);
             PARSER.declareBoolean((body, packed) -> body.packed = packed, new ParseField("packed"));
             PARSER.declareBoolean((body, bulk) -> body.bulk = bulk, new ParseField("bulk"));
+        }
+
+        /** Several strings, or one. Many short ones would take far more memory than the body that holds them. */
+        private static List<String> strings(XContentParser parser) throws IOException {
+            if (parser.currentToken() != XContentParser.Token.START_ARRAY) {
+                return List.of(parser.text());
+            }
+            List<String> strings = new ArrayList<>();
+            while (parser.nextToken() != XContentParser.Token.END_ARRAY) {
+                if (parser.currentToken() != XContentParser.Token.VALUE_STRING) {
+                    throw new IllegalArgumentException("[" + parser.currentName() + "] must hold strings");
+                }
+                if (strings.size() == Encoding.MOST_INPUTS) {
+                    throw new IllegalArgumentException(
+                        "a request may have " + Encoding.MOST_INPUTS + " inputs encoded; send several requests"
+                    );
+                }
+                strings.add(parser.text());
+            }
+            return strings;
         }
 
         private final Supplier<Encoding> encoding;
@@ -151,8 +173,7 @@ public final class RestCrosslens {
                     protected void processResponse(Void turn) throws IOException {
                         try (XContentParser parser = XContentHelper.createParserNotCompressed(configuration, content, type)) {
                             Body body = PARSER.parse(parser, null);
-                            Encoding.Lane lane = body.bulk ? Encoding.Lane.INGEST : Encoding.Lane.SEARCH;
-                            EncodeAction.Request encode = new EncodeAction.Request(body.model, inputs(body), lane);
+                            EncodeAction.Request encode = new EncodeAction.Request(body.model, inputs(body), body.bulk);
                             new RestCancellableNodeClient(client, request.getHttpChannel()).execute(
                                 EncodeAction.TYPE,
                                 encode,
@@ -163,7 +184,7 @@ public final class RestCrosslens {
                 };
                 encoding.get()
                     .prepare(
-                        Encoding.Lane.SEARCH,
+                        Encoding.Lane.ENCODE,
                         TIMES_IN_MEMORY * content.length(),
                         ContextPreservingActionListener.wrapPreservingContext(
                             ActionListener.runAfter(read, release::close),

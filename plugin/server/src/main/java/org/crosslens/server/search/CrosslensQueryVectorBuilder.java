@@ -106,12 +106,8 @@ public final class CrosslensQueryVectorBuilder implements QueryVectorBuilder {
             Set<String> fields = request == null || field != null ? Set.of() : SearchedFields.beside(this, request);
             Set<String> recorded = recorded(request, field == null ? fields : Set.of(field));
             String named = field != null ? recorded.iterator().next() : model;
-            if (recorded.isEmpty()) {
-                encode(named, wanted, each);
-                return;
-            }
             services.get().models().find(named, each.delegateFailureAndWrap((next, found) -> {
-                if (recorded.equals(Set.of(found.fingerprint())) == false) {
+                if (recorded.isEmpty() == false && recorded.equals(Set.of(found.fingerprint())) == false) {
                     throw new IllegalArgumentException(
                         "[" + NAME + "] would compare a query by model [" + found.name() + "] (" + found.fingerprint()
                             + ") with vectors of another (" + String.join(", ", recorded) + ") in " + fields
@@ -140,11 +136,9 @@ public final class CrosslensQueryVectorBuilder implements QueryVectorBuilder {
         return recorded;
     }
 
-    private void encode(String named, Wanted wanted, ActionListener<float[]> listener) {
+    private void encode(String fingerprint, Wanted wanted, ActionListener<float[]> listener) {
         Input input = text != null ? Input.of(text) : Input.encoded(image);
-        services.get()
-            .encoding()
-            .submit(Encoding.Lane.SEARCH, named, List.of(input), wanted == null ? Wanted.ALWAYS : wanted, List.of(listener));
+        services.get().encoding().query(fingerprint, input, wanted == null ? Wanted.ALWAYS : wanted, listener);
     }
 
     @Override

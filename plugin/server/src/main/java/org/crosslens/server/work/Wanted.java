@@ -10,7 +10,7 @@ import org.elasticsearch.tasks.TaskCancelledException;
  * Whether a request still wants its answer. A search no longer does once its task is cancelled (as Elasticsearch does when
  * the client closes the connection) or its own timeout has passed.
  */
-public final class Wanted {
+public class Wanted {
 
     /** The key of the current search's instance in the thread context. */
     public static final String KEY = "crosslens.wanted";
