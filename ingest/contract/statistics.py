@@ -209,8 +209,10 @@ def store_statistics(
 ) -> None:
     """Stores the corpus statistics of one index's field: merged with those that are there, or in their place."""
     if not client.indices.exists(index=STATISTICS_INDEX):
-        settings = {"hidden": True, "number_of_shards": 1, "auto_expand_replicas": "0-1"}
-        client.options(ignore_status=400).indices.create(index=STATISTICS_INDEX, mappings=_MAPPINGS, settings=settings)
+        _create(client, {"hidden": True, "number_of_shards": 1, "auto_expand_replicas": "0-1"})
+        # Serverless clusters choose shards and replicas themselves, and refuse to be told.
+        if not client.indices.exists(index=STATISTICS_INDEX):
+            _create(client, {"hidden": True})
     id = f"{index}/{each.path}"
     # An index that was deleted and made anew has other vectors under its name.
     identity = _identity(client, index, each)
@@ -235,6 +237,11 @@ def store_statistics(
             continue
         return
     raise MappingError(f"the corpus statistics of {each.field!r} in {index!r} keep changing", hint="try again")
+
+
+def _create(client: Elasticsearch, settings: dict[str, Any]) -> None:
+    """Creates the hidden index, unless it is there by now or the server refuses the settings."""
+    client.options(ignore_status=400).indices.create(index=STATISTICS_INDEX, mappings=_MAPPINGS, settings=settings)
 
 
 def stored_statistics(client: Elasticsearch, index: str, each: VectorField) -> CorpusStatistics | None:

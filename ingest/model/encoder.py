@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from crosslens.errors import ImageError, ModelError
 from crosslens.ingest.model.folder import ModelFolder, open_model
+from crosslens.ingest.model.graph import read_graph
+from crosslens.ingest.model.parts import cut_out
+from crosslens.ingest.model.ports import TextPorts, VisionPorts
 from crosslens.ingest.model.tokens import TextTokenizer
 from crosslens.ingest.model.transform import Float32Array
 from crosslens.ingest.sources.images import ImageSource, PictureRules, opened
@@ -57,7 +60,7 @@ class Encoder:
         self._tokenizer = TextTokenizer(
             self.folder.tokenizer, self.folder.text.length, canonical=self.folder.text.canonical
         )
-        self._sessions: dict[Path, ort.InferenceSession] = {}
+        self._sessions: dict[tuple[Path, str | None], ort.InferenceSession] = {}
         self._loading = threading.Lock()
 
     @property
@@ -132,7 +135,7 @@ class Encoder:
     def encode_pixels(self, pixels: Float32Array) -> Float32Array:
         """float32 [n, dims], unit length, of prepared images [n, 3, height, width], in one run of the graph."""
         ports = self.folder.vision_ports
-        run = self._runner(ports.path, ports.output)
+        run = self._runner(ports)
         inputs = {ports.pixels.name: pixels.astype(ports.pixels.dtype, copy=False)}
         return _unit(in_batches(run, inputs, ports.batch))
 
@@ -150,31 +153,35 @@ class Encoder:
         known = {"attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
         inputs = {port.name: known[port.name].astype(port.dtype, copy=False) for port in ports.others}
         inputs[ports.ids.name] = tokens.astype(ports.ids.dtype, copy=False)
-        return _unit(in_batches(self._runner(ports.path, ports.output), inputs, ports.batch))
+        return _unit(in_batches(self._runner(ports), inputs, ports.batch))
 
-    def _runner(self, path: Path, output: str) -> Runner:
-        session = self._session(path)
+    def _runner(self, ports: TextPorts | VisionPorts) -> Runner:
+        session = self._session(ports)
 
         def run(inputs: Inputs) -> NDArray[Any]:
             try:
-                return np.asarray(session.run([output], inputs)[0])
+                return np.asarray(session.run([ports.output], inputs)[0])
             except Exception as error:
-                raise ModelError(f"{path} can't be run ({error})") from error
+                raise ModelError(f"{ports.path} can't be run ({error})") from error
 
         return run
 
-    def _session(self, path: Path) -> ort.InferenceSession:
-        session = self._sessions.get(path)
+    def _session(self, ports: TextPorts | VisionPorts) -> ort.InferenceSession:
+        part = ports.output if self.folder.text_model == self.folder.vision_model else None
+        session = self._sessions.get((ports.path, part))
         if session is not None:
             return session
         with self._loading:
-            if path not in self._sessions:
-                self._sessions[path] = load_session(path, self._threads)
-            return self._sessions[path]
+            if (ports.path, part) not in self._sessions:
+                self._sessions[ports.path, part] = load_session(ports.path, self._threads, part)
+            return self._sessions[ports.path, part]
 
 
-def load_session(path: Path, threads: int = 0) -> ort.InferenceSession:
-    """An ONNX Runtime session on the CPU. Raises `ModelError` when the file isn't a graph it can run."""
+def load_session(path: Path, threads: int = 0, part: str | None = None) -> ort.InferenceSession:
+    """An ONNX Runtime session on the CPU, of what computes the output ``part``, or of the whole graph.
+
+    Raises `ModelError` when the file isn't a graph it can run.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     # The arena keeps the largest batch's memory forever; off, it costs no measurable time and a third less memory.
@@ -182,8 +189,13 @@ def load_session(path: Path, threads: int = 0) -> ort.InferenceSession:
     options.log_severity_level = 3
     # Idle threads that spin take the cores from those that decode images, and from a server on the same machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    model: str | bytes = str(path)
+    if part is not None:
+        model = cut_out(read_graph(path), part)
+        # Where weights beside the graph are looked for, now that it has no place of its own.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ModelError(f"{path} can't be loaded by ONNX Runtime ({error})") from error
 

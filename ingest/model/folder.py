@@ -12,6 +12,7 @@ from crosslens.errors import ModelError
 from crosslens.ingest.model.files import read_json, sha256
 from crosslens.ingest.model.graph import Graph, read_graph
 from crosslens.ingest.model.layouts import Layout, find_layout
+from crosslens.ingest.model.parts import apart
 from crosslens.ingest.model.ports import TextPorts, VisionPorts, text_ports, vision_ports
 from crosslens.ingest.model.transform import ImageTransform, parse_transform
 
@@ -40,8 +41,10 @@ class TextSettings:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A folder with both encoders. ``fingerprint`` changes with everything that shapes the vectors; ``dims`` is None
-    without a manifest."""
+    """A folder with both encoders, in two graphs or in one.
+
+    ``fingerprint`` changes with everything that shapes the vectors; ``dims`` is None without a manifest.
+    """
 
     path: Path
     name: str
@@ -74,7 +77,10 @@ def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -
     if recorded and verify:
         _verify(path, recorded)
     transform = parse_transform(layout.preprocessing)
-    graphs = read_graph(layout.text_model), read_graph(layout.vision_model)
+    if layout.text_model == layout.vision_model:
+        graphs = apart(read_graph(layout.text_model))
+    else:
+        graphs = read_graph(layout.text_model), read_graph(layout.vision_model)
     text, vision = text_ports(graphs[0], config), vision_ports(graphs[1], transform.output_size)
     if None not in (text.dims, vision.dims) and text.dims != vision.dims:
         raise ModelError(

@@ -20,7 +20,10 @@ _RESAMPLING = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
 
 @dataclass(frozen=True)
 class Layout:
-    """The parts of a model folder; ``preprocessor`` is the file that ``preprocessing`` was read from."""
+    """The parts of a model folder; ``preprocessor`` is the file that ``preprocessing`` was read from.
+
+    ``text_model`` and ``vision_model`` may be one file that holds both encoders.
+    """
 
     text_model: Path
     vision_model: Path
@@ -86,6 +89,10 @@ def _open_clip(path: Path) -> dict[str, Any]:
 
 def _graphs(path: Path, variant: str | None) -> tuple[Path, Path]:
     texts, visions = _variants(path, "text_model"), _variants(path, "vision_model")
+    kinds = "text_model", "vision_model"
+    if not texts and not visions:
+        texts = visions = _variants(path, "model")
+        kinds = ("model", "model") if texts else kinds
     wanted = variant or ""
     if wanted in texts and wanted in visions:
         return texts[wanted], visions[wanted]
@@ -94,15 +101,7 @@ def _graphs(path: Path, variant: str | None) -> tuple[Path, Path]:
     both = texts.keys() & visions.keys()
     if variant is None and len(both) == 1:
         return texts[min(both)], visions[min(both)]
-    combined = [p for folder in (path / "onnx", path) for p in sorted(folder.glob("model*.onnx"))]
-    if combined and not texts and not visions:
-        raise ModelError(
-            f"{combined[0]} holds both encoders in one graph, which computes both for every query; "
-            "crosslens needs them apart",
-            hint="export the checkpoint, which keeps the encoders apart",
-            verb="export",
-        )
-    kind, there = ("vision_model", visions) if wanted in texts else ("text_model", texts)
+    kind, there = (kinds[1], visions) if wanted in texts else (kinds[0], texts)
     name = f"{kind}_{variant}.onnx" if variant else f"{kind}.onnx"
     if not there:
         raise ModelError(

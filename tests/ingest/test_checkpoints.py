@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from crosslens.errors import ExportError  # noqa: E402
 from crosslens.ingest.model.encoder import Encoder  # noqa: E402
-from crosslens.ingest.model.export import export  # noqa: E402
+from crosslens.ingest.model.exporting import export  # noqa: E402
 from tests import checkpoints  # noqa: E402
 
 pytestmark = pytest.mark.export

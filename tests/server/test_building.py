@@ -18,8 +18,8 @@ from crosslens.ingest.model.known import DEMO_MODEL
 from crosslens.node import Node
 from crosslens.node.build import PLATFORMS, build_plugin
 from crosslens.node.installing import home_with_plugins, install_models, install_plugin, installed_models, read_plugin
+from tests.commands import run
 from tests.conftest import VERSIONS
-from tests.plugin.test_cli import run
 from tests.server.conftest import Http, plugin_zip
 
 _NATIVE = (".so", ".dylib", ".dll")
