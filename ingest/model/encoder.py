@@ -32,7 +32,7 @@ class Encoder:
     Every method may be called from several threads at once. Each encoder is loaded when it is first needed.
     """
 
-    # See `crosslens.ingest.model.cluster.ClusterEncoder`, which is.
+    # `crosslens.ingest.model.cluster.ClusterEncoder` is remote.
     remote = False
 
     def __init__(
@@ -177,7 +177,7 @@ def load_session(path: Path, threads: int = 0) -> ort.InferenceSession:
     """An ONNX Runtime session on the CPU. Raises `ModelError` when the file isn't a graph it can run."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    # The arena keeps the largest batch's memory for ever; off, it costs no measurable time and a third less memory.
+    # The arena keeps the largest batch's memory forever; off, it costs no measurable time and a third less memory.
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 3
     # Idle threads that spin take the cores from those that decode images, and from a server on the same machine.

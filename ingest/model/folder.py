@@ -146,8 +146,8 @@ def _text_settings(layout: Layout, config: dict[str, Any], manifest: dict[str, A
     if "text" in manifest:
         return TextSettings(**manifest["text"])
     file = layout.tokenizer_config
-    told = read_json(file) if file.exists() else {}
-    settings = text_settings(config, told, _pad_id(layout.tokenizer, told))
+    stated = read_json(file) if file.exists() else {}
+    settings = text_settings(config, stated, _pad_id(layout.tokenizer, stated))
     # Where its configuration says so, open_clip cleans texts before tokenizing.
     cleaning = ((config.get("text_cfg") or {}).get("tokenizer_kwargs") or {}).get("clean")
     return replace(settings, canonical=cleaning == "canonicalize")
@@ -163,11 +163,11 @@ def _pad_id(tokenizer: Path, settings: dict[str, Any]) -> int | None:
     name = token.get("content") if isinstance(token, dict) else token
     if not isinstance(name, str):
         return None
-    told = read_json(tokenizer)
-    for added in told.get("added_tokens") or []:
+    stated = read_json(tokenizer)
+    for added in stated.get("added_tokens") or []:
         if added.get("content") == name:
             return int(added["id"])
-    model = told.get("model") or {}
+    model = stated.get("model") or {}
     vocabulary = model.get("vocab")
     if isinstance(vocabulary, list):
         return next((i for i, (piece, _) in enumerate(vocabulary) if piece == name), None)

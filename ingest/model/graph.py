@@ -69,7 +69,7 @@ def read_graph(path: Path) -> Graph:
         with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _read(path, data)
     except (ValueError, KeyError, IndexError, RecursionError) as error:
-        raise ModelError(f"{path} is no ONNX graph ({error})", hint="copy or export the folder again") from error
+        raise ModelError(f"{path} isn't an ONNX graph ({error})", hint="copy or export the folder again") from error
 
 
 def _read(path: Path, data: mmap.mmap) -> Graph:

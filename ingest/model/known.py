@@ -32,8 +32,8 @@ def find(fingerprint: str, name: str) -> Path:
 
     Raises `ModelError`, with a hint to name the folder, when neither has it.
     """
-    noted = _read(_register()).get(fingerprint)
-    candidates = [Path(noted)] if noted else []
+    recorded = _read(_register()).get(fingerprint)
+    candidates = [Path(recorded)] if recorded else []
     for folder in [*candidates, DEMO_MODEL]:
         if folder.is_dir() and open_model(folder, verify=False).fingerprint == fingerprint:
             return folder

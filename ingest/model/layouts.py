@@ -64,12 +64,12 @@ def _preprocessing(path: Path) -> tuple[Path, dict[str, Any]]:
 
 def _open_clip(path: Path) -> dict[str, Any]:
     """Return open_clip's preprocessing in transformers' terms."""
-    told = read_json(path)
-    size, mode = told.get("size"), told.get("resize_mode", "shortest")
+    stated = read_json(path)
+    size, mode = stated.get("size"), stated.get("resize_mode", "shortest")
     sides = list(size) if isinstance(size, list) else [size, size]
-    resample = _RESAMPLING.get(str(told.get("interpolation", "bicubic")))
+    resample = _RESAMPLING.get(str(stated.get("interpolation", "bicubic")))
     if len(sides) != 2 or not all(isinstance(side, int) for side in sides) or resample is None:
-        raise ModelError(f"{path}: size {size!r} or interpolation {told.get('interpolation')!r} is unknown")
+        raise ModelError(f"{path}: size {size!r} or interpolation {stated.get('interpolation')!r} is unknown")
     if mode not in ("shortest", "squash") or (mode == "shortest" and sides[0] != sides[1]):
         raise ModelError(f"{path}: resize_mode {mode!r} to {size!r} is not one that crosslens does")
     whole = {"height": sides[0], "width": sides[1]}
@@ -79,8 +79,8 @@ def _open_clip(path: Path) -> dict[str, Any]:
         "do_center_crop": mode == "shortest",
         "crop_size": whole,
         "resample": resample,
-        "image_mean": told.get("mean"),
-        "image_std": told.get("std"),
+        "image_mean": stated.get("mean"),
+        "image_std": stated.get("std"),
     }
 
 

@@ -191,7 +191,7 @@ class Fetcher:
         for _ in range(_MOST_REDIRECTS + 1):
             parts = urlsplit(at)
             if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ImageError(f"{shown_url(url)}: leads to {shown_url(at)}, which is no http(s) URL")
+                raise ImageError(f"{shown_url(url)}: leads to {shown_url(at)}, which isn't an http(s) URL")
             if parts.username or parts.password:
                 raise ImageError(f"{shown_url(url)}: a URL with a user name is not fetched")
             with self._lock:

@@ -46,7 +46,7 @@ def claim(port: int, claims: contextlib.ExitStack) -> bool:
 
     Between choosing a port and listening on it a server takes seconds, in which another start would choose the same
     one, and take the first server's answers for its own. The system releases the claim of a process that has ended.
-    Starts of different users don't see each other's claims, since anybody could hold a world-lockable file for ever:
+    Starts of different users don't see each other's claims, since anybody could hold a world-lockable file forever:
     there the second server exits, and its start chooses another port.
     """
     folder = cache_folder() / "ports"

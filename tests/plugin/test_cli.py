@@ -249,7 +249,7 @@ def test_removing_a_node_asks_first(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "3.0 MB are free again" in done.stdout
     assert not folder.exists()
-    assert "is no folder" in run("node", "remove", "--folder", str(folder), "--yes").stderr
+    assert "isn't a folder" in run("node", "remove", "--folder", str(folder), "--yes").stderr
 
 
 @pytest.mark.export

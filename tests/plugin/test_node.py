@@ -214,7 +214,7 @@ def test_a_folder_that_cannot_be_is_one_sentence(tmp_path: Path, parent: str) ->
 
 def test_removing_deletes_a_nodes_folder_and_no_other(folder: Path, tmp_path: Path) -> None:
     require_node(VERSIONS[0])
-    with pytest.raises(NodeError, match="is no folder"):
+    with pytest.raises(NodeError, match="isn't a folder"):
         Node(folder).remove()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/letter").touch()

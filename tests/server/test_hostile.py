@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -338,6 +339,22 @@ def test_a_bulk_of_thousands_is_encoded_whole_on_the_default_queue(small: Plugge
     alive(small)
 
 
+def with_weights_in(name: str) -> onnx.ModelProto:
+    """A text tower whose weights lie in ``name``, twice as long as 4 GiB: readable, and of no use to ONNX Runtime."""
+    weights = onnx.TensorProto(name="weights", data_type=onnx.TensorProto.FLOAT, dims=[2 << 30])
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", name), ("offset", "0"), ("length", str(8 << 30))):
+        weights.external_data.add(key=key, value=value)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["weights"], ["text_embeds"])],
+        "text",
+        [onnx.helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, ["batch", "sequence"])],
+        [onnx.helper.make_tensor_value_info("text_embeds", onnx.TensorProto.FLOAT, ["size"])],
+        [weights],
+    )
+    return onnx.helper.make_model(graph)
+
+
 def test_reading_a_large_model_holds_up_nobody(small: Plugged) -> None:
     index = vector_index(small, 192)
     target = small.folder / "config" / "crosslens" / "large"
@@ -345,9 +362,10 @@ def test_reading_a_large_model_holds_up_nobody(small: Plugged) -> None:
     for name in ("config.json", "tokenizer.json", "preprocessor_config.json"):
         shutil.copy(DEMO_MODEL / name, target / name)
     (target / "onnx").mkdir()
-    with (target / "onnx" / "text_model.onnx").open("wb") as file:
+    shutil.copy(DEMO_MODEL / "onnx" / "vision_model.onnx", target / "onnx" / "vision_model.onnx")
+    onnx.save(with_weights_in(beside := "text_model.onnx_data"), str(target / "onnx" / "text_model.onnx"))
+    with (target / "onnx" / beside).open("wb") as file:
         file.truncate(4 << 30)
-    (target / "onnx" / "vision_model.onnx").write_bytes(b"none")
     try:
         with Watched(small.http) as watched, concurrent.futures.ThreadPoolExecutor(4) as pool:
             asked = [

@@ -271,7 +271,7 @@ def test_a_wrong_pipeline_is_refused_when_it_is_put(plugged: Plugged, options: d
 
 def test_a_document_that_has_no_place_for_the_vector_is_kept_as_it_is(plugged: Plugged) -> None:
     (answer,) = simulated(plugged, [processor("a.v", "title", "text")], {"title": "x", "a": "in the way"})
-    assert "[a] is no object in this document" in reason(answer)
+    assert "[a] isn't an object in this document" in reason(answer)
     (answer,) = simulated(plugged, [processor("v", "title", "text")], {"title": "x", "crosslens": 3})
     assert "[crosslens] is no object" in reason(answer)
 

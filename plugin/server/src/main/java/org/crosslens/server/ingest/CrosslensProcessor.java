@@ -136,7 +136,7 @@ public final class CrosslensProcessor extends AbstractProcessor {
                 String obstacle = Paths.obstacle(whole, path);
                 if (obstacle != null) {
                     throw new IllegalArgumentException(
-                        "[" + obstacle + "] is no object in this document, so [" + path + "] has no place in it"
+                        "[" + obstacle + "] isn't an object in this document, so [" + path + "] can't be stored in it"
                     );
                 }
             }
