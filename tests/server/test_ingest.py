@@ -30,10 +30,16 @@ def processor(field: str, source: Any, modality: str, **options: Any) -> dict[st
 
 
 def simulated(plugged: Plugged, processors: list[dict[str, Any]], *documents: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a pipeline makes of documents; an error stands in place of a document."""
+    """What a pipeline makes of documents, without nulls, which stand for absent keys; or an error in place of one."""
     body = {"pipeline": {"processors": processors}, "docs": [{"_source": document} for document in documents]}
     answer = plugged.http.ok("POST", "_ingest/pipeline/_simulate", body)
-    return [each["doc"]["_source"] if "doc" in each else each for each in answer["docs"]]
+    return [without_nulls(each["doc"]["_source"]) if "doc" in each else each for each in answer["docs"]]
+
+
+def without_nulls(node: Any) -> Any:
+    if not isinstance(node, dict):
+        return node
+    return {key: without_nulls(value) for key, value in node.items() if value is not None}
 
 
 def reason(answer: dict[str, Any]) -> str:
