@@ -124,7 +124,13 @@ def test_each_request_runs_under_the_action_that_the_documentation_names(traced:
         ("POST", f"{index}/_search", {"knn": knn}, search),
         ("POST", f"{index}/_search", retriever(legs, {}), search),
         ("PUT", "_ingest/pipeline/actions", pipeline, {"cluster:admin/ingest/pipeline/put"}),
-        ("PUT", f"{index}/_doc/2?pipeline=actions", {"title": "b"}, {"indices:data/write/bulk"}),
+        ("PUT", f"{index}/_doc/2?pipeline=actions", {"title": "b"}, {"indices:data/write/index"}),
+        (
+            "POST",
+            f"{index}/_bulk?pipeline=actions",
+            [{"index": {"_id": "3"}}, {"title": "c"}],
+            {"indices:data/write/bulk"},
+        ),
     ]
     try:
         for method, path, body, wanted in requests:
