@@ -201,7 +201,7 @@ class IndexReader:
 def _version() -> Steps[tuple[int, ...]]:
     """The server's version; for a user who may not ask, a version that the server has at least."""
     try:
-        return reported_version((yield GetInfo()).body)
+        return reported_version((yield GetInfo()))
     except AuthorizationException:
         pass
     try:
