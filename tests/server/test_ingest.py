@@ -153,7 +153,7 @@ def test_images_come_as_data_uris_base64_or_paths_of_the_one_folder(
 @pytest.mark.parametrize(
     ("reference", "told"),
     [
-        ("missing.png", "no such file in"),
+        ("missing.png", "no such file in the image folder"),
         ("../secret.png", "lies outside the image folder"),
         ("/etc/hostname", "lies outside the image folder"),
         ("file:///etc/hostname", "lies outside the image folder"),
@@ -273,7 +273,7 @@ def test_a_document_that_has_no_place_for_the_vector_is_kept_as_it_is(plugged: P
     (answer,) = simulated(plugged, [processor("a.v", "title", "text")], {"title": "x", "a": "in the way"})
     assert "[a] isn't an object in this document" in reason(answer)
     (answer,) = simulated(plugged, [processor("v", "title", "text")], {"title": "x", "crosslens": 3})
-    assert "[crosslens] is no object" in reason(answer)
+    assert "[crosslens] isn't an object" in reason(answer)
 
 
 def test_pipelines_and_the_python_side_serve_one_index(plugged: Plugged, encoder: Encoder, pictures: Path) -> None:
