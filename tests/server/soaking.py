@@ -40,7 +40,7 @@ from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.export import export
 from crosslens.node.build import build_plugin
 from tests import checkpoints
-from tests.server.cluster import Cluster, Member, running
+from tests.server.clusters import Cluster, three_nodes
 
 INDEX = "soak"
 _DIMS = 24
@@ -354,10 +354,7 @@ def main() -> int:
             export(str(checkpoints.clip(root / f"{name}-checkpoint", seed=seed, projection_dim=_DIMS)), models / name)
         shutil.copytree(models / "small", models / "turning")
         plugin = build_plugin(options.version, root)
-        settings = {"crosslens.image_folder": str(images.resolve())}
-        both = [models / "small", models / "turning"]
-        members = [Member(name, plugin, both, settings) for name in ("one", "two", "three")]
-        with running(members, options.version, root) as three:
+        with three_nodes(root, options.version, plugin, [models / "small", models / "turning"], images) as three:
             soak = run(three, images, models, options.minutes)
     sys.stdout.write(f"Elasticsearch {options.version}, {options.minutes:g} minutes, three nodes of 512 MB of heap\n")
     sys.stdout.write("".join(f"{what}: {n}\n" for what, n in sorted(soak.counts.items())))

@@ -46,7 +46,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "changed": (changed, "damaged/onnx/text_model.onnx has been changed since its export"),
     "unloadable": (unloadable, "damaged/onnx/text_model.onnx can't be loaded by ONNX Runtime"),
     "no graph": (rewritten(str(_GRAPH), None), "damaged has no onnx/text_model.onnx"),
-    "cut graph": (rewritten(str(_GRAPH), b"\x3a\xff\x0f"), "damaged/onnx/text_model.onnx is no ONNX graph"),
+    "cut graph": (rewritten(str(_GRAPH), b"\x3a\xff\x0f"), "damaged/onnx/text_model.onnx isn't an ONNX graph"),
     "pointer": (
         rewritten(str(_GRAPH), b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n"),
         "damaged/onnx/text_model.onnx is a Git LFS pointer",

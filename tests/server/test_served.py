@@ -24,7 +24,7 @@ from crosslens.ingest.sources.access import ImageAccess
 from crosslens.node.installing import install_models
 from tests.conftest import VERSIONS
 from tests.ingest.exactness import MAPPINGS, shop
-from tests.server.cluster import Cluster, Member, running
+from tests.server.clusters import Cluster, Member, running
 from tests.server.conftest import Http, plugin_zip
 
 pytestmark = pytest.mark.node

@@ -23,7 +23,7 @@ from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.search.searcher import HybridSearcher
 from tests.conftest import VERSIONS, Server
 from tests.ingest.exactness import MAPPINGS, expect_exact, shop
-from tests.server.cluster import Cluster, Member, running
+from tests.server.clusters import Cluster, three_nodes
 from tests.server.conftest import Http, plugin_zip
 from tests.server.test_ingest import processor
 from tests.server.test_search import expect_same, retriever
@@ -38,11 +38,8 @@ def three(
     request: pytest.FixtureRequest, tmp_path: Path, zips: Path, models: Path, pictures: Path
 ) -> Iterator[Cluster]:
     version = str(request.param)
-    plugin = plugin_zip(version, zips)
-    settings = {"crosslens.image_folder": str(pictures.resolve())}
-    members = [Member(name, plugin, [models / "small"], settings) for name in ("one", "two", "three")]
-    with running(members, version, tmp_path) as cluster:
-        yield cluster
+    with three_nodes(tmp_path, version, plugin_zip(version, zips), [models / "small"], pictures) as nodes:
+        yield nodes
 
 
 def written(client: Elasticsearch, index: str, lines: list[Any]) -> bool:

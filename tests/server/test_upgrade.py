@@ -19,7 +19,7 @@ from crosslens.node import build
 from crosslens.node.build import build_plugin
 from tests.conftest import VERSIONS
 from tests.ingest.exactness import MAPPINGS, shop
-from tests.server.cluster import Cluster, Member, running
+from tests.server.clusters import Cluster, Member, running
 from tests.server.conftest import Http, plugin_zip
 from tests.server.test_search import retriever
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +14,8 @@ from elasticsearch import Elasticsearch
 from crosslens.client import Connection, connect
 from crosslens.node import Node
 from crosslens.node.installing import install_models, install_plugin
+
+NAMES = ("one", "two", "three")
 
 
 @dataclass(frozen=True)
@@ -73,3 +75,19 @@ def running(members: Sequence[Member], version: str, folder: Path) -> Iterator[C
     finally:
         for node in nodes:
             node.stop()
+
+
+@contextmanager
+def three_nodes(
+    root: Path,
+    version: str,
+    plugin: Path,
+    models: Iterable[Path],
+    images: Path,
+) -> Iterator[Cluster]:
+    """Three equal nodes of one cluster, each in a folder of ``root`` of its own; stopped at the end."""
+    chosen = list(models)
+    settings = {"crosslens.image_folder": str(images.resolve())}
+    members = [Member(name, plugin, chosen, settings) for name in NAMES]
+    with running(members, version, root) as cluster:
+        yield cluster
