@@ -103,7 +103,7 @@ def test_every_command_signs_in_and_leaves_no_secret_anywhere(
     cluster.call("evaluate", index, judged)
     cluster.call("tune", index, judged, "--dry-run", "--json")
     cluster.call("recall", index, "--queries", "3", "--type", "flat")
-    cluster.call("migrate", index, *wide, *files, "--despite-failures")
+    cluster.call("migrate", index, *wide, *files, "--despite-failures", status=1)
     cluster.call("migrate", index, "--rollback")
     cluster.call("migrate", index, "--drop-old")
     cluster.call("remove", index, "photo_vector", "--yes")
