@@ -100,7 +100,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of exported small CLIPs: ``small``, ``other`` of the same dims, and ``wide`` of more."""
     pytest.importorskip("transformers", reason="the extra 'export' is not installed")
-    from crosslens.ingest.model.export import export
+    from crosslens.ingest.model.exporting import export
     from tests import checkpoints
 
     root = tmp_path_factory.mktemp("models")

@@ -121,7 +121,7 @@ def _load_model(folder: Path, named: str, images_only: bool, trust_remote_code: 
                 f"{named} is in open_clip's own form ({', '.join(open_clip)}), which crosslens doesn't read",
                 hint="take the checkpoint in transformers' form, with a config.json",
             )
-        raise ExportError(f"{folder} has no config.json: it is no checkpoint of transformers")
+        raise ExportError(f"{folder} has no config.json, so it isn't a transformers checkpoint")
     require_no_pointers(folder)
     try:
         config = read_json(folder / "config.json")

@@ -27,8 +27,8 @@ _JSON = {"accept": "application/json", "content-type": "application/json"}
 @dataclass(frozen=True)
 class ClusterModel:
     """A model in the cluster: ``nodes`` names the nodes that have it, ``lacking`` those that don't, and ``directories``
-    its folder's names on them. ``searches`` are the fingerprints of other vectors that its queries may be compared
-    with."""
+    its folder's names on them. Of those that lack it, all but the ``silent`` have it encode by one of ``nodes``.
+    ``searches`` are the fingerprints of other vectors that its queries may be compared with."""
 
     name: str
     fingerprint: str
@@ -36,6 +36,7 @@ class ClusterModel:
     nodes: tuple[str, ...]
     lacking: tuple[str, ...]
     directories: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
     searches: frozenset[str] = frozenset()
 
     def is_called(self, name: str) -> bool:
@@ -53,7 +54,8 @@ def cluster_models(client: Elasticsearch) -> list[ClusterModel] | None:
             return None
         raise
     nodes = answer["nodes"].values()
-    names = {node["name"] for node in nodes} | {failure["node"] for failure in answer["failures"]}
+    silent = {failure["node"] for failure in answer["failures"]}
+    names = {node["name"] for node in nodes} | silent
     found: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for node in nodes:
         for model in node["models"]:
@@ -64,9 +66,13 @@ def cluster_models(client: Elasticsearch) -> list[ClusterModel] | None:
         having = {name for name, _ in places}
         model = places[0][1]
         directories = {each["directory"] for _, each in places}
-        nodes_with, lacking, called = (tuple(sorted(group)) for group in (having, names - having, directories))
+        having_it, lacking, called, mute = (
+            tuple(sorted(group)) for group in (having, names - having, directories, silent)
+        )
         searches = frozenset(model.get("searches", ()))
-        models.append(ClusterModel(model["name"], fingerprint, model["dims"], nodes_with, lacking, called, searches))
+        models.append(
+            ClusterModel(model["name"], fingerprint, model["dims"], having_it, lacking, called, mute, searches)
+        )
     return models
 
 
@@ -86,7 +92,7 @@ class ClusterEncoder:
     def __init__(self, client: Elasticsearch, model: str | None = None, *, batch_size: int = 32):
         """``model`` is a name or fingerprint; None means the cluster's only model.
 
-        Raises `ModelError` when the plugin isn't installed, doesn't know the model, or lacks it on some nodes.
+        Raises `ModelError` when the plugin isn't installed, doesn't know the model, or doesn't answer on some nodes.
         """
         self._client, self.batch_size = patient(client), batch_size
         models = cluster_models(client)
@@ -104,11 +110,10 @@ class ClusterEncoder:
                 f"the cluster has {wanted}", hint=f"name one of those that it has: {there}", parameter="model"
             )
         self._model = chosen[0]
-        if self._model.lacking:
+        if self._model.silent:
             raise ModelError(
-                f"the model {self._model.name} is on the nodes {', '.join(self._model.nodes)} and missing on "
-                f"{', '.join(self._model.lacking)}",
-                hint="copy its folder to config/crosslens of every node",
+                f"the nodes {', '.join(self._model.silent)} don't answer for the crosslens plugin",
+                hint="install it on every node that requests are sent to",
             )
 
     @property

@@ -9,6 +9,8 @@ from typing import Any
 import onnxruntime as ort
 
 from crosslens.errors import ModelError
+from crosslens.ingest.model.graph import read_graph
+from crosslens.ingest.model.parts import cut_out
 
 _LOG = logging.getLogger("crosslens")
 _CPU = "CPUExecutionProvider"
@@ -41,7 +43,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def load_session(path: Path, threads: int = 0, device: str = "cpu") -> ort.InferenceSession:
+def load_session(path: Path, threads: int = 0, device: str = "cpu", part: str | None = None) -> ort.InferenceSession:
     """Return an ONNX Runtime session; ``device`` is one of `DEVICES`, and auto the best that works here.
 
     Raises `ModelError` when the file isn't a graph that it can run, or the device isn't there.
@@ -57,9 +59,14 @@ def load_session(path: Path, threads: int = 0, device: str = "cpu") -> ort.Infer
     if chosen == "directml":
         # As its documentation asks for.
         options.enable_mem_pattern = False
+    model: str | bytes = str(path)
+    if part is not None:
+        model = cut_out(read_graph(path), part)
+        # Where weights beside the graph are looked for, now that it has no place of its own.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     wanted = [] if chosen == "cpu" else [(_PROVIDERS[chosen], _OPTIONS.get(chosen, {}))]
     try:
-        session = ort.InferenceSession(str(path), options, providers=[*wanted, _CPU])
+        session = ort.InferenceSession(model, options, providers=[*wanted, _CPU])
     except Exception as error:
         raise ModelError(f"{path} can't be loaded by ONNX Runtime ({error})") from error
     # ONNX Runtime goes on with the processor where a provider's own libraries can't be loaded.

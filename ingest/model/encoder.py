@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from crosslens.errors import ImageError, ModelError
 from crosslens.ingest.model.devices import is_out_of_memory, load_session, require
 from crosslens.ingest.model.folder import ModelFolder, open_model
+from crosslens.ingest.model.ports import TextPorts, VisionPorts
 from crosslens.ingest.model.tokens import TextTokenizer
 from crosslens.ingest.model.transform import Float32Array
 from crosslens.ingest.sources.images import ImageSource, PictureRules, opened
@@ -35,7 +36,7 @@ class Encoder:
     Every method may be called from several threads at once. Each encoder is loaded when it is first needed.
     """
 
-    # See `crosslens.ingest.model.cluster.ClusterEncoder`, which is.
+    # `crosslens.ingest.model.cluster.ClusterEncoder` is remote.
     remote = False
 
     def __init__(
@@ -64,7 +65,7 @@ class Encoder:
         self._tokenizer = TextTokenizer(
             self.folder.tokenizer, self.folder.text.length, canonical=self.folder.text.canonical
         )
-        self._sessions: dict[Path, ort.InferenceSession] = {}
+        self._sessions: dict[tuple[Path, str | None], ort.InferenceSession] = {}
         self._loading = threading.Lock()
 
     @property
@@ -149,7 +150,7 @@ class Encoder:
     def encode_pixels(self, pixels: Float32Array) -> Float32Array:
         """float32 [n, dims], unit length, of prepared images [n, 3, height, width], in one run of the graph."""
         ports = self.folder.vision_ports
-        run = self._runner(ports.path, ports.output)
+        run = self._runner(ports)
         return unit(in_batches(run, self.image_inputs(pixels), ports.batch))
 
     def image_inputs(self, pixels: Float32Array) -> Inputs:
@@ -159,7 +160,7 @@ class Encoder:
 
     def _encoded(self, inputs: Inputs) -> Float32Array:
         ports = self.folder.text_ports
-        return unit(in_batches(self._runner(ports.path, ports.output), inputs, ports.batch))
+        return unit(in_batches(self._runner(ports), inputs, ports.batch))
 
     def _text_inputs(self, ids: list[list[int]]) -> Inputs:
         ports, settings = self.folder.text_ports, self.folder.text
@@ -177,31 +178,32 @@ class Encoder:
         inputs[ports.ids.name] = tokens.astype(ports.ids.dtype, copy=False)
         return inputs
 
-    def _runner(self, path: Path, output: str) -> Runner:
-        session = self._session(path)
+    def _runner(self, ports: TextPorts | VisionPorts) -> Runner:
+        session = self._session(ports)
 
         def run(inputs: Inputs) -> NDArray[Any]:
             try:
-                return np.asarray(session.run([output], inputs)[0])
+                return np.asarray(session.run([ports.output], inputs)[0])
             except Exception as error:
                 rows = len(next(iter(inputs.values())))
                 if not is_out_of_memory(error) or rows == 1:
-                    raise ModelError(f"{path} can't be run ({error})") from error
-                _LOG.info("%s had too little memory for %d inputs at once, and takes half", path, rows)
+                    raise ModelError(f"{ports.path} can't be run ({error})") from error
+                _LOG.info("%s had too little memory for %d inputs at once, and takes half", ports.path, rows)
             # Outside of the handler, which would keep the failed run's memory.
             halves = ({name: values[part] for name, values in inputs.items()} for part in _halves(rows))
             return np.concatenate([run(half) for half in halves])
 
         return run
 
-    def _session(self, path: Path) -> ort.InferenceSession:
-        session = self._sessions.get(path)
+    def _session(self, ports: TextPorts | VisionPorts) -> ort.InferenceSession:
+        part = ports.output if self.folder.text_model == self.folder.vision_model else None
+        session = self._sessions.get((ports.path, part))
         if session is not None:
             return session
         with self._loading:
-            if path not in self._sessions:
-                self._sessions[path] = load_session(path, self._threads, self._device)
-            return self._sessions[path]
+            if (ports.path, part) not in self._sessions:
+                self._sessions[ports.path, part] = load_session(ports.path, self._threads, self._device, part)
+            return self._sessions[ports.path, part]
 
 
 def _halves(rows: int) -> tuple[slice, slice]:

@@ -12,6 +12,7 @@ from crosslens.errors import ModelError
 from crosslens.ingest.model.files import read_json, sha256
 from crosslens.ingest.model.graph import Graph, read_graph
 from crosslens.ingest.model.layouts import Layout, find_layout, within
+from crosslens.ingest.model.parts import apart
 from crosslens.ingest.model.ports import TextPorts, VisionPorts, text_ports, vision_ports
 from crosslens.ingest.model.transform import ImageTransform, parse_transform
 
@@ -42,9 +43,11 @@ class TextSettings:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A folder with both encoders. ``fingerprint`` changes with everything that shapes the vectors; ``dims`` is None
-    without a manifest. ``searches`` are the fingerprints of other vectors that queries of this folder may be compared
-    with, which its export has proved."""
+    """A folder with both encoders, in two graphs or in one.
+
+    ``fingerprint`` changes with everything that shapes the vectors; ``dims`` is None without a manifest. ``searches``
+    are the fingerprints of other vectors that queries of this folder may be compared with, which its export has proved.
+    """
 
     path: Path
     name: str
@@ -82,7 +85,10 @@ def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -
     if recorded and verify:
         _verify(path, root, recorded)
     transform = parse_transform(layout.preprocessing)
-    graphs = read_graph(layout.text_model), read_graph(layout.vision_model)
+    if layout.text_model == layout.vision_model:
+        graphs = apart(read_graph(layout.text_model))
+    else:
+        graphs = read_graph(layout.text_model), read_graph(layout.vision_model)
     text, vision = text_ports(graphs[0], config), vision_ports(graphs[1], transform.output_size)
     if None not in (text.dims, vision.dims) and text.dims != vision.dims:
         raise ModelError(
@@ -172,8 +178,8 @@ def _text_settings(layout: Layout, config: dict[str, Any], manifest: dict[str, A
     if "text" in manifest:
         return TextSettings(**manifest["text"])
     file = layout.tokenizer_config
-    told = read_json(file) if file.exists() else {}
-    settings = text_settings(config, told, _pad_id(layout.tokenizer, told))
+    stated = read_json(file) if file.exists() else {}
+    settings = text_settings(config, stated, _pad_id(layout.tokenizer, stated))
     # Where its configuration says so, open_clip cleans texts before tokenizing.
     cleaning = ((config.get("text_cfg") or {}).get("tokenizer_kwargs") or {}).get("clean")
     return replace(settings, canonical=cleaning == "canonicalize")
@@ -189,11 +195,11 @@ def _pad_id(tokenizer: Path, settings: dict[str, Any]) -> int | None:
     name = token.get("content") if isinstance(token, dict) else token
     if not isinstance(name, str):
         return None
-    told = read_json(tokenizer)
-    for added in told.get("added_tokens") or []:
+    stated = read_json(tokenizer)
+    for added in stated.get("added_tokens") or []:
         if added.get("content") == name:
             return int(added["id"])
-    model = told.get("model") or {}
+    model = stated.get("model") or {}
     vocabulary = model.get("vocab")
     if isinstance(vocabulary, list):
         return next((i for i, (piece, _) in enumerate(vocabulary) if piece == name), None)

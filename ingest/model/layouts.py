@@ -20,7 +20,10 @@ _RESAMPLING = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
 
 @dataclass(frozen=True)
 class Layout:
-    """The parts of a model folder; ``preprocessor`` is the file that ``preprocessing`` was read from."""
+    """The parts of a model folder; ``preprocessor`` is the file that ``preprocessing`` was read from.
+
+    ``text_model`` and ``vision_model`` may be one file that holds both encoders.
+    """
 
     text_model: Path
     vision_model: Path
@@ -74,12 +77,12 @@ def _preprocessing(path: Path) -> tuple[Path, dict[str, Any]]:
 
 def _open_clip(path: Path) -> dict[str, Any]:
     """Return open_clip's preprocessing in transformers' terms."""
-    told = read_json(path)
-    size, mode = told.get("size"), told.get("resize_mode", "shortest")
+    stated = read_json(path)
+    size, mode = stated.get("size"), stated.get("resize_mode", "shortest")
     sides = list(size) if isinstance(size, list) else [size, size]
-    resample = _RESAMPLING.get(str(told.get("interpolation", "bicubic")))
+    resample = _RESAMPLING.get(str(stated.get("interpolation", "bicubic")))
     if len(sides) != 2 or not all(isinstance(side, int) for side in sides) or resample is None:
-        raise ModelError(f"{path}: size {size!r} or interpolation {told.get('interpolation')!r} is unknown")
+        raise ModelError(f"{path}: size {size!r} or interpolation {stated.get('interpolation')!r} is unknown")
     if mode not in ("shortest", "squash") or (mode == "shortest" and sides[0] != sides[1]):
         raise ModelError(f"{path}: resize_mode {mode!r} to {size!r} is not one that crosslens does")
     whole = {"height": sides[0], "width": sides[1]}
@@ -89,13 +92,17 @@ def _open_clip(path: Path) -> dict[str, Any]:
         "do_center_crop": mode == "shortest",
         "crop_size": whole,
         "resample": resample,
-        "image_mean": told.get("mean"),
-        "image_std": told.get("std"),
+        "image_mean": stated.get("mean"),
+        "image_std": stated.get("std"),
     }
 
 
 def _graphs(path: Path, variant: str | None) -> tuple[Path, Path]:
     texts, visions = _variants(path, "text_model"), _variants(path, "vision_model")
+    kinds = "text_model", "vision_model"
+    if not texts and not visions:
+        texts = visions = _variants(path, "model")
+        kinds = ("model", "model") if texts else kinds
     wanted = variant or ""
     if wanted in texts and wanted in visions:
         return texts[wanted], visions[wanted]
@@ -104,15 +111,7 @@ def _graphs(path: Path, variant: str | None) -> tuple[Path, Path]:
     both = texts.keys() & visions.keys()
     if variant is None and len(both) == 1:
         return texts[min(both)], visions[min(both)]
-    combined = [p for folder in (path / "onnx", path) for p in sorted(folder.glob("model*.onnx"))]
-    if combined and not texts and not visions:
-        raise ModelError(
-            f"{combined[0]} holds both encoders in one graph, which computes both for every query; "
-            "crosslens needs them apart",
-            hint="export the checkpoint, which keeps the encoders apart",
-            verb="export",
-        )
-    kind, there = ("vision_model", visions) if wanted in texts else ("text_model", texts)
+    kind, there = (kinds[1], visions) if wanted in texts else (kinds[0], texts)
     name = f"{kind}_{variant}.onnx" if variant else f"{kind}.onnx"
     if not there:
         raise ModelError(

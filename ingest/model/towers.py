@@ -51,7 +51,7 @@ class SquarePatches(nn.Module):
         self.grid = isqrt(int(self.config.num_patches))
         if self.grid**2 != self.config.num_patches:
             raise ExportError(
-                f"the image encoder learned {self.config.num_patches} positions, which are no square of patches",
+                f"the image encoder learned {self.config.num_patches} positions, which don't form a square of patches",
                 hint="only a square grid can be exported as one graph",
             )
         self.side = self.patch * self.grid

@@ -1,7 +1,7 @@
 """From a picture to the pixel tensor that a checkpoint was trained on, as its preprocessor_config.json says.
 
 The steps and their order are those of transformers' PIL image processors (resize, centre crop, rescale, normalize),
-so the numbers are theirs too.
+so the numbers equal theirs.
 """
 
 from __future__ import annotations

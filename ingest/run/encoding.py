@@ -121,7 +121,7 @@ class Pipeline:
             if documents.obstacle(document.source, f"{STATE}.{each.path}") is not None:
                 prepared.failed.append((each.field, f"the document's own {STATE!r} field is in the way"))
             elif blocked is not None:
-                reason = f"{blocked!r} is no object in this document, so {each.path!r} has no place in it"
+                reason = f"{blocked!r} isn't an object in this document, so {each.path!r} can't be stored in it"
                 self._fail(prepared, each, state, reason)
             elif not values:
                 reason = f"no {each.modality} in {', '.join(each.sources)}"

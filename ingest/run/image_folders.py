@@ -42,7 +42,7 @@ def _refuse_paths(run: Run, each: VectorField, root: str) -> None:
         return
     if run.options.images.root is None:
         raise MappingError(
-            f"the images of {each.field!r} in {run.index!r} were last read from {root!r}, which is no folder on this "
+            f"the images of {each.field!r} in {run.index!r} were last read from {root!r}, which isn't a folder on this "
             "machine",
             hint="name the folder that holds them here",
             parameter="image_root",

@@ -11,13 +11,13 @@ import click
 from crosslens.client import connect
 from crosslens.commands.options import FOLDER, connection, connection_options
 from crosslens.commands.saying import note, out, print_json
-from crosslens.errors import ExportError
+from crosslens.ingest.model.exporting import export as export_checkpoint
 from crosslens.ingest.model.known import remember
 from crosslens.progress import waiting
 
 if TYPE_CHECKING:
     from crosslens.ingest.model.calibration import Calibration
-    from crosslens.ingest.model.export import ExportReport
+    from crosslens.ingest.model.exporting import ExportReport
 
 
 @click.command()
@@ -66,14 +66,9 @@ def export(
     install PyTorch for CPUs first: pip install torch --index-url https://download.pytorch.org/whl/cpu; or all at once:
     uv pip install 'crosslens[export]' --torch-backend cpu.
     """
-    try:
-        from crosslens.ingest.model.export import export as run
-    except ImportError as error:
-        raise ExportError(f"exporting needs the extra 'export' ({error}): pip install 'crosslens[export]'") from error
-
     with waiting(note, "exporting") as next_step:
         calibration = None if calibrate is None else _calibration(calibrate, image_root, how)
-        report = run(
+        report = export_checkpoint(
             checkpoint,
             folder,
             precision=precision,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -10,7 +11,7 @@ from typing import Any, Self
 from elasticsearch import Elasticsearch
 
 from crosslens.client import Connection, connect
-from crosslens.errors import ModelError, QueryError
+from crosslens.errors import ModelError
 from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
 from crosslens.ingest.contract.selection import Selection
 from crosslens.ingest.model.cluster import ClusterEncoder
@@ -18,7 +19,7 @@ from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.known import remember
 from crosslens.ingest.run.reading import Share
 from crosslens.ingest.run.run import Options
-from crosslens.ingest.sources.access import ImageAccess
+from crosslens.ingest.sources.access import ImageAccess, ImageReader
 from crosslens.queries.fusion.scores import DEFAULT_WINDOW
 from crosslens.queries.search.options import IndexSearchOptions
 from crosslens.queries.search.searcher import HybridSearcher
@@ -65,17 +66,20 @@ class OpenedIndex:
 
         Raises `ConnectionFailedError` when no cluster answers.
         """
-        if images is not None and image_root is not None:
-            raise QueryError("give image_root or images, which has a root of its own, not both")
+        self._images = ImageAccess.of(images, image_root)
         self.name = name
         self._own_client = client is None
         self._client = client or connect(Connection.from_environment(url, api_key, user, password, ca_certs, cloud_id))
         self._model, self._in_cluster = model, in_cluster
-        self._images = images or ImageAccess(root=image_root)
         self._batch_size, self._threads, self._workers = batch_size, threads, workers
         self._device = device
         self._made: VectorEncoder | None = None
         self._searchers: dict[tuple[Any, ...], HybridSearcher] = {}
+
+    @cached_property
+    def _reader(self) -> ImageReader:
+        """What results show their pictures with: one for all, since it keeps its connections and its cache."""
+        return self._images.reader()
 
     @property
     def client(self) -> Elasticsearch:

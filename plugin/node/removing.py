@@ -16,7 +16,7 @@ _OWN_PREFIX = "installing-"
 def check_removable(folder: Path) -> None:
     """Raise `NodeError` where ``folder`` isn't a node's, or holds anything else."""
     if not folder.is_dir():
-        raise NodeError(f"{folder} is no folder", hint="name the node's", parameter="folder")
+        raise NodeError(f"{folder} isn't a folder", hint="name the node's", parameter="folder")
     names = {path.name for path in folder.iterdir()}
     # A start that failed early leaves its lock alone.
     if recorded(folder) is None and "start.lock" not in names:

@@ -27,7 +27,7 @@ _KEY = MEASURES[0]
 
 @dataclass(frozen=True)
 class Choice:
-    """Weights that sum to 1, by leg, and a normalizer."""
+    """A normalizer, and weights by leg that sum to 1."""
 
     weights: tuple[tuple[str, float], ...]
     normalizer: Normalizer
@@ -41,11 +41,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The choice on all queries; ``expected`` is what choosing so is worth on queries it wasn't chosen by.
+    """The best choice on all queries; ``expected`` is what such a choice is worth on queries that it hasn't seen.
 
-    ``single`` is the best leg alone, chosen in the same way; ``p`` of the difference. ``worthwhile`` says whether
-    fusing beats it. ``untuned`` is the default search, of which nothing is chosen, and ``former`` the default until
-    release 0.3 (theoretical-min-max, legs weighed alike); ``p_untuned`` is of the difference to ``untuned``.
+    ``single`` is the best leg alone, chosen the same way, and ``p`` belongs to the difference; ``worthwhile`` says
+    whether fusing beats it. ``untuned`` is the default search, and ``former`` the default until release 0.3
+    (theoretical-min-max, equal weights); ``p_untuned`` belongs to the difference to ``untuned``.
     """
 
     choice: Choice
@@ -95,8 +95,8 @@ def tune(
 ) -> Tuned:
     """The best choice by mean nDCG@10, valued by repeated five-fold cross-validation.
 
-    In each fold the choice is made on the other four fifths; every query's value is the mean of those it had as an
-    unseen one. Equal choices: the one nearest to equal weights. Raises `QueryError` for fewer than 20 queries.
+    In each fold the choice is made on the other four fifths; a query's value is the mean of its values in the folds
+    that left it out. Ties go to the choice nearest to equal weights. Raises `QueryError` for fewer than 20 queries.
     """
     if len(collected) < LEAST_QUERIES:
         raise QueryError(f"{len(collected)} judged queries are too few to choose by; {LEAST_QUERIES} are the least")
@@ -105,7 +105,7 @@ def tune(
     candidates = list(choices(legs, normalizers))
     if DEFAULT_NORMALIZER in normalizers:
         candidates.append(_default(collected, legs))
-    # The plainest first, so that among equal ones it is taken.
+    # The plainest first, so that it wins ties.
     candidates.sort(key=lambda c: sum((weight - 1 / len(legs)) ** 2 for _, weight in c.weights))
     values = np.empty((len(candidates), len(collected)))
     for column, each in enumerate(collected):

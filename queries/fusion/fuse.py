@@ -37,26 +37,27 @@ def fuse(
 ) -> dict[K, tuple[float, dict[str, Part]]]:
     """Each document's total and its part of every leg.
 
-    "evidence", the default, is described in `crosslens.queries.fusion.evidence`; it has its own way to combine, and
-    takes no other mean. With the others, weights are divided by their sum, so that totals compare between queries; a
-    leg without a weight has 1. Means of normalized scores n with weights w (source: OpenSearch's documentation,
-    combination techniques):
+    "evidence", the default, is described in `crosslens.queries.fusion.evidence`; it combines legs in its own way and
+    takes no mean but the default. With the others, weights are divided by their sum, so that totals of different
+    queries compare; a leg without a weight has 1. Means of normalized scores n with weights w (source: OpenSearch's
+    documentation, combination techniques):
 
         arithmetic  sum(w n) / sum(w)
         geometric   exp(sum(w ln n) / sum(w))
         harmonic    sum(w) / sum(w / n)
 
-    A leg that has nothing of a document to compare (`Scores.lacks`: no vector yet, or nothing to make one from) can't
-    judge it. Its weight goes to the legs that can, of those that found anything at all, in proportion to theirs. So a
-    new document is judged by what it has, a document that a leg could judge and didn't find gets 0 from it, and a leg
-    that found nothing changes no ranking. A document that only legs of weight 0 can judge gets 0.
+    A leg can't judge a document with nothing for it to compare (`Scores.lacks`: no vector yet, or nothing to make one
+    from). Its weight then goes to the legs that can judge the document and found anything at all, in proportion to
+    their own weights. So a new document is judged by what it has, a document that a leg could have found but didn't
+    gets 0 from it, and a leg that found nothing changes no ranking. A document that only legs of weight 0 can judge
+    gets 0.
 
     A leg in which no score exceeds the floor found nothing, and gives 0. In the geometric and harmonic mean only legs
-    with n > 0 count, as in OpenSearch, which leaves out what can't judge a document as well; so a document that one leg
-    alone scores gets that leg's score whole, and these two make sense with completed scores only.
+    with n > 0 count, as in OpenSearch, which likewise leaves out what can't judge a document; so a document that one
+    leg alone scores gets all of that leg's score, and these two make sense only with completed scores.
 
-    With "rank", only what a leg found by itself has a rank in it, whether scores are completed or not. So where each
-    document can be judged by each leg this is reciprocal rank fusion.
+    With "rank", only what a leg found by itself has a rank in it, whether scores are completed or not; so where every
+    leg can judge every document, this is reciprocal rank fusion.
 
     With "standardise", the standardised legs share one scale: 0 for the corpus's mean and below, 1 for the largest z
     of any of them; a leg without moments (BM25) is scaled by theoretical-min-max.

@@ -18,8 +18,8 @@ class Part:
 
     Of the normalizer "evidence": ``chance`` is how many documents would do as well in this leg by chance (None: the leg
     didn't find the document), ``covered`` the share of the query, from 0 to 1, that a keyword match covers (None where
-    the words' own scores aren't known), and ``respelt`` tells that it was found by words of another spelling than the
-    query's. ``lacking``, of any normalizer: the document has nothing that this leg compares.
+    the words' own scores aren't known), and ``respelt`` says that the document matched another spelling of the query's
+    words. ``lacking``, with any normalizer: the document has nothing that this leg could compare.
     """
 
     raw: float | None
@@ -35,13 +35,13 @@ class Part:
 class Scores(Generic[K]):
     """The raw scores of a leg by document, and their ``floor``, the least score possible.
 
-    ``moments`` are mean and standard deviation of the query's score over the whole corpus, for `standardise`.
-    ``window`` are the documents that the leg found by itself, of ``depth`` that it was asked for (None: those in
-    ``raw``); ``lacks`` are documents that have nothing for this leg to compare, such as a vector yet to be made. The
-    rest serves `crosslens.queries.fusion.evidence`: ``attainable`` is the score that a document would get that has each
-    of the query's words as well as the word's best document has it (None: not known); ``source`` names what the leg
-    reads (None: something that no other leg reads); ``respelt`` are the scores of the same query with words spelt a
-    little otherwise.
+    ``moments`` are the mean and standard deviation of the query's score over the whole corpus, for `standardise`.
+    ``window`` holds the documents that the leg found by itself, out of the ``depth`` it was asked for (None: those in
+    ``raw``); ``lacks`` holds documents with nothing for this leg to compare, such as those without a vector yet. The
+    rest serves `crosslens.queries.fusion.evidence`: ``attainable`` is the score of a document that matched every word
+    of the query as well as that word's best document does (None: unknown); ``source`` names what the leg reads (None:
+    something that no other leg reads); ``respelt`` holds the scores of the same query with its words spelt slightly
+    differently.
     """
 
     raw: Mapping[K, float]

@@ -27,7 +27,7 @@ def vit_b_32() -> tuple[Path, Path]:
     root = cache_folder() / "bench"
     checkpoint, exported = root / "vit-b-32-checkpoint", root / "vit-b-32"
     if not exported.is_dir():
-        from crosslens.ingest.model.export import export
+        from crosslens.ingest.model.exporting import export
         from tests import checkpoints
 
         root.mkdir(parents=True, exist_ok=True)

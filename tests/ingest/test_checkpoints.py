@@ -18,12 +18,12 @@ import torch  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from crosslens.errors import ExportError  # noqa: E402
-from crosslens.ingest.model import export as module  # noqa: E402
+from crosslens.ingest.model import exporting  # noqa: E402
 from crosslens.ingest.model.encoder import Encoder  # noqa: E402
 from tests import checkpoints  # noqa: E402
 
 pytestmark = pytest.mark.export
-export = partial(module.export, precision="fp32")
+export = partial(exporting.export, precision="fp32")
 Damage = Callable[[Path], object]
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 605157884\n"
 
@@ -184,7 +184,7 @@ INCOMPLETE: list[tuple[str, Damage, str]] = [
     ("clip", settings("preprocessor_config.json", size={"longest_edge": 3}), r"size .* is not one|can't be loaded"),
     ("siglip", settings("config.json", vision_config__vision_use_head=False), r"has, beyond .* vision_model\.head"),
     ("siglip", HEADLESS, r"has no head that pools its patches"),
-    ("siglip2", ODD_PATCHES, r"15 positions, which are no square"),
+    ("siglip2", ODD_PATCHES, r"15 positions, which don't form a square"),
     ("clip", SMALL_VOCABULARY, r"tokenizer has 669 words, the text encoder knows 300"),
     ("siglip", settings("config.json", vision_config__image_size=[32, 48]), r"can't be loaded|32 x 32, the image"),
     (

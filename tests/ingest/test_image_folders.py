@@ -48,7 +48,7 @@ def test_a_folder_that_is_gone_is_named_before_a_run_starts(
         lambda: add_vectors(server.client, index, encoder, [PHOTO]),
         lambda: migrate(server.client, index, Encoder(models / "wide")),
     ):
-        with pytest.raises(MappingError, match=f"were last read from '{folder}', which is no folder") as caught:
+        with pytest.raises(MappingError, match=f"were last read from '{folder}', which isn't a folder") as caught:
             again()
         assert caught.value.parameter == "image_root"
     assert server.source(index, "1") == before

@@ -20,7 +20,7 @@ from crosslens.errors import ExportError
 from crosslens.ingest.model import precision as module
 from crosslens.ingest.model.calibration import default_calibration, read_calibration
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.model.export import export
+from crosslens.ingest.model.exporting import export
 from crosslens.ingest.model.folder import open_model
 from crosslens.ingest.model.precision import recall
 from crosslens.ingest.model.proof import golden_pictures

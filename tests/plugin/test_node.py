@@ -27,7 +27,8 @@ from crosslens.node import Node
 from crosslens.node import jvm as java_module
 from crosslens.node.home import assemble
 from crosslens.node.jvm import find_java, required_release
-from crosslens.node.ports import claim, claim_from, is_free
+from crosslens.node.ports import TRANSPORT_PORT, claim, claim_from, is_free
+from tests.commands import run
 from tests.conftest import VERSIONS, require_node
 
 pytestmark = pytest.mark.node
@@ -148,6 +149,25 @@ def test_a_busy_default_port_gives_a_free_one_and_a_busy_explicit_port_is_refuse
             assert not node.url.endswith(f":{port}")
 
 
+def test_a_node_starts_beside_a_port_that_is_taken_also_among_the_transports_own(folder: Path) -> None:
+    """The transport takes the first free port from 9300, which here is the HTTP port that was asked for."""
+    require_node(VERSIONS[0])
+    with contextlib.ExitStack() as taken:
+        port = TRANSPORT_PORT
+        while not is_free(port):
+            port += 1
+        # The port before is taken: by us, unless it is by somebody else.
+        taken.enter_context(socket.create_server(("127.0.0.1", port)))
+        port += 1
+        while not is_free(port):
+            port += 1
+        done = run("node", "start", "--folder", str(folder), "--port", str(port), "--heap", "512m", "--json")
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+        assert json.loads(done.stdout)["url"] == f"http://127.0.0.1:{port}"
+        node = connect(Connection(url=Node(folder).url)).nodes.info()["nodes"].popitem()[1]
+        assert int(node["transport_address"].rpartition(":")[2]) > port
+
+
 @pytest.mark.parametrize("port", [0, -1, 65536, 1 << 40])
 def test_what_is_no_port_is_refused_before_anything_starts(folder: Path, port: int) -> None:
     with pytest.raises(NodeError, match=f"{port} is not a port; give a number from 1 to 65535"):
@@ -214,7 +234,7 @@ def test_a_folder_that_cannot_be_is_one_sentence(tmp_path: Path, parent: str) ->
 
 def test_removing_deletes_a_nodes_folder_and_no_other(folder: Path, tmp_path: Path) -> None:
     require_node(VERSIONS[0])
-    with pytest.raises(NodeError, match="is no folder"):
+    with pytest.raises(NodeError, match="isn't a folder"):
         Node(folder).remove()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/letter").touch()

@@ -31,7 +31,7 @@ ALL = (*FAMILIES, "int8")
 @pytest.fixture(scope="module")
 def families(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("transformers", reason="the extra 'export' is not installed")
-    from crosslens.ingest.model.export import export
+    from crosslens.ingest.model.exporting import export
     from tests import checkpoints
 
     root = tmp_path_factory.mktemp("families")

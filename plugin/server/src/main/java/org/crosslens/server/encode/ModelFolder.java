@@ -110,11 +110,6 @@ public record ModelFolder(
         );
     }
 
-    /** Whether queries of this folder may be compared with vectors of that fingerprint. */
-    public boolean maySearch(String fingerprint) {
-        return this.fingerprint.equals(fingerprint) || searches.contains(fingerprint);
-    }
-
     private static Set<String> searches(Map<String, Object> manifest) {
         Map<String, Object> relations = Json.object(manifest, "relations");
         Set<String> allowed = new TreeSet<>();

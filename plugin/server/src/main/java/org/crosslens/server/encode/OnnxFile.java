@@ -65,7 +65,7 @@ record OnnxFile(Map<String, long[]> inputs, Set<String> external) {
                 }
             });
         } catch (IOException | RuntimeException e) {
-            throw new ModelException(file + " is no ONNX graph (" + e.getMessage() + "); copy or export the folder again", e);
+            throw new ModelException(file + " isn't an ONNX graph (" + e.getMessage() + "); copy or export the folder again", e);
         }
         return read;
     }
