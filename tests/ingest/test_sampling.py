@@ -9,16 +9,16 @@ import pytest
 
 pytest.importorskip("torch", reason="the extra 'export' is not installed")
 
-from crosslens.errors import MappingError  # noqa: E402
-from crosslens.ingest.model.encoder import Encoder  # noqa: E402
-from crosslens.ingest.run.run import Options  # noqa: E402
-from crosslens.ingest.run.sampling import sample_index  # noqa: E402
-from crosslens.ingest.run.write import add_vectors  # noqa: E402
-from crosslens.ingest.sources.access import ImageAccess  # noqa: E402
-from tests import checkpoints  # noqa: E402
-from tests.commands import run  # noqa: E402
-from tests.conftest import Server  # noqa: E402
-from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, shop  # noqa: E402
+from crosslens.errors import MappingError
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.sampling import sample_index
+from crosslens.ingest.run.write import add_vectors
+from crosslens.ingest.sources.access import ImageAccess
+from tests import checkpoints
+from tests.commands import run
+from tests.conftest import Server
+from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, shop
 
 pytestmark = [pytest.mark.node, pytest.mark.export]
 
