@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from elasticsearch import Elasticsearch, helpers
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from crosslens.client import Connection, connect, parse_version
@@ -22,6 +23,9 @@ from crosslens.node import Node
 from crosslens.node.home import assemble
 from crosslens.node.jvm import find_java
 
+# How long examples take depends on what else the machine does.
+settings.register_profile("crosslens", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("crosslens")
 VERSIONS = ("9.5.3", "8.19.21")
 DATA = Path(__file__).parent / "data"
 # Nothing that tests do may touch, or depend on, what the user running them has.

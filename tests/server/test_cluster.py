@@ -80,13 +80,13 @@ def test_a_searcher_without_an_encoder_lets_the_cluster_encode(
     name = plugged.server.new_index(MAPPINGS, shop(80))
     targets = [Target("title_vector", "text", ("title",), "hnsw"), Target("photo_vector", "image", ("photo",), "hnsw")]
     add_vectors(plugged.server.client, name, encoder, targets, Options(images=ImageAccess(root=pictures)))
-    before = plugged.stats()["ingest"]
+    before = plugged.stats()["encode"]
     there = HybridSearcher(plugged.server.client, name)
     here = HybridSearcher(plugged.server.client, name, encoder)
     for how in ({"text": "blue shoe"}, {"text": "running", "image": pictures / "3.png"}):
         found, expected = there.search(**how, size=20), here.search(**how, size=20)  # type: ignore[arg-type]
         assert [hit.score for hit in found.hits] == pytest.approx([hit.score for hit in expected.hits], abs=1e-5)
-    after = plugged.stats()["ingest"]
+    after = plugged.stats()["encode"]
     assert after["texts"] == before["texts"] + 2
     assert after["images"] == before["images"] + 1
 
