@@ -98,7 +98,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of exported small CLIPs: ``small``, ``other`` of the same dims, and ``wide`` of more."""
+    """A folder of exported small CLIPs: ``small``, ``other`` of the same dims, and ``wide`` of more; and of ``text``, a
+    text model with prompts."""
     pytest.importorskip("transformers", reason="the extra 'export' is not installed")
     from crosslens.ingest.model.export import export
     from tests import checkpoints
@@ -106,6 +107,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("models")
     for name, seed, dims in (("small", 0, 24), ("other", 7, 24), ("wide", 3, 32), ("absent", 11, 24)):
         export(str(checkpoints.clip(root / f"{name}-checkpoint", seed=seed, projection_dim=dims)), root / name)
+    prompts = {"query": "find ", "document": "here is "}
+    export(str(checkpoints.sentence_encoder(root / "text-checkpoint", prompts=prompts)), root / "text")
     return root
 
 

@@ -10,10 +10,11 @@ from typing import Protocol
 from elasticsearch import AuthorizationException, Elasticsearch
 
 from crosslens.errors import ModelError
-from crosslens.ingest.contract.record import VectorField
+from crosslens.ingest.contract.record import Modality, VectorField
 from crosslens.ingest.model import known as models
 from crosslens.ingest.model.cluster import ClusterEncoder
 from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.prompts import Role
 from crosslens.ingest.model.transform import Float32Array
 from crosslens.ingest.sources.images import ImageSource, PictureRules
 
@@ -43,8 +44,12 @@ class VectorEncoder(Protocol):
     def remote(self) -> bool:
         """Whether preparing an image waits for another machine."""
 
-    def encode_texts(self, texts: Sequence[str]) -> Float32Array:
-        """Unit vectors of texts."""
+    @property
+    def encodes_images(self) -> bool:
+        """Whether it encodes pictures besides texts."""
+
+    def encode_texts(self, texts: Sequence[str], *, role: Role = "passage") -> Float32Array:
+        """Unit vectors of texts, with the prompt that the model wants before a passage or a query."""
 
     def encode_images(self, images: Iterable[ImageSource]) -> Float32Array:
         """Unit vectors of images."""
@@ -57,7 +62,7 @@ class VectorEncoder(Protocol):
 
 
 class Encoders:
-    """Encoders by fingerprint. May be used from several threads."""
+    """Encoders by fingerprint; ``given`` are those that callers gave. May be used from several threads."""
 
     def __init__(
         self,
@@ -71,7 +76,7 @@ class Encoders:
         first, if its plugin has the model."""
         self._cluster = cluster
         self._known = {encoder.fingerprint: encoder for encoder in given}
-        self._given = list(self._known.values())
+        self.given = tuple(self._known.values())
         self._batch_size, self._threads = batch_size, threads
         self._lock = threading.Lock()
 
@@ -86,16 +91,34 @@ class Encoders:
             return cls(cluster=cluster)
         return cls(given if isinstance(given, Iterable) else [given])
 
-    def given(self) -> VectorEncoder:
-        """The one encoder that was given, for new fields. Raises `ModelError` when it is none, or several."""
-        if len(self._given) != 1:
-            raise ModelError("new vector fields need one model", hint="name it", parameter="model")
-        return self._given[0]
+    def for_new(self, modality: Modality) -> VectorEncoder:
+        """The encoder for a new field: the one that was given, or of two, a text model and one that encodes pictures,
+        the one for this ``modality``.
+
+        Raises `ModelError` when none was given, several that are equally good, or only text models for pictures.
+        """
+        fit = [each for each in self.given if modality == "text" or each.encodes_images]
+        texts = [each for each in fit if not each.encodes_images]
+        chosen = texts if modality == "text" and texts else fit
+        if len(chosen) == 1:
+            return chosen[0]
+        what = "texts" if modality == "text" else "pictures"
+        if chosen:
+            said = f"new vector fields of {what} need one model, not {' and '.join(each.name for each in chosen)}"
+            raise ModelError(said, hint="give one", parameter="model")
+        if self.given:
+            said = f"{self.given[0].name} is a text model, which encodes no pictures"
+            raise ModelError(said, hint="name a model with an image encoder for them", parameter="model")
+        raise ModelError("new vector fields need a model", hint="name it", parameter="model")
+
+    def serve(self, fields: Iterable[VectorField]) -> bool:
+        """Whether any of the encoders that were given is of a model that ``fields`` have."""
+        return any(each.fingerprint == given.fingerprint for each in fields for given in self.given)
 
     def check(self, fields: Iterable[VectorField], index: str) -> None:
         """Raises `ModelError`, naming both, where an encoder that was given is of no model that ``fields`` have."""
         fields = list(fields)
-        for given in self._given:
+        for given in self.given:
             if fields and given.fingerprint not in {each.fingerprint for each in fields}:
                 each = fields[0]
                 raise ModelError(

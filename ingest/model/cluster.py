@@ -14,6 +14,7 @@ from elasticsearch import ApiError, Elasticsearch
 from PIL import Image
 
 from crosslens.errors import ImageError, ModelError
+from crosslens.ingest.model.prompts import Role
 from crosslens.ingest.model.transform import Float32Array
 from crosslens.ingest.sources.images import ImageSource, PictureRules, open_image
 from crosslens.refusals import reason
@@ -27,7 +28,7 @@ _JSON = {"accept": "application/json", "content-type": "application/json"}
 @dataclass(frozen=True)
 class ClusterModel:
     """A model in the cluster: ``nodes`` names the nodes that have it, ``lacking`` those that don't, and ``directories``
-    its folder's names on them."""
+    its folder's names on them; ``images`` is whether it encodes pictures."""
 
     name: str
     fingerprint: str
@@ -35,6 +36,7 @@ class ClusterModel:
     nodes: tuple[str, ...]
     lacking: tuple[str, ...]
     directories: tuple[str, ...] = ()
+    images: bool = True
 
     def is_called(self, name: str) -> bool:
         """Return whether ``name`` refers to this model, by its own name, its fingerprint or its folder's name."""
@@ -62,8 +64,9 @@ def cluster_models(client: Elasticsearch) -> list[ClusterModel] | None:
         having = {name for name, _ in places}
         model = places[0][1]
         directories = {each["directory"] for _, each in places}
-        groups = (tuple(sorted(group)) for group in (having, names - having, directories))
-        models.append(ClusterModel(model["name"], fingerprint, model["dims"], *groups))
+        here, lacking, called = (tuple(sorted(group)) for group in (having, names - having, directories))
+        images = model.get("image_size") is not None
+        models.append(ClusterModel(model["name"], fingerprint, model["dims"], here, lacking, called, images))
     return models
 
 
@@ -123,9 +126,17 @@ class ClusterEncoder:
         """Return the length of every vector."""
         return self._model.dims
 
-    def encode_texts(self, texts: Sequence[str]) -> Float32Array:
-        """Return float32 [len(texts), dims], unit length, in the given order. Texts over the model's limit are cut."""
-        parts = [self._encode(texts=list(texts[i : i + _TEXTS])) for i in range(0, len(texts), _TEXTS)]
+    @property
+    def encodes_images(self) -> bool:
+        """Return whether the model has an encoder for pictures, as a text model hasn't."""
+        return self._model.images
+
+    def encode_texts(self, texts: Sequence[str], *, role: Role = "passage") -> Float32Array:
+        """Return float32 [len(texts), dims], unit length, in the given order. Texts over the model's limit are cut.
+
+        ``role`` as in `Encoder.encode_texts`.
+        """
+        parts = [self._encode(texts=list(texts[i : i + _TEXTS]), role=role) for i in range(0, len(texts), _TEXTS)]
         return np.concatenate(parts) if parts else np.empty((0, self.dims), dtype=np.float32)
 
     def encode_images(self, images: Iterable[ImageSource]) -> Float32Array:
@@ -158,8 +169,8 @@ class ClusterEncoder:
         """Return the stacked results of `prepare_image`, [n, dims], unchanged."""
         return pixels
 
-    def _encode(self, **inputs: list[str]) -> Float32Array:
-        body = {"model": self.fingerprint, "packed": True, "bulk": True, **inputs}
+    def _encode(self, *, role: Role = "passage", **inputs: list[str]) -> Float32Array:
+        body = {"model": self.fingerprint, "packed": True, "bulk": True, "role": role, **inputs}
         answer = self._client.perform_request("POST", "/_crosslens/encode", headers=_JSON, body=body).body
         if answer["model"]["fingerprint"] != self.fingerprint:
             raise ModelError(

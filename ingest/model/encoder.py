@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from crosslens.errors import ImageError, ModelError
 from crosslens.ingest.model.folder import ModelFolder, open_model
+from crosslens.ingest.model.ports import VisionPorts
+from crosslens.ingest.model.prompts import Role
 from crosslens.ingest.model.tokens import TextTokenizer
-from crosslens.ingest.model.transform import Float32Array
+from crosslens.ingest.model.transform import Float32Array, ImageTransform
 from crosslens.ingest.sources.images import ImageSource, PictureRules, opened
 
 Inputs = dict[str, NDArray[Any]]
@@ -23,7 +25,7 @@ Runner = Callable[[Inputs], NDArray[Any]]
 
 
 class Encoder:
-    """Runs the two encoders of a model folder.
+    """Runs the encoders of a model folder: two, or a text model's one.
 
         encoder = Encoder("models/clip-vit-base-patch32")
         encoder.encode_texts(["blue running shoes"])        # float32 [1, dims], unit length
@@ -52,7 +54,6 @@ class Encoder:
             raise ModelError(f"batch_size must be 1 or more and threads 0 or more, not {batch_size} and {threads}")
         self.folder: ModelFolder = open_model(Path(folder), variant=variant, verify=verify)
         self.batch_size = batch_size
-        self.transform = self.folder.transform
         self._threads = threads
         self._tokenizer = TextTokenizer(
             self.folder.tokenizer, self.folder.text.length, canonical=self.folder.text.canonical
@@ -70,10 +71,35 @@ class Encoder:
         """Names the exact encoders: equal fingerprints mean comparable vectors."""
         return self.folder.fingerprint
 
+    @property
+    def encodes_images(self) -> bool:
+        """Whether it has an encoder for pictures, as a text model hasn't."""
+        return self.folder.vision_ports is not None
+
+    @property
+    def transform(self) -> ImageTransform:
+        """What becomes of a picture before it is encoded. Raises `ModelError` for a text model."""
+        if self.folder.transform is None:
+            raise self._blind()
+        return self.folder.transform
+
+    @property
+    def _vision(self) -> VisionPorts:
+        if self.folder.vision_ports is None:
+            raise self._blind()
+        return self.folder.vision_ports
+
+    def _blind(self) -> ModelError:
+        return ModelError(
+            f"{self.name} ({self.fingerprint}) is a text model, which encodes no pictures",
+            hint="use it for text fields, and a model with an image encoder for pictures",
+        )
+
     @cached_property
     def dims(self) -> int:
         """The length of every vector."""
-        said = self.folder.dims or self.folder.text_ports.dims or self.folder.vision_ports.dims
+        vision = self.folder.vision_ports
+        said = self.folder.dims or self.folder.text_ports.dims or (vision.dims if vision else None)
         if said is not None:
             return said
         return int(self._run_texts(self._tokenizer.ids(["a"])).shape[1])
@@ -86,12 +112,14 @@ class Encoder:
         """Return the token ids of each text, cut to the model's limit. Half a surrogate pair is U+FFFD."""
         return self._tokenizer.ids(texts)
 
-    def encode_texts(self, texts: Sequence[str]) -> Float32Array:
+    def encode_texts(self, texts: Sequence[str], *, role: Role = "passage") -> Float32Array:
         """float32 [len(texts), dims], unit length, in the order given. Longer texts than the model reads are cut.
 
-        Texts run in batches of like length, and a causal encoder's batch only as long as its longest text.
+        ``role`` says which of the model's prompts, if it has any, goes before each text: that of a passage of a
+        document, or that of a query. Texts run in batches of like length, and a causal encoder's batch only as long as
+        its longest text.
         """
-        encodings = self._tokenizer.ids(texts)
+        encodings = self._tokenizer.ids([self.folder.prompts.before(text, role) for text in texts])
         out = np.empty((len(texts), self.dims), dtype=np.float32)
         order = sorted(range(len(encodings)), key=lambda i: len(encodings[i]))
         for start in range(0, len(order), self.batch_size):
@@ -119,11 +147,12 @@ class Encoder:
         """float32 [3, height, width], what the image encoder reads.
 
         Raises `ImageError` as `opened` does, and for a picture that can't be prepared for any other reason, such as too
-        little memory.
+        little memory, and `ModelError` from a text model.
         """
+        transform = self.transform
         try:
-            with opened(image, target=self.transform.resize_target, rules=rules) as picture:
-                return self.transform(picture)
+            with opened(image, target=transform.resize_target, rules=rules) as picture:
+                return transform(picture)
         except ImageError:
             raise
         except Exception as error:
@@ -131,7 +160,7 @@ class Encoder:
 
     def encode_pixels(self, pixels: Float32Array) -> Float32Array:
         """float32 [n, dims], unit length, of prepared images [n, 3, height, width], in one run of the graph."""
-        ports = self.folder.vision_ports
+        ports = self._vision
         run = self._runner(ports.path, ports.output)
         inputs = {ports.pixels.name: pixels.astype(ports.pixels.dtype, copy=False)}
         return _unit(in_batches(run, inputs, ports.batch))

@@ -1,4 +1,4 @@
-"""Exporting a checkpoint to ONNX: two graphs, their tokenizer and preprocessing, and the proof that they agree.
+"""Exporting a checkpoint to ONNX: its graphs, their tokenizer and preprocessing, and the proof that they agree.
 
 The proof is part of the export: golden texts and pictures go through transformers and PyTorch on one side and
 through `crosslens.Encoder` on the other; the folder appears only if every pair of vectors agrees (`prove`).
@@ -27,6 +27,7 @@ from crosslens.ingest.model.files import sha256
 from crosslens.ingest.model.folder import CONFIG, MANIFEST, fingerprint
 from crosslens.ingest.model.graph import read_graph
 from crosslens.ingest.model.layouts import PREPROCESSOR, TEXT_MODEL, TOKENIZER, VISION_MODEL
+from crosslens.ingest.model.prompts import PROMPTS, Prompts, TextOptions
 from crosslens.ingest.model.proof import prove
 from crosslens.ingest.model.transform import parse_transform
 from crosslens.ingest.model.weights import first_line
@@ -39,7 +40,10 @@ _LARGEST = 2**31 - 2**20
 
 @dataclass(frozen=True)
 class ExportReport:
-    """An export's least and mean cosine to PyTorch over the golden inputs, and its folder's size in bytes."""
+    """An export's least and mean cosine to PyTorch over the golden inputs, and its folder's size in bytes.
+
+    Of a text model there are none of images.
+    """
 
     out: str
     name: str
@@ -48,8 +52,8 @@ class ExportReport:
     precision: str
     text_cosine_min: float
     text_cosine_mean: float
-    image_cosine_min: float
-    image_cosine_mean: float
+    image_cosine_min: float | None
+    image_cosine_mean: float | None
     size: int
 
 
@@ -61,12 +65,14 @@ def export(
     image_tower: str | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    texts: TextOptions | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> ExportReport:
     """Export ``checkpoint`` (a hub id or folder) to the new folder ``out``.
 
     ``precision``: fp32; fp16 stores the weights in half precision and computes in single; int8 quantises the weights
-    of the matrix products (dynamic quantisation). ``progress`` is called with each step.
+    of the matrix products (dynamic quantisation). ``texts`` are options of text models. ``progress`` is called with
+    each step.
 
     Raises `ExportError` when ``out`` exists, the checkpoint can't be loaded, or a vector differs from PyTorch's by
     more than its precision allows; then nothing is left behind.
@@ -78,7 +84,7 @@ def export(
         raise ExportError(f"{out} exists already", hint="give a new folder, or remove it")
     progress(f"loading {checkpoint}")
     loaded = load_checkpoint(
-        checkpoint, image_tower=image_tower, revision=revision, trust_remote_code=trust_remote_code
+        checkpoint, image_tower=image_tower, revision=revision, trust_remote_code=trust_remote_code, texts=texts
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as tmp:
@@ -86,13 +92,16 @@ def export(
         (folder / "onnx").mkdir(parents=True)
         progress("exporting the text encoder")
         _export_text(loaded, folder / TEXT_MODEL)
-        progress("exporting the image encoder")
-        _export_vision(loaded, folder / VISION_MODEL)
-        for name in (TEXT_MODEL, VISION_MODEL):
-            _convert(folder / name, precision)
+        if loaded.vision is not None and loaded.preprocessor is not None:
+            progress("exporting the image encoder")
+            _export_vision(loaded.vision, loaded.preprocessor, folder / VISION_MODEL)
+            _write_json(folder / PREPROCESSOR, loaded.preprocessor)
+        for graph in sorted((folder / "onnx").glob("*.onnx")):
+            _convert(graph, precision)
         loaded.exported_tokenizer.save(str(folder / TOKENIZER))
-        _write_json(folder / PREPROCESSOR, loaded.preprocessor)
         _write_json(folder / CONFIG, loaded.config)
+        if loaded.prompts != Prompts():
+            _write_json(folder / PROMPTS, loaded.prompts.as_file())
         files = {
             file.relative_to(folder).as_posix(): sha256(file) for file in sorted(folder.rglob("*")) if file.is_file()
         }
@@ -110,10 +119,9 @@ def export(
         proof = prove(loaded, encoder, precision)
         text, image = proof.text, proof.image
         manifest["dims"] = encoder.dims
-        manifest["parity"] = {
-            "text_cosine_min": round(float(text.min()), 7),
-            "image_cosine_min": round(float(image.min()), 7),
-        }
+        manifest["parity"] = {"text_cosine_min": round(float(text.min()), 7)}
+        if image is not None:
+            manifest["parity"]["image_cosine_min"] = round(float(image.min()), 7)
         _write_json(folder / MANIFEST, manifest)
         size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
         if out.exists():
@@ -127,8 +135,8 @@ def export(
         precision=precision,
         text_cosine_min=float(text.min()),
         text_cosine_mean=float(text.mean()),
-        image_cosine_min=float(image.min()),
-        image_cosine_mean=float(image.mean()),
+        image_cosine_min=None if image is None else float(image.min()),
+        image_cosine_mean=None if image is None else float(image.mean()),
         size=size,
     )
 
@@ -144,10 +152,10 @@ def _export_text(loaded: Checkpoint, path: Path) -> None:
     _trace(loaded.text, named, path, "text_embeds", axes)
 
 
-def _export_vision(loaded: Checkpoint, path: Path) -> None:
-    height, width = parse_transform(loaded.preprocessor).output_size
+def _export_vision(vision: torch.nn.Module, preprocessor: dict[str, Any], path: Path) -> None:
+    height, width = parse_transform(preprocessor).output_size
     pixels = torch.randn(2, 3, height, width)
-    _trace(loaded.vision, {"pixel_values": pixels}, path, "image_embeds", {0: "batch"})
+    _trace(vision, {"pixel_values": pixels}, path, "image_embeds", {0: "batch"})
 
 
 def _trace(

@@ -20,13 +20,16 @@ _RESAMPLING = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
 
 @dataclass(frozen=True)
 class Layout:
-    """The parts of a model folder; ``preprocessor`` is the file that ``preprocessing`` was read from."""
+    """The parts of a model folder; ``preprocessor`` is the file that ``preprocessing`` was read from.
+
+    A text model's folder has no part that is for pictures.
+    """
 
     text_model: Path
-    vision_model: Path
     tokenizer: Path
-    preprocessor: Path
-    preprocessing: dict[str, Any]
+    vision_model: Path | None = None
+    preprocessor: Path | None = None
+    preprocessing: dict[str, Any] | None = None
 
     @property
     def tokenizer_config(self) -> Path:
@@ -44,13 +47,35 @@ def find_layout(path: Path, variant: str | None) -> Layout:
             raise ModelError(f"{path} has one graph for each encoder, so no {variant} ones")
         preprocessor = path / "visual/preprocess_cfg.json"
         text, vision = path / "textual/model.onnx", path / "visual/model.onnx"
-        layout = Layout(text, vision, path / "textual" / TOKENIZER, preprocessor, _open_clip(preprocessor))
+        layout = Layout(text, path / "textual" / TOKENIZER, vision, preprocessor, _open_clip(preprocessor))
+    elif is_text_model(path):
+        layout = Layout(_text_graph(path, variant), path / TOKENIZER)
     else:
         text, vision = _graphs(path, variant)
-        layout = Layout(text, vision, path / TOKENIZER, *_preprocessing(path))
+        layout = Layout(text, path / TOKENIZER, vision, *_preprocessing(path))
     if not layout.tokenizer.exists():
         raise ModelError(f"{layout.tokenizer} is missing", hint="the folder's tokenizer must be in that form")
     return layout
+
+
+def is_text_model(path: Path) -> bool:
+    """Return whether a folder has neither an image encoder nor what prepares pictures for one."""
+    if (path / PREPROCESSOR).exists() or (path / _PROCESSOR).exists() or (path / "visual").exists():
+        return False
+    return bool(_variants(path, "text_model")) and not _variants(path, "vision_model")
+
+
+def _text_graph(path: Path, variant: str | None) -> Path:
+    texts = _variants(path, "text_model")
+    if variant is None and len(texts) == 1:
+        return next(iter(texts.values()))
+    if (variant or "") in texts:
+        return texts[variant or ""]
+    name = f"text_model_{variant}.onnx" if variant else "text_model.onnx"
+    raise ModelError(
+        f"{path} has no onnx/{name}; it has {', '.join(sorted(file.name for file in texts.values()))}",
+        hint="keep one in the folder, or say which variant is meant",
+    )
 
 
 def _preprocessing(path: Path) -> tuple[Path, dict[str, Any]]:
@@ -97,9 +122,9 @@ def _graphs(path: Path, variant: str | None) -> tuple[Path, Path]:
     combined = [p for folder in (path / "onnx", path) for p in sorted(folder.glob("model*.onnx"))]
     if combined and not texts and not visions:
         raise ModelError(
-            f"{combined[0]} holds both encoders in one graph, which computes both for every query; "
-            "crosslens needs them apart",
-            hint="export the checkpoint, which keeps the encoders apart",
+            f"{combined[0]} isn't a graph that gives a vector for each text or picture by itself: of models with two "
+            "encoders it computes both for every query, of text models each token's vector",
+            hint="export the checkpoint, which makes a graph for each encoder",
             verb="export",
         )
     kind, there = ("vision_model", visions) if wanted in texts else ("text_model", texts)

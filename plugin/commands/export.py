@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import click
 
@@ -11,6 +12,7 @@ from crosslens.commands.options import FOLDER
 from crosslens.commands.saying import note, out, print_json
 from crosslens.errors import ExportError
 from crosslens.ingest.model.known import remember
+from crosslens.ingest.model.prompts import Pooling, TextOptions
 from crosslens.progress import waiting
 
 
@@ -25,6 +27,13 @@ from crosslens.progress import waiting
     help="fp16 halves the files and computes in single precision; int8 quantises the weights.",
 )
 @click.option("--image-tower", metavar="CHECKPOINT", help="The CLIP that a multilingual text tower goes with.")
+@click.option(
+    "--pooling",
+    type=click.Choice(get_args(Pooling)),
+    help="How a text encoder without modules.json makes one vector of its tokens. Default: mean.",
+)
+@click.option("--query-prompt", metavar="TEXT", help="What goes before each query. Default: as the checkpoint says.")
+@click.option("--passage-prompt", metavar="TEXT", help="What goes before each text that is searched.")
 @click.option("--revision", help="Branch, tag or commit on the hub.")
 @click.option("--trust-remote-code", is_flag=True, help="Run Python code that the checkpoint brings along.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -33,11 +42,14 @@ def export(
     folder: Path,
     precision: str,
     image_tower: str | None,
+    pooling: Pooling | None,
+    query_prompt: str | None,
+    passage_prompt: str | None,
     revision: str | None,
     trust_remote_code: bool,
     as_json: bool,
 ) -> None:
-    """Export CHECKPOINT (a hub id or a folder) to ONNX in the new folder OUT.
+    """Export CHECKPOINT (a hub id or a folder) to ONNX in the new folder OUT: a CLIP, or a text model.
 
     Golden texts and pictures are compared with PyTorch. Where a vector differs, where weights or the tokenizer are
     missing, or where different inputs have one vector, nothing is written.
@@ -59,6 +71,7 @@ def export(
             image_tower=image_tower,
             revision=revision,
             trust_remote_code=trust_remote_code,
+            texts=TextOptions(pooling, query_prompt, passage_prompt),
             progress=next_step,
         )
     remember(folder, report.fingerprint)
@@ -71,4 +84,5 @@ def export(
         ("texts", report.text_cosine_min, report.text_cosine_mean),
         ("images", report.image_cosine_min, report.image_cosine_mean),
     ):
-        out.print(f"cosine with PyTorch on golden {kind}: least {least:.6f}, mean {mean:.6f}", highlight=False)
+        if least is not None:
+            out.print(f"cosine with PyTorch on golden {kind}: least {least:.6f}, mean {mean:.6f}", highlight=False)

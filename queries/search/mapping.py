@@ -171,7 +171,7 @@ class IndexReader:
     ) -> Seen:
         chosen = choose(self.index, mappings, self._fields)
         if first:
-            self.encoders.check(chosen.values(), self.index)
+            self.encoders.check(choose(self.index, mappings, None).values(), self.index)
         for each in chosen.values():
             self.encoders.for_field(each)
         own = dict.fromkeys(path for mapping in mappings.values() for path in own_paths(mapping))

@@ -64,9 +64,11 @@ def vectors(
     """The query's vector for each field, by name: the sum of the terms' unit vectors with their signs, made unit again.
 
     ``liked`` are the vectors that documents to find more of have in each field. A field for which nothing is looked
-    for (only such documents were given, and they have no vector there) has none.
+    for has none: only such documents were given, and they have no vector there; or only images, and its model is a text
+    model, which leaves images out of account.
 
-    Raises `QueryError` where terms cancel each other out, `ImageError` for an image that can't be read.
+    Raises `QueryError` where terms cancel each other out, or no field's model encodes the images that alone are looked
+    for, and `ImageError` for an image that can't be read.
     """
     made: dict[str, NDArray[np.float32]] = {}
     found: dict[str, list[float]] = {}
@@ -76,11 +78,15 @@ def vectors(
         total = made[each.fingerprint].astype(np.float64)
         for vector in liked.get(each.field, ()):
             total += _unit(np.asarray(vector, dtype=np.float64))
-        if not (terms.texts or terms.images or liked.get(each.field)):
+        seen = terms.images and encoders.for_field(each).encodes_images
+        if not (terms.texts or seen or liked.get(each.field)):
             continue
         if np.linalg.norm(total) < 1e-6:
             raise QueryError("the query's terms cancel each other out; nothing is left to look for")
         found[each.field] = _unit(total).tolist()
+    if terms.images and not (found or terms.texts):
+        models = sorted({each.model for each in fields})
+        raise QueryError(f"an image is all that is looked for, and {', '.join(models)} encode(s) texts only")
     return found
 
 
@@ -88,8 +94,8 @@ def _sum(terms: Terms, encoder: VectorEncoder) -> NDArray[np.float32]:
     total = np.zeros(encoder.dims, dtype=np.float32)
     for sign, texts, images in ((1, terms.texts, terms.images), (-1, terms.less_texts, terms.less_images)):
         if texts:
-            total += sign * encoder.encode_texts(texts).sum(axis=0)
-        if images:
+            total += sign * encoder.encode_texts(texts, role="query").sum(axis=0)
+        if images and encoder.encodes_images:
             total += sign * encoder.encode_images(images).sum(axis=0)
     return total
 

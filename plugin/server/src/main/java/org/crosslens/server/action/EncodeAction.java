@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.crosslens.server.encode.ModelFolder;
+import org.crosslens.server.encode.Prompts;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Input;
 import org.crosslens.server.work.Models;
@@ -36,17 +37,19 @@ public final class EncodeAction {
 
     private EncodeAction() {}
 
-    /** {@code model} as {@link Models#find} takes it; {@code lane} says who asks. */
+    /** {@code model} as {@link Models#find} takes it; {@code lane} says who asks, {@code role} what texts are for. */
     public static final class Request extends ActionRequest {
 
         private final String model;
         private final List<Input> inputs;
         private final Encoding.Lane lane;
+        private final Prompts.Role role;
 
-        public Request(String model, List<Input> inputs, Encoding.Lane lane) {
+        public Request(String model, List<Input> inputs, Encoding.Lane lane, Prompts.Role role) {
             this.model = model;
             this.inputs = inputs;
             this.lane = lane;
+            this.role = role;
         }
 
         @Override
@@ -111,6 +114,9 @@ public final class EncodeAction {
         }
 
         private void encode(Request request, ModelFolder model, Wanted wanted, ActionListener<Response> listener) {
+            if (request.inputs.stream().allMatch(Input::isText) == false) {
+                model.withImages();
+            }
             GroupedActionListener<Placed> all = new GroupedActionListener<>(request.inputs.size(), listener.map(placed -> {
                 float[][] vectors = new float[placed.size()][];
                 placed.forEach(each -> vectors[each.at] = each.vector);
@@ -121,7 +127,9 @@ public final class EncodeAction {
                 int at = i;
                 listeners.add(all.map(vector -> new Placed(at, vector)));
             }
-            encoding.submit(request.lane, model.fingerprint(), request.inputs, wanted, listeners);
+            String prompt = model.prompts().of(request.role);
+            List<Input> inputs = request.inputs.stream().map(each -> each.after(prompt)).toList();
+            encoding.submit(request.lane, model.fingerprint(), inputs, wanted, listeners);
         }
     }
 }

@@ -159,7 +159,9 @@ public final class InfoAction {
                     model.put("fingerprint", folder.fingerprint());
                     model.put("dims", folder.dims());
                     model.put("max_tokens", folder.text().length());
-                    model.put("image_size", List.of(folder.transform().outputHeight(), folder.transform().outputWidth()));
+                    if (folder.transform() != null) {
+                        model.put("image_size", List.of(folder.transform().outputHeight(), folder.transform().outputWidth()));
+                    }
                     model.put("loaded", each.loaded());
                 } else {
                     model.put("error", each.error());

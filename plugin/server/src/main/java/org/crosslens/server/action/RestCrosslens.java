@@ -6,8 +6,10 @@ import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.function.Supplier;
+import org.crosslens.server.encode.Prompts;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Input;
 import org.elasticsearch.action.ActionListener;
@@ -95,7 +97,8 @@ public final class RestCrosslens {
     /**
      * {@code POST _crosslens/encode}: {@code {"model": "NAME", "texts": [...], "images": ["BASE64", ...]}} to
      * {@code {"model": {...}, "vectors": [[...], ...]}}, texts first. With {@code "packed": true} a vector is base64 of
-     * little-endian float32; with {@code "bulk": true} searches go first.
+     * little-endian float32; with {@code "bulk": true} searches go first. A model with prompts puts the one for passages
+     * before each text or, with {@code "role": "query"}, the one for queries.
      */
     private static final class Encode extends BaseRestHandler {
 
@@ -107,6 +110,7 @@ public final class RestCrosslens {
             List<String> images = List.of();
             boolean packed;
             boolean bulk;
+            Prompts.Role role = Prompts.Role.PASSAGE;
         }
 
         /** What parsing takes of memory, by the body's length: strings, while the parser grows them. */
@@ -119,6 +123,16 @@ public final class RestCrosslens {
             PARSER.declareStringArray((body, images) -> body.images = images, new ParseField("images"));
             PARSER.declareBoolean((body, packed) -> body.packed = packed, new ParseField("packed"));
             PARSER.declareBoolean((body, bulk) -> body.bulk = bulk, new ParseField("bulk"));
+            PARSER.declareString((body, role) -> body.role = role(role), new ParseField("role"));
+        }
+
+        private static Prompts.Role role(String name) {
+            for (Prompts.Role role : Prompts.Role.values()) {
+                if (role.name().toLowerCase(Locale.ROOT).equals(name)) {
+                    return role;
+                }
+            }
+            throw new IllegalArgumentException("[role] must be passage or query, not [" + name + "]");
         }
 
         private final Supplier<Encoding> encoding;
@@ -152,7 +166,7 @@ public final class RestCrosslens {
                         try (XContentParser parser = XContentHelper.createParserNotCompressed(configuration, content, type)) {
                             Body body = PARSER.parse(parser, null);
                             Encoding.Lane lane = body.bulk ? Encoding.Lane.INGEST : Encoding.Lane.SEARCH;
-                            EncodeAction.Request encode = new EncodeAction.Request(body.model, inputs(body), lane);
+                            EncodeAction.Request encode = new EncodeAction.Request(body.model, inputs(body), lane, body.role);
                             new RestCancellableNodeClient(client, request.getHttpChannel()).execute(
                                 EncodeAction.TYPE,
                                 encode,

@@ -148,7 +148,8 @@ public final class CrosslensProcessor extends AbstractProcessor {
                 );
             }
             ActionListener<ModelFolder> found = ActionListener.wrap(model -> {
-                Attempt attempt = new Attempt(node, document, values, model.fingerprint(), handler, tries);
+                ModelFolder folder = settings.source.image() ? model.withImages() : model;
+                Attempt attempt = new Attempt(node, document, values, folder, handler, tries);
                 boolean large = values.stream().mapToLong(String::length).sum() > LARGE;
                 if (values.isEmpty() == false && (large || settings.source.image())) {
                     // Large values are hashed, and files read, on the plugin's own threads.
@@ -175,6 +176,7 @@ public final class CrosslensProcessor extends AbstractProcessor {
         private final List<String> values;
         private final String hash;
         private final String fingerprint;
+        private final String prompt;
         private final BiConsumer<IngestDocument, Exception> handler;
         private final int tries;
         private final float[][] vectors;
@@ -187,7 +189,7 @@ public final class CrosslensProcessor extends AbstractProcessor {
             Services node,
             IngestDocument document,
             List<String> values,
-            String fingerprint,
+            ModelFolder model,
             BiConsumer<IngestDocument, Exception> handler,
             int tries
         ) {
@@ -195,7 +197,8 @@ public final class CrosslensProcessor extends AbstractProcessor {
             this.document = document;
             this.values = values;
             this.hash = settings.source.hash(values);
-            this.fingerprint = fingerprint;
+            this.fingerprint = model.fingerprint();
+            this.prompt = model.prompts().passage();
             this.handler = handler;
             this.tries = tries;
             this.vectors = new float[values.size()][];
@@ -284,7 +287,7 @@ public final class CrosslensProcessor extends AbstractProcessor {
             AtomicInteger waiting = new AtomicInteger(values.size());
             for (int i = 0; i < values.size(); i++) {
                 int at = i;
-                inputs.add(settings.source.image() ? image(at) : Input.of(values.get(at)));
+                inputs.add(settings.source.image() ? image(at) : Input.of(values.get(at)).after(prompt));
                 ActionListener<float[]> listener = ActionListener.wrap(vector -> vectors[at] = vector, e -> failed(at, e));
                 listeners.add(preserving(node, ActionListener.runAfter(listener, () -> {
                     if (waiting.decrementAndGet() == 0) {

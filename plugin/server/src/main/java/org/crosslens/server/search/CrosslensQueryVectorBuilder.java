@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Set;
 import java.util.function.Supplier;
+import org.crosslens.server.encode.ModelFolder;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Input;
 import org.crosslens.server.work.Models;
@@ -106,19 +107,15 @@ public final class CrosslensQueryVectorBuilder implements QueryVectorBuilder {
             Set<String> fields = request == null || field != null ? Set.of() : SearchedFields.beside(this, request);
             Set<String> recorded = recorded(request, field == null ? fields : Set.of(field));
             String named = field != null ? recorded.iterator().next() : model;
-            if (recorded.isEmpty()) {
-                encode(named, wanted, each);
-                return;
-            }
             services.get().models().find(named, each.delegateFailureAndWrap((next, found) -> {
-                if (recorded.equals(Set.of(found.fingerprint())) == false) {
+                if (recorded.isEmpty() == false && recorded.equals(Set.of(found.fingerprint())) == false) {
                     throw new IllegalArgumentException(
                         "[" + NAME + "] would compare a query by model [" + found.name() + "] (" + found.fingerprint()
                             + ") with vectors of another (" + String.join(", ", recorded) + ") in " + fields
                             + "; name the [field] in place of the [model]"
                     );
                 }
-                encode(found.fingerprint(), wanted, next);
+                encode(image == null ? found : found.withImages(), wanted, next);
             }));
         });
     }
@@ -140,11 +137,11 @@ public final class CrosslensQueryVectorBuilder implements QueryVectorBuilder {
         return recorded;
     }
 
-    private void encode(String named, Wanted wanted, ActionListener<float[]> listener) {
-        Input input = text != null ? Input.of(text) : Input.encoded(image);
+    private void encode(ModelFolder found, Wanted wanted, ActionListener<float[]> listener) {
+        Input input = text != null ? Input.of(text).after(found.prompts().query()) : Input.encoded(image);
         services.get()
             .encoding()
-            .submit(Encoding.Lane.SEARCH, named, List.of(input), wanted == null ? Wanted.ALWAYS : wanted, List.of(listener));
+            .submit(Encoding.Lane.SEARCH, found.fingerprint(), List.of(input), wanted == null ? Wanted.ALWAYS : wanted, List.of(listener));
     }
 
     @Override

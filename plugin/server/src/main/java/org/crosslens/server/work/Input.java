@@ -78,7 +78,12 @@ public final class Input {
         }, held, bytes -> {});
     }
 
-    boolean isText() {
+    /** The same with a prompt before it, if it is a text. */
+    public Input after(String prompt) {
+        return isText() && prompt.isEmpty() == false ? of(prompt + text) : this;
+    }
+
+    public boolean isText() {
         return text != null;
     }
 

@@ -1,0 +1,192 @@
+"""Text models: exported with the same proof, equal to sentence-transformers itself, with prompts and without."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sentence_transformers = pytest.importorskip("sentence_transformers", reason="the extra 'dev' is not installed")
+
+from crosslens.errors import ExportError, ModelError  # noqa: E402
+from crosslens.ingest.model.encoder import Encoder  # noqa: E402
+from crosslens.ingest.model.export import export  # noqa: E402
+from crosslens.ingest.model.folder import open_model  # noqa: E402
+from crosslens.ingest.model.prompts import Prompts, TextOptions, read_prompts  # noqa: E402
+from tests import checkpoints  # noqa: E402
+
+pytestmark = pytest.mark.export
+TEXTS = [
+    "a photo of a cat",
+    "cat",
+    "",
+    "blue running shoes, size forty two",
+    "naïve café 東京の写真",
+    "a very long description of a thing that goes on " * 30,
+]
+FAMILIES = ["bert", "mpnet", "xlm-roberta", "modernbert"]
+
+
+def theirs(checkpoint: Path, how: str = "encode", **options: Any) -> np.ndarray[Any, Any]:
+    model = sentence_transformers.SentenceTransformer(str(checkpoint), device="cpu")
+    return np.asarray(getattr(model, how)(TEXTS, normalize_embeddings=True, **options))
+
+
+@pytest.mark.parametrize(
+    ("family", "pooling"), [("bert", "mean"), ("mpnet", "cls"), ("xlm-roberta", "last"), ("modernbert", "mean")]
+)
+def test_every_family_and_pooling_reproduces_pytorch(tmp_path: Path, family: str, pooling: Any) -> None:
+    checkpoint = checkpoints.text_encoder(tmp_path / "c", family)
+    report = export(str(checkpoint), tmp_path / "out", texts=TextOptions(pooling=pooling))
+    assert report.text_cosine_min >= 0.9999
+    assert report.image_cosine_min is None
+    assert report.dims == 32
+
+
+@pytest.mark.parametrize(
+    ("pooling", "dense", "side"),
+    [
+        ("mean", None, "right"),
+        ("mean", "Tanh", "left"),
+        ("cls", None, "right"),
+        ("cls", "GELU", "left"),
+        ("lasttoken", None, "right"),
+        ("lasttoken", "Tanh", "left"),
+    ],
+)
+def test_vectors_are_those_of_sentence_transformers(tmp_path: Path, pooling: str, dense: str | None, side: str) -> None:
+    checkpoint = checkpoints.sentence_encoder(tmp_path / "c", pooling=pooling, dense=dense, padding_side=side)
+    export(str(checkpoint), tmp_path / "out")
+    encoder = Encoder(tmp_path / "out")
+    assert encoder.folder.text.length == 96
+    assert encoder.dims == (32 if dense is None else 24)
+    assert np.abs(encoder.encode_texts(TEXTS) - theirs(checkpoint)).max() < 1e-5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_long_texts_are_cut_where_sentence_transformers_cuts_them(tmp_path: Path, family: str) -> None:
+    checkpoint = checkpoints.sentence_encoder(tmp_path / "c", family)
+    export(str(checkpoint), tmp_path / "out")
+    assert np.abs(Encoder(tmp_path / "out").encode_texts(TEXTS) - theirs(checkpoint)).max() < 1e-5
+
+
+def test_a_text_model_has_one_graph_and_encodes_no_pictures(tmp_path: Path) -> None:
+    report = export(str(checkpoints.sentence_encoder(tmp_path / "mine")), tmp_path / "out")
+    files = set(json.loads((tmp_path / "out/crosslens.json").read_text())["files"])
+    assert files == {"onnx/text_model.onnx", "tokenizer.json", "config.json"}
+    encoder = Encoder(tmp_path / "out")
+    assert (encoder.name, encoder.fingerprint) == ("mine", report.fingerprint)
+    assert not encoder.encodes_images
+    with pytest.raises(ModelError, match=r"mine .* is a text model, which encodes no pictures"):
+        encoder.encode_images([b""])
+
+
+def test_prompts_go_before_queries_and_passages_as_the_checkpoint_says(tmp_path: Path) -> None:
+    prompts = {"query": "a query: ", "document": "a thing: "}
+    checkpoint = checkpoints.sentence_encoder(tmp_path / "c", prompts=prompts)
+    report = export(str(checkpoint), tmp_path / "out")
+    assert report.text_cosine_min >= 0.9999
+    encoder = Encoder(tmp_path / "out")
+    queries, passages = encoder.encode_texts(TEXTS, role="query"), encoder.encode_texts(TEXTS)
+    assert np.abs(queries - theirs(checkpoint, "encode_query")).max() < 1e-5
+    assert np.abs(passages - theirs(checkpoint, "encode_document")).max() < 1e-5
+    assert np.abs(queries - passages).max() > 0.01
+    assert "config_sentence_transformers.json" in json.loads((tmp_path / "out/crosslens.json").read_text())["files"]
+
+
+def test_prompts_are_part_of_what_the_fingerprint_stands_for(tmp_path: Path) -> None:
+    checkpoint = str(checkpoints.sentence_encoder(tmp_path / "c"))
+    bare = export(checkpoint, tmp_path / "bare")
+    made = export(checkpoint, tmp_path / "made", texts=TextOptions(query_prompt="query: ", passage_prompt="passage: "))
+    assert made.fingerprint != bare.fingerprint
+    assert open_model(tmp_path / "made").prompts == Prompts("query: ", "passage: ")
+    with_manifest = open_model(tmp_path / "bare")
+    (tmp_path / "bare/config_sentence_transformers.json").write_text(json.dumps({"prompts": {"query": "x"}}))
+    assert open_model(tmp_path / "bare") == with_manifest, "a file that the manifest doesn't list counts for nothing"
+    (tmp_path / "bare/crosslens.json").unlink()
+    foreign = open_model(tmp_path / "bare")
+    (tmp_path / "bare/config_sentence_transformers.json").write_text(json.dumps({"prompts": {"query": ""}}))
+    assert foreign.fingerprint != open_model(tmp_path / "bare").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("stated", "prompts"),
+    [
+        ({}, Prompts()),
+        ({"prompts": {}, "default_prompt_name": None}, Prompts()),
+        ({"prompts": {"query": "q ", "passage": "p "}}, Prompts("q ", "p ")),
+        ({"prompts": {"query": "q ", "corpus": "c ", "passage": "p "}}, Prompts("q ", "p ")),
+        ({"prompts": {"query": "q ", "document": ""}, "default_prompt_name": "query"}, Prompts("q ", "")),
+        ({"prompts": {"retrieval": "r "}, "default_prompt_name": "retrieval"}, Prompts("r ", "r ")),
+        ({"prompts": {"query": None, "document": None}}, Prompts()),
+    ],
+)
+def test_prompts_are_read_as_sentence_transformers_writes_them(
+    tmp_path: Path, stated: dict[str, Any], prompts: Prompts
+) -> None:
+    (tmp_path / "config_sentence_transformers.json").write_text(json.dumps(stated))
+    assert read_prompts(tmp_path) == prompts
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [({"prompts": ["a"]}, "must be texts by name"), ({"default_prompt_name": "x"}, "'x' isn't among")],
+)
+def test_prompts_that_cannot_be_read_are_refused(tmp_path: Path, stated: dict[str, Any], said: str) -> None:
+    checkpoint = checkpoints.sentence_encoder(tmp_path / "c")
+    (checkpoint / "config_sentence_transformers.json").write_text(json.dumps(stated))
+    with pytest.raises(ExportError, match=said):
+        export(str(checkpoint), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("file", "settings", "said"),
+    [
+        ("1_Pooling/config.json", {"pooling_mode": ["mean", "cls"]}, r"pooling by mean, cls, last is exported, not"),
+        ("1_Pooling/config.json", {"pooling_mode": "weightedmean"}, r"not by \['weightedmean'\]"),
+        ("1_Pooling/config.json", {"pooling_mode": "mean", "include_prompt": False}, "include_prompt"),
+        ("2_Dense/config.json", {"in_features": 32, "out_features": 24, "use_residual": True}, "use_residual"),
+        ("sentence_bert_config.json", {"transformer_task": "fill-mask"}, "the task 'fill-mask' gives no vector"),
+    ],
+)
+def test_modules_that_are_not_exported_are_named(
+    tmp_path: Path, file: str, settings: dict[str, Any], said: str
+) -> None:
+    checkpoint = checkpoints.sentence_encoder(tmp_path / "c", dense="Tanh", prompts={"query": "q "})
+    (checkpoint / file).write_text(json.dumps(settings))
+    with pytest.raises(ExportError, match=said):
+        export(str(checkpoint), tmp_path / "out")
+
+
+def test_pooling_and_image_towers_are_refused_where_they_have_no_place(tmp_path: Path) -> None:
+    plain = str(checkpoints.text_encoder(tmp_path / "plain", "bert"))
+    layered = str(checkpoints.sentence_encoder(tmp_path / "layered"))
+    with pytest.raises(ExportError, match="a text model of its own") as tower:
+        export(plain, tmp_path / "out", image_tower=layered)
+    assert tower.value.parameter == "image_tower"
+    with pytest.raises(ExportError, match="is fixed already") as fixed:
+        export(layered, tmp_path / "out", texts=TextOptions(pooling="cls"))
+    assert fixed.value.parameter == "pooling"
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_smaller_precisions_of_a_text_model_are_proved_as_well(tmp_path: Path, precision: str) -> None:
+    report = export(str(checkpoints.sentence_encoder(tmp_path / "c")), tmp_path / "out", precision=precision)
+    assert report.text_cosine_min >= (0.9999 if precision == "fp16" else 0.9)
+
+
+def test_a_folder_of_another_tool_needs_no_manifest(tmp_path: Path) -> None:
+    export(str(checkpoints.sentence_encoder(tmp_path / "c")), tmp_path / "out")
+    with_manifest = Encoder(tmp_path / "out").encode_texts(TEXTS)
+    (tmp_path / "out/crosslens.json").unlink()
+    (tmp_path / "out/sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 96}))
+    (tmp_path / "out/tokenizer_config.json").write_text(json.dumps({"pad_token": "[PAD]", "model_max_length": 128}))
+    encoder = Encoder(tmp_path / "out")
+    assert encoder.folder.text.length == 96
+    assert np.abs(encoder.encode_texts(TEXTS) - with_manifest).max() < 1e-6
+    (tmp_path / "out/sentence_bert_config.json").write_text(json.dumps({"do_lower_case": True}))
+    with pytest.raises(ModelError, match="lower case before they are tokenized"):
+        Encoder(tmp_path / "out")
