@@ -14,6 +14,7 @@ from crosslens.ingest.contract.record import Modality, VectorField
 from crosslens.ingest.model import known as models
 from crosslens.ingest.model.cluster import ClusterEncoder
 from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.passages import Passage
 from crosslens.ingest.model.prompts import Role
 from crosslens.ingest.model.transform import Float32Array
 from crosslens.ingest.sources.images import ImageSource, PictureRules
@@ -47,6 +48,12 @@ class VectorEncoder(Protocol):
     @property
     def encodes_images(self) -> bool:
         """Whether it encodes pictures besides texts."""
+
+    def passages(self, text: str) -> list[Passage]:
+        """The passages that a text makes for this model, each of which it reads whole."""
+
+    def lost(self, texts: Sequence[str]) -> list[float]:
+        """How much of each text isn't read, as a share of its tokens."""
 
     def encode_texts(self, texts: Sequence[str], *, role: Role = "passage") -> Float32Array:
         """Unit vectors of texts, with the prompt that the model wants before a passage or a query."""

@@ -63,13 +63,19 @@ class IngestPipeline:
 
 
 def processors(fields: Iterable[VectorField], *, record_errors: bool = True) -> list[dict[str, Any]]:
-    """A ``crosslens`` processor for each vector field, with the field's own model.
+    """A ``crosslens`` processor for each vector field, with the field's own model. Raises `MappingError` for passages.
 
     Documents without a source pass. With ``record_errors`` so do those whose image can't be encoded, with the reason
     in their state, as `crosslens.add_vectors` leaves them; otherwise they are refused.
     """
     made = []
     for each in fields:
+        if each.passages:
+            raise MappingError(
+                f"the server plugin makes no passages, which {each.field!r} is of",
+                hint="bring such a field up to date by a run from outside",
+                verb="reindex",
+            )
         body: dict[str, Any] = {
             "model": each.fingerprint,
             "field": each.path,

@@ -58,7 +58,11 @@ def _vector_mapping(each: VectorField) -> dict[str, Any]:
     # What an inner hit returns, to identify the value of the document that matched; never searched.
     reference = {"type": "keyword", "index": False, "doc_values": False}
     position = {"type": "integer", "index": False, "doc_values": False}
-    return {"type": "nested", "properties": {"vector": vector, "reference": reference, "position": position}}
+    properties = {"vector": vector, "reference": reference, "position": position}
+    if each.passages:
+        # The hash shows which passages of a text that was changed are still the same.
+        properties = {"vector": vector, "position": position, "start": position, "end": position, "hash": reference}
+    return {"type": "nested", "properties": properties}
 
 
 def _lacking(mapped: Mapping[str, Mapping[str, Any]], each: VectorField) -> dict[str, Any]:
@@ -173,6 +177,7 @@ def check_target(
         target.index_type,
         template=target.template,
         each=target.each,
+        passages=target.passages,
     )
     place = f"the field {target.field!r} of index {index!r}"
     otherwise = "choose another name, as in NAME=FIELD"

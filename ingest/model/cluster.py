@@ -14,6 +14,7 @@ from elasticsearch import ApiError, Elasticsearch
 from PIL import Image
 
 from crosslens.errors import ImageError, ModelError
+from crosslens.ingest.model.passages import Passage
 from crosslens.ingest.model.prompts import Role
 from crosslens.ingest.model.transform import Float32Array
 from crosslens.ingest.sources.images import ImageSource, PictureRules, open_image
@@ -130,6 +131,18 @@ class ClusterEncoder:
     def encodes_images(self) -> bool:
         """Return whether the model has an encoder for pictures, as a text model hasn't."""
         return self._model.images
+
+    def passages(self, text: str) -> list[Passage]:
+        """Raise `ModelError`: only where the model is can its tokenizer say what fits it."""
+        raise ModelError(
+            "passages are made by the model's own tokenizer, which is on the cluster's nodes",
+            hint="name a model folder of this machine",
+            parameter="model",
+        )
+
+    def lost(self, texts: Sequence[str]) -> list[float]:
+        """Return 0 for each text: what the cluster cuts isn't known here."""
+        return [0.0] * len(texts)
 
     def encode_texts(self, texts: Sequence[str], *, role: Role = "passage") -> Float32Array:
         """Return float32 [len(texts), dims], unit length, in the given order. Texts over the model's limit are cut.

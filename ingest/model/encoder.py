@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from crosslens.errors import ImageError, ModelError
 from crosslens.ingest.model.folder import ModelFolder, open_model
+from crosslens.ingest.model.passages import Passage, passages
 from crosslens.ingest.model.ports import VisionPorts
 from crosslens.ingest.model.prompts import Role
 from crosslens.ingest.model.tokens import TextTokenizer
 from crosslens.ingest.model.transform import Float32Array, ImageTransform
 from crosslens.ingest.sources.images import ImageSource, PictureRules, opened
 
+# More tokens than any tokenizer puts around a text.
+_SPECIAL = 8
 Inputs = dict[str, NDArray[Any]]
 Runner = Callable[[Inputs], NDArray[Any]]
 
@@ -111,6 +114,30 @@ class Encoder:
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each text, cut to the model's limit. Half a surrogate pair is U+FFFD."""
         return self._tokenizer.ids(texts)
+
+    def passages(self, text: str) -> list[Passage]:
+        """The passages that ``text`` makes for this model, each of which it reads whole; see
+        `crosslens.ingest.model.passages`. Raises `TextError` for too many."""
+        return passages(text, self._tokenizer.counts, self._room)
+
+    @cached_property
+    def _room(self) -> int:
+        """How many tokens of a passage are read, beside the prompt and what the tokenizer adds."""
+        taken = self._tokenizer.counts([""], special=True)[0] + self._tokenizer.counts([self.folder.prompts.passage])[0]
+        if taken >= self.folder.text.length:
+            raise ModelError(f"{self.name} reads {self.folder.text.length} tokens, which its prompt takes up")
+        return self.folder.text.length - taken
+
+    def lost(self, texts: Sequence[str]) -> list[float]:
+        """How much of each text (a share of its tokens, 0 to 1) the model doesn't read, as a passage."""
+        length = self.folder.text.length
+        read = [self.folder.prompts.before(text, "passage") for text in texts]
+        # A token has a byte at least, so that most texts needn't be looked at.
+        long = [i for i, text in enumerate(read) if 4 * len(text) + _SPECIAL > length]
+        shares = [0.0] * len(texts)
+        for i, tokens in zip(long, self._tokenizer.counts([read[i] for i in long], special=True), strict=True):
+            shares[i] = max(0.0, 1.0 - length / tokens)
+        return shares
 
     def encode_texts(self, texts: Sequence[str], *, role: Role = "passage") -> Float32Array:
         """float32 [len(texts), dims], unit length, in the order given. Longer texts than the model reads are cut.

