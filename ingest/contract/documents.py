@@ -95,13 +95,17 @@ def source_hash(values: Sequence[str], field: VectorField) -> str:
 
 @dataclass(frozen=True)
 class State:
-    """What a document records about one vector field; see the module's description."""
+    """What a document records about one vector field; see the module's description.
+
+    ``cut`` is the share (0 to 1) of a text's tokens that its model didn't read; of several texts the greatest one.
+    """
 
     source: str
     model: str
     content: str | None = None
     error: str | None = None
     skipped: str | None = None
+    cut: float | None = None
 
 
 def document_update(

@@ -12,7 +12,7 @@ from elasticsearch import ApiError, Elasticsearch, NotFoundError
 from crosslens.errors import MappingError, MixedModelsError
 from crosslens.ingest.contract.documents import source_values
 from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
-from crosslens.ingest.contract.mapping import check_target, flat_properties, mapping_update
+from crosslens.ingest.contract.mapping import STATE_MAPPING, check_target, flat_properties, mapping_update
 from crosslens.ingest.contract.record import STATE, Record, VectorField, read_record, vector_fields
 from crosslens.ingest.contract.settings import page_limits
 from crosslens.ingest.contract.source_fields import doubtful, why_empty
@@ -220,7 +220,9 @@ def record_search_settings(client: Elasticsearch, index: str, settings: Mapping[
 
 def _is_mapped(properties: Mapping[str, Any], each: VectorField) -> bool:
     vectors = properties.get(each.vector_path, {})
-    return vectors.get("dims") is not None and f"{STATE}.{each.path}.model" in properties
+    return vectors.get("dims") is not None and all(
+        f"{STATE}.{each.path}.{name}" in properties for name in STATE_MAPPING
+    )
 
 
 def of_one_model(index: str, fields: Iterable[VectorField]) -> None:

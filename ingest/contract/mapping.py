@@ -30,18 +30,19 @@ def mapping_update(mapping: Mapping[str, Any], record: Record, fields: Iterable[
         lacking = _lacking(mapped, each)
         if lacking:
             nest(properties, each.path, lacking, through="properties")
-        nest(states, each.path, {"properties": _STATE_MAPPING}, through="properties")
+        nest(states, each.path, {"properties": STATE_MAPPING}, through="properties")
     properties[STATE] = {"properties": states}
     return {"properties": properties, "_meta": meta_update(mapping, record)}
 
 
 # The hashes and the fingerprint are looked up whole; error texts are for people, and kept searchable up to a length.
-_STATE_MAPPING: dict[str, Any] = {
+STATE_MAPPING: dict[str, Any] = {
     "source": {"type": "keyword"},
     "content": {"type": "keyword"},
     "model": {"type": "keyword"},
     "error": {"type": "keyword", "ignore_above": 1024},
     "skipped": {"type": "keyword", "ignore_above": 1024},
+    "cut": {"type": "float"},
 }
 
 

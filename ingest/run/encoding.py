@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any, TypeVar
 
@@ -41,8 +41,7 @@ class Prepared:
 
     ``states`` are final. ``failed`` are (field, reason) for the report; a field whose vector is still right, but could
     not be checked, is among them without a state. ``unchanged`` fields need nothing. ``truncated`` has a field for each
-    picture that was let pass though its last rows are missing, ``cut`` the share of each text that its model doesn't
-    read. ``passages`` are those of texts that make them.
+    picture that was let pass though its last rows are missing. ``passages`` are those of texts that make them.
     """
 
     document: Document
@@ -54,7 +53,6 @@ class Prepared:
     truncated: list[str] = field(default_factory=list)
     vectors: dict[str, Any] = field(default_factory=dict)
     passages: dict[str, Passages] = field(default_factory=dict)
-    cut: dict[str, float] = field(default_factory=dict)
 
     @property
     def weight(self) -> int:
@@ -138,10 +136,15 @@ class Pipeline:
             elif each.passages:
                 self._prepare_passages(prepared, each, values, state)
             elif each.modality == "text":
-                prepared.inputs[each.path], prepared.states[each.path] = values, state
+                prepared.inputs[each.path] = values
+                prepared.states[each.path] = replace(state, cut=self.lost(values, each) or None)
             else:
                 self._prepare_images(prepared, task, values, state)
         return prepared
+
+    def lost(self, values: Sequence[str], each: VectorField) -> float:
+        """The greatest share of any of the texts that the field's model doesn't read."""
+        return round(max(self._encoders[each.path].lost(values), default=0.0), 3)
 
     def _prepare_passages(self, prepared: Prepared, each: VectorField, values: list[str], state: State) -> None:
         """Makes passages. Those that the document has already, by the same model, keep their vectors."""

@@ -62,8 +62,9 @@ def target_options(command: Command) -> Command:
                 "texts",
                 multiple=True,
                 metavar="[NAME=]SOURCE",
-                help="Text to encode into one vector: FIELD, FIELD,FIELD, or a template as in '{title} by {brand}'. "
-                "NAME is the vector field's, FIELD_vector by default.",
+                help="Text to encode into one vector: FIELD, FIELD,FIELD, or a template as in '{title} by {brand}'; "
+                "FIELD[passages] for a vector of each passage of a long text. NAME is the vector field's, FIELD_vector "
+                "by default.",
             ),
             click.option(
                 "--image",

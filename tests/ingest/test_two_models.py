@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from crosslens import HybridSearcher, ImageField, Index, TextField, add_vectors, migrate, reindex
-from crosslens.cli import main
 from crosslens.errors import MappingError, ModelError, QueryError
 from crosslens.ingest.contract.encoders import Encoders
 from crosslens.ingest.contract.fields import read_mappings
@@ -23,6 +21,7 @@ from crosslens.ingest.run.run import Options
 from crosslens.ingest.sources.access import ImageAccess
 from tests.conftest import Server
 from tests.ingest.exactness import MAPPINGS, shop
+from tests.plugin.test_cli import run
 
 pytestmark = pytest.mark.node
 FIELDS = [TextField("title"), ImageField("photo")]
@@ -101,7 +100,7 @@ def test_what_a_text_model_cannot_do_is_refused_before_anything_is_written(
     index = server.new_index(MAPPINGS, shop(2))
     with pytest.raises(ModelError, match="is a text model, which encodes no pictures"):
         add_vectors(server.client, index, words, FIELDS)
-    with pytest.raises(ModelError, match="of pictures need one model, not small and other"):
+    with pytest.raises(ModelError, match="of pictures need one model, not small-checkpoint and other-checkpoint"):
         add_vectors(server.client, index, [encoder, words, Encoder(models / "other")], FIELDS)
     assert not vector_fields(read_mappings(server.client, index)[index])
 
@@ -118,7 +117,7 @@ def test_a_change_of_model_leaves_the_other_models_fields_alone(
     assert not migrate(server.client, mixed, words, options).fields, "its text fields are of that model already"
     report = migrate(server.client, mixed, other, options, fields=["photo_vector"])
     assert report.switched
-    assert recorded(server, mixed) == {"title_vector": words.name, "photo_vector": "other"}
+    assert recorded(server, mixed) == {"title_vector": words.name, "photo_vector": other.name}
     searched = HybridSearcher(server.client, mixed, [other, words]).search("shoe", size=3)
     assert len(searched.hits) == 3
 
@@ -139,11 +138,11 @@ def test_index_and_command_line_take_both_models(
     index = server.new_index(MAPPINGS, shop(20))
     told = ["--model", str(models / "small"), "--text-model", str(models / "text"), "--url", server.node.url]
     said = ["add", index, "--text", "title", "--image", "photo", "--image-root", str(pictures), "--json", *told]
-    done = CliRunner().invoke(main, said)
-    assert done.exit_code == 0, done.output
+    done = run(*said)
+    assert done.returncode == 0, done.stderr
     assert recorded(server, index) == {"title_vector": words.name, "photo_vector": encoder.name}
-    found = CliRunner().invoke(main, ["search", index, "blue shoe", "--json", *told])
-    assert found.exit_code == 0, found.output
+    found = run("search", index, "blue shoe", "--json", *told)
+    assert found.returncode == 0, found.stderr
     hits = json.loads(found.stdout)["hits"]
     assert {"title_vector", "photo_vector"} <= set(hits[0]["parts"])
     opened = Index(index, client=server.client, model=encoder, text_model=words, images=ImageAccess(root=pictures))
