@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +15,15 @@ import pytest
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
 
-from crosslens.client import Connection, connect
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.run.run import Options
 from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
-from crosslens.node import Node
-from crosslens.node.installing import install_models, install_plugin
 from crosslens.queries.search.searcher import HybridSearcher
 from tests.conftest import VERSIONS, Server
 from tests.ingest.exactness import MAPPINGS, expect_exact, shop
+from tests.server.clusters import Three, three_nodes
 from tests.server.conftest import Http, plugin_zip
 from tests.server.test_ingest import processor
 from tests.server.test_search import expect_same, retriever
@@ -38,52 +33,11 @@ _COUNT = 900
 _BULK = 20
 
 
-@dataclass(frozen=True)
-class Three:
-    """The nodes, and a client of each."""
-
-    nodes: list[Node]
-    clients: list[Elasticsearch]
-    version: str
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-
-
 @pytest.fixture(params=VERSIONS)
 def three(request: pytest.FixtureRequest, tmp_path: Path, zips: Path, models: Path, pictures: Path) -> Iterator[Three]:
     version = str(request.param)
-    plugin = plugin_zip(version, zips)
-    ports = free_ports(6)
-    names = ("one", "two", "three")
-    nodes = []
-    for i, name in enumerate(names):
-        folder = tmp_path / name
-        folder.mkdir()
-        install_plugin(plugin, folder)
-        install_models([models / "small"], folder)
-        settings = {
-            "node.name": name,
-            "cluster.name": "crosslens-three",
-            "discovery.type": None,
-            "discovery.seed_hosts": ",".join(f"127.0.0.1:{port}" for port in ports[3:]),
-            "cluster.initial_master_nodes": ",".join(names),
-            "transport.port": str(ports[3 + i]),
-            "crosslens.image_folder": str(pictures.resolve()),
-        }
-        nodes.append(Node(folder, version=version, heap="512m", port=ports[i], settings=settings))
-    try:
-        with ThreadPoolExecutor(3) as pool:
-            list(pool.map(lambda node: node.start(), nodes))
-        yield Three(nodes, [connect(Connection(url=node.url)) for node in nodes], version)
-    finally:
-        for node in nodes:
-            node.stop()
+    with three_nodes(tmp_path, version, plugin_zip(version, zips), [models / "small"], pictures) as nodes:
+        yield nodes
 
 
 def written(client: Elasticsearch, index: str, lines: list[Any]) -> bool:
