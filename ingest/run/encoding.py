@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from crosslens.ingest.contract.record import STATE, VectorField
 from crosslens.ingest.contract.statistics import CorpusStatistics
 from crosslens.ingest.model.transform import Float32Array
 from crosslens.ingest.run.passages import Passages
+from crosslens.ingest.run.prefetch import map_ahead, weighing
 from crosslens.ingest.run.reading import Document
 from crosslens.ingest.run.tasks import Task
 from crosslens.ingest.sources.access import ImageReader, is_remote
@@ -27,8 +27,6 @@ from crosslens.ingest.sources.hashing import content_hash
 from crosslens.ingest.sources.inline import is_inline
 from crosslens.surrogates import well_formed
 
-_A = TypeVar("_A")
-_B = TypeVar("_B")
 # Texts cost little memory before they are encoded, and a longer row of them sorts into batches of more like lengths.
 _TEXT_BATCHES = 8
 _MOST_WORKERS = 16
@@ -94,9 +92,9 @@ class Pipeline:
         workers = self._workers or self._suitable(first)
         with ThreadPoolExecutor(workers, thread_name_prefix="crosslens-image") as pool:
             ahead = self._chunk + 2 * workers
-            prepared = _map_ahead(pool, lambda item: self._prepare(*item), chain(first, work), ahead)
+            prepared = map_ahead(pool, lambda item: self._prepare(*item), chain(first, work), ahead)
             try:
-                while chunk := list(_weighing(prepared, self._chunk)):
+                while chunk := list(weighing(prepared, lambda each: each.weight, self._chunk)):
                     if encode:
                         self._encode(chunk)
                     yield chunk
@@ -277,30 +275,3 @@ def _stored(each: VectorField, values: Sequence[str], vectors: Mapping[int, Any]
             entry["reference"] = well_formed(values[i])
         stored.append(entry)
     return stored
-
-
-def _weighing(prepared: Iterator[Prepared], most: int) -> Iterator[Prepared]:
-    """The next documents, of which ``most`` vectors are made or a few more: a long text makes thousands."""
-    weight = 0
-    for each in prepared:
-        yield each
-        weight += each.weight
-        if weight >= most:
-            return
-
-
-def _map_ahead(
-    pool: ThreadPoolExecutor, function: Callable[[_A], _B], items: Iterable[_A], ahead: int
-) -> Generator[_B, None, None]:
-    """Results in order, computed on the pool at most ``ahead`` items before they are asked for."""
-    waiting: deque[Future[_B]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()

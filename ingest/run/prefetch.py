@@ -1,14 +1,17 @@
-"""Fetching items on a thread while earlier ones are used."""
+"""Items made on threads while earlier ones are used, and taken in portions."""
 
 from __future__ import annotations
 
 import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 _A = TypeVar("_A")
+_B = TypeVar("_B")
 
 
 def prefetched(items: Iterator[_A], size: int = 2) -> Iterator[_A]:
@@ -50,3 +53,30 @@ def prefetched(items: Iterator[_A], size: int = 2) -> Iterator[_A]:
     finally:
         stop.set()
         thread.join()
+
+
+def weighing(items: Iterator[_A], weight: Callable[[_A], int], most: int) -> Iterator[_A]:
+    """The next items, until together they weigh ``most`` or more."""
+    total = 0
+    for item in items:
+        yield item
+        total += weight(item)
+        if total >= most:
+            return
+
+
+def map_ahead(
+    pool: ThreadPoolExecutor, function: Callable[[_A], _B], items: Iterable[_A], ahead: int
+) -> Generator[_B, None, None]:
+    """Results in order, computed on the pool at most ``ahead`` items before they are asked for."""
+    waiting: deque[Future[_B]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
