@@ -165,7 +165,8 @@ def say_cut(name: str, count: int, share: float | None, *, of_field: str) -> Non
     """Print how many texts are cut, and how much of them (a mean share) goes unread."""
     much = "" if share is None else f", and {share:.0%} of each goes unread"
     whole = f"'{of_field}[passages]'"
-    out.print(f"{name}: {count} texts are longer than the model reads{much}; --text {whole} keeps all", highlight=False)
+    said = f"{name}: {count} texts are longer than the model reads{much}; --text {whole} keeps all"
+    out.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
 def _show_estimate(report: Report) -> None:
