@@ -122,9 +122,9 @@ def _graphs(path: Path, variant: str | None) -> tuple[Path, Path]:
     combined = [p for folder in (path / "onnx", path) for p in sorted(folder.glob("model*.onnx"))]
     if combined and not texts and not visions:
         raise ModelError(
-            f"{combined[0]} isn't a graph that gives a vector for each text or picture by itself: of models with two "
-            "encoders it computes both for every query, of text models each token's vector",
-            hint="export the checkpoint, which makes a graph for each encoder",
+            f"{combined[0]} holds both encoders in one graph, which computes both for every query, or a text encoder "
+            "that gives each token's vector; crosslens needs a graph for each encoder",
+            hint="export the checkpoint, which keeps the encoders apart",
             verb="export",
         )
     kind, there = ("vision_model", visions) if wanted in texts else ("text_model", texts)

@@ -289,7 +289,11 @@ def test_a_changed_sentence_encodes_its_passages_and_no_others(
 @pytest.mark.node
 @pytest.mark.export
 def test_texts_that_are_cut_are_counted_and_said(server: Server, encoder: Encoder, models: Path) -> None:
-    documents = [{"title": "a red hat", "body": "a blue shoe"}, {"title": "long", "body": prose(800)}, {"body": prose(160)}]
+    documents = [
+        {"title": "a red hat", "body": "a blue shoe"},
+        {"title": "long", "body": prose(800)},
+        {"body": prose(160)},
+    ]
     index = server.new_index(MAPPINGS, documents)
     told = ["--url", server.node.url, "--model", str(models / "small")]
     looked = run("add", index, "--text", "body", *told, "--dry-run")
