@@ -186,7 +186,7 @@ def test_an_unknown_family_is_named(tmp_path: Path) -> None:
     folder = checkpoints.clip(tmp_path / "c")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
-    with pytest.raises(ExportError, match="'gpt2' model; crosslens exports clip, siglip.*as text models.*modernbert"):
+    with pytest.raises(ExportError, match=r"'gpt2' model; crosslens exports clip, siglip.*as text models.*modernbert"):
         export(str(folder), tmp_path / "out")
 
 
