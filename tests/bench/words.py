@@ -10,9 +10,11 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 from elasticsearch import Elasticsearch, helpers
 
 from crosslens.client import Connection, connect
@@ -26,6 +28,7 @@ from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.node import Node
 from crosslens.node.home import cache_folder
+from crosslens.queries.evaluate.judgements import Judged
 from crosslens.queries.evaluate.measures import Measured, collect, measure, paired_p, ranked
 from crosslens.queries.search.legs import KEYWORD
 from crosslens.queries.search.searcher import HybridSearcher
@@ -48,6 +51,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     """Prints nDCG@10 with 95 % intervals: each leg alone, and BM25 fused with vectors of words and pictures."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.words", description=main.__doc__)
     parser.add_argument("--only", default="", metavar="TEXT", help="only tasks whose name holds this text")
+    parser.add_argument("--queries", type=int, metavar="N", help="only N queries of each task, drawn with a fixed seed")
     asked = parser.parse_args(arguments)
     clip, minilm = Encoder(DEMO_MODEL), Encoder(minilm_folder())
     with tempfile.TemporaryDirectory() as tmp, Node(Path(tmp) / "node", heap="1g") as node:
@@ -55,7 +59,7 @@ def main(arguments: Sequence[str] = ()) -> None:
         for task in _tasks():
             if asked.only in task.name:
                 _build(client, clip, minilm, task.corpus)
-                _measure(client, [clip, minilm], task)
+                _measure(client, [clip, minilm], replace(task, judged=_sample(task.judged, asked.queries)))
 
 
 def minilm_folder() -> Path:
@@ -93,17 +97,13 @@ def _build(client: Elasticsearch, clip: Encoder, minilm: Encoder, corpus: Corpus
 
 
 def _measure(client: Elasticsearch, encoders: list[Encoder], task: Task) -> None:
-    rows: dict[str, Measured] = {}
-    fused: dict[str, Measured] = {}
-    for way, fields in _WAYS.items():
-        searcher = HybridSearcher(
-            client, task.corpus.name, encoders, fields=fields, text_fields=list(task.corpus.keyword_fields)
-        )
-        found = collect(searcher, task.judged)
-        for name, leg in _ALONE.items():
-            if name not in rows and all(leg in each.legs for each in found):
-                rows[name] = measure(name, ranked(found, {}, "min-max", legs=(leg,)), task.judged)
-        fused[way] = measure(way, ranked(found, {}, "evidence"), task.judged)
+    searcher = HybridSearcher(client, task.corpus.name, encoders, text_fields=list(task.corpus.keyword_fields))
+    found = collect(searcher, task.judged)
+    rows = {name: measure(name, ranked(found, {}, "min-max", legs=(leg,)), task.judged) for name, leg in _ALONE.items()}
+    fused = {
+        way: measure(way, ranked(found, {}, "evidence", legs=(KEYWORD, *fields)), task.judged)
+        for way, fields in _WAYS.items()
+    }
     shown = [[name, _cell(row), ""] for name, row in rows.items()]
     usual = fused["pictures, CLIP's words"].values[_KEY]
     for way, row in fused.items():
@@ -111,6 +111,11 @@ def _measure(client: Elasticsearch, encoders: list[Encoder], task: Task) -> None
         p = f"{difference.mean():+.3f}, p {paired_p(row.values[_KEY], usual):.4f}" if difference.any() else ""
         shown.append([f"fused: BM25, {way}", _cell(row), p])
     show(f"{task.name}: {_KEY} of {len(task.judged)} queries", ["ranked by", _KEY, "against CLIP's words"], shown)
+
+
+def _sample(judged: tuple[Judged, ...], count: int | None) -> tuple[Judged, ...]:
+    chosen = np.random.default_rng(27).permutation(len(judged))[:count]
+    return tuple(judged[i] for i in sorted(chosen))
 
 
 def _cell(row: Measured) -> str:
