@@ -15,6 +15,7 @@ from crosslens.ingest.model.known import DEMO_MODEL
 from crosslens.ingest.model.transform import parse_transform
 from crosslens.ingest.sources.images import open_image
 from tests.golden import PICTURES, Line
+from tests.ingest.kinds import every
 
 _HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
 PREPROCESSORS: dict[str, Line] = {
@@ -30,7 +31,40 @@ PREPROCESSORS: dict[str, Line] = {
     "plain": {"size": {"height": 16, "width": 16}, "do_rescale": False, "do_normalize": False, "resample": 0},
 }
 # The decoders of JPEG differ by a little, and by more where each has its own way to decode at a reduced size.
-WITHIN: dict[str, float] = {"smooth.jpg": 0.015, "turned.jpg": 0.015, "large.jpg": 0.06}
+WITHIN: dict[str, float] = {"smooth.jpg": 0.015, "turned.jpg": 0.015, "large.jpg": 0.06, "xmp-attribute.jpg": 0.015}
+# So do powers, in CIELAB.
+WITHIN |= {"icc-lab.tiff": 0.015, "inks-jpeg.tiff": 0.015, "cmyk_adobe_ycck.jpg": 0.015}
+# Of all kinds of samples and metadata some, by the names of `tests.ingest.kinds`.
+KINDS = {
+    "grey-12.tiff": "tiff, grey of 12 bits",
+    "grey-24.tiff": "tiff, grey of 24 bits",
+    "grey-32-of-16.tiff": "tiff, grey of 32 bits of 16",
+    "signed-16.tiff": "tiff, grey of signed 16 bits",
+    "called-signed.tiff": "tiff, grey of called signed",
+    "half.tiff": "tiff, grey of half floats, predicted",
+    "no-data.tiff": "tiff, grey of a float for no data",
+    "white-is-zero-32.tiff": "tiff, white is zero, 32 bits",
+    "tiles-16.tiff": "tiff, 16 bits, predicted in tiles",
+    "planes-8.tiff": "tiff, 8 bits, big-endian, planar, deflated",
+    "icc-lab.tiff": "tiff, icc lab",
+    "inks-16.tiff": "tiff, inks, 257",
+    "inks-jpeg.tiff": "tiff, inks, jpeg",
+    "unspecified.tiff": "tiff, unspecified sample after colours, 1",
+    "premultiplied.tiff": "tiff, premultiplied, 1",
+    "palette-of-8.tiff": "tiff, palette, 1",
+    "lzw.tiff": "tiff, tiff_lzw",
+    "group-4.tiff": "tiff, black and white, group4",
+    "565.bmp": "bmp, 565",
+    "1555-clear.bmp": "bmp, 1555, all clear",
+    "runs-4.bmp": "bmp, runs of 4 bits",
+    "clear-4.png": "png, grey of 4 bits, one clear",
+    "clear-16.png": "png, 16-bit colours with a clear one",
+    "raw-profile.png": "png, packed exif profile",
+    "xmp-attribute.jpg": "jpeg, xmp attribute",
+    "xmp.webp": "webp, xmp",
+    "interlaced.gif": "gif, interlaced",
+    "canvas.gif": "gif, smaller than its canvas",
+}
 
 
 def _noise(width: int, height: int, channels: int = 3) -> Any:
@@ -72,6 +106,10 @@ def draw() -> None:
             out = io.BytesIO()
             picture.save(out, Image.registered_extensions()[f".{name.rpartition('.')[2]}"], **how)
             (PICTURES / name).write_bytes(out.getvalue())
+    kinds = every()
+    for name, kind in KINDS.items():
+        if not (PICTURES / name).exists():
+            (PICTURES / name).write_bytes(kinds[kind])
 
 
 def cases() -> Iterator[tuple[str, str]]:

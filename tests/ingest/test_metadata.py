@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import struct
+import time
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -16,15 +17,10 @@ from PIL import Image
 from crosslens.errors import ImageError
 from crosslens.ingest.sources.formats.remarks import remarks
 from crosslens.ingest.sources.images import PictureRules, open_image
+from tests.ingest import kinds, pictures
+from tests.ingest.pictures import AS_ELEMENT, XMP_MARK, exif, with_chunk, with_segment
 
 SIZE, TURNED = (80, 48), (48, 80)
-XMP = (
-    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/"%s>%s</rdf:Description></rdf:RDF></x:xmpmeta>'
-)
-AS_ELEMENT = XMP % (b"", b"<tiff:Orientation>6</tiff:Orientation>")
-AS_ATTRIBUTE = XMP % (b' tiff:Orientation="6"', b"")
-XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"
 
 
 def picture() -> Image.Image:
@@ -33,53 +29,26 @@ def picture() -> Image.Image:
 
 
 def encoded(kind: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    picture().save(buffer, kind, **options)
-    return buffer.getvalue()
+    return pictures.encoded(picture(), kind, **options)
 
 
-def exif(orientation: int, *further: tuple[int, int, int, bytes], order: str = "<") -> bytes:
-    """An EXIF block of an orientation and of further (tag, type, count, four bytes of value or offset)."""
-    entries = [(0x0112, 3, 1, struct.pack(f"{order}HH", orientation, 0)), *further]
-    mark = b"II*\0" if order == "<" else b"MM\0*"
-    head = mark + struct.pack(f"{order}IH", 8, len(entries))
-    return head + b"".join(struct.pack(f"{order}HHI", *e[:3]) + e[3] for e in sorted(entries)) + b"\0\0\0\0"
+@pytest.mark.parametrize("kind", sorted(kinds.turned(picture())))
+def test_xmp_and_raw_profiles_say_how_a_picture_was_held(kind: str) -> None:
+    assert open_image(kinds.turned(picture())[kind]).size == TURNED
 
 
-def with_segment(jpeg: bytes, marker: int, content: bytes) -> bytes:
-    return jpeg[:2] + bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content + jpeg[2:]
+@pytest.mark.parametrize("size", [60_000, 1_000_000])
+def test_a_packet_of_one_long_word_is_searched_once(size: int) -> None:
+    start = time.monotonic()
+    assert open_image(encoded("WEBP", xmp=b"a" * size + b":Orientation" * 1000)).size == SIZE
+    assert time.monotonic() - start < 5
 
 
-def with_chunk(png: bytes, kind: bytes, content: bytes, at: int = 33) -> bytes:
-    chunk = struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-    return png[:at] + chunk + png[at:]
-
-
-def raw_profile(name: bytes, block: bytes) -> bytes:
-    """A block as ImageMagick writes it into a text."""
-    digits = block.hex().encode()
-    lines = b"\n".join(digits[i : i + 72] for i in range(0, len(digits), 72))
-    return b"\n" + name + b"\n" + str(len(block)).rjust(8).encode() + b"\n" + lines + b"\n"
-
-
-def test_xmp_and_raw_profiles_say_how_a_picture_was_held() -> None:
-    jpeg, png = encoded("JPEG"), encoded("PNG")
-    block = b"Exif\0\0" + exif(6)
-    for data in (
-        with_segment(jpeg, 0xE1, XMP_MARK + AS_ELEMENT),
-        with_segment(jpeg, 0xE1, XMP_MARK + AS_ATTRIBUTE),
-        encoded("WEBP", xmp=AS_ELEMENT),
-        with_chunk(png, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + AS_ELEMENT),
-        with_chunk(png, b"iTXt", b"XML:com.adobe.xmp\0\1\0en\0key\0" + zlib.compress(AS_ATTRIBUTE)),
-        with_chunk(png, b"eXIf", exif(6)),
-        with_chunk(png, b"eXIf", exif(6, order=">"), at=len(png) - 12),
-        with_chunk(png, b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(raw_profile(b"exif", block))),
-        with_chunk(png, b"tEXt", b"Raw profile type exif\0" + raw_profile(b"exif", block)),
-        with_chunk(png, b"zTXt", b"Raw profile type APP1\0\0" + zlib.compress(raw_profile(b"APP1", block))),
-        with_chunk(png, b"tEXt", b"Raw profile type APP1\0" + raw_profile(b"APP1", XMP_MARK + AS_ELEMENT)),
-        with_chunk(png, b"tEXt", b"Raw profile type xmp\0" + raw_profile(b"xmp", AS_ATTRIBUTE)),
-    ):
-        assert open_image(data).size == TURNED
+def test_only_so_many_texts_are_unpacked() -> None:
+    start, data = time.monotonic(), encoded("PNG")
+    text = with_chunk(b"", b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"a" * (1 << 20), 9), at=0)
+    assert open_image(data[:33] + text * 2_000 + data[33:]).size == SIZE
+    assert time.monotonic() - start < 5
 
 
 def test_exif_comes_before_xmp() -> None:
@@ -194,26 +163,13 @@ def test_remarks_belong_to_the_thread_that_decodes(caplog: pytest.LogCaptureFixt
     )
 
 
-@pytest.mark.parametrize(
-    ("data", "is_"),
-    [
-        (b"%PDF-1.7\n", "a PDF document"),
-        (b"<!DOCTYPE html><html><head><title>Sign in</title>", "an HTML page titled 'Sign in'"),
-        (b"\n <html lang=de>", "an HTML page"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "a Git LFS pointer"),
-        (b'{"error": "not found"}', "a JSON document"),
-        (b'<?xml version="1.0"?><feed/>', "an XML document"),
-        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "an MP4 video"),
-        (b"\0\0\0\x14ftypqt  \0\0\0\0qt  ", "a QuickTime video"),
-        (b"\0" * 64, "nothing but zero bytes"),
-        (b"PK\3\4", "a ZIP archive"),
-        ("schöne Grüße".encode(), "text \\('schöne Grüße'\\)"),
-        (bytes(range(128, 160)), "a file that begins with 80 81"),
-    ],
-)
-def test_what_is_no_picture_is_named(data: bytes, is_: str) -> None:
-    with pytest.raises(ImageError, match=f"^shoe.jpg: not an image in a supported format but {is_}"):
+@pytest.mark.parametrize("kind", sorted(kinds.OTHERS))
+def test_what_is_no_picture_is_named(kind: str) -> None:
+    data, is_ = kinds.OTHERS[kind]
+    with pytest.raises(ImageError) as refused:
         open_image(data, rules=PictureRules(name="shoe.jpg"))
+    assert refused.value.message.startswith("shoe.jpg: ")
+    assert is_ in refused.value.message
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])

@@ -14,6 +14,7 @@ from crosslens.ingest.sources.formats.flat import bands
 from crosslens.ingest.sources.formats.samples import Array, Bytes, over_white
 
 _BIT_FIELDS = {3, 6}
+_FIVE_BITS_EACH = (0x7C00, 0x3E0, 0x1F, 0)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,11 @@ def _fields(data: bytes) -> _Fields | None:
     if len(data) < 70:
         return None
     start, header, width, height, _, bits, compression = struct.unpack_from("<IIiiHHI", data, 10)
-    if header < 40 or compression not in _BIT_FIELDS or bits not in (16, 32) or width < 1 or height == 0:
+    if header < 40 or width < 1 or height == 0:
+        return None
+    if compression == 0 and bits == 16:
+        return _Fields(width, abs(height), height < 0, bits, start, _FIVE_BITS_EACH)
+    if compression not in _BIT_FIELDS or bits not in (16, 32):
         return None
     # The masks follow the oldest header, and are part of the later ones.
     opacity = header >= 56 or compression == 6

@@ -66,9 +66,9 @@ def _scaling(image: Image.Image, clear: int | None) -> Callable[[Image.Image], I
     """Return a scaling conversion: Pillow's own clips wide samples, which turns 16-bit pictures white."""
     parts = (np.asarray(image.crop((0, top, image.width, end))) for top, end in bands(*image.size))
     if image.mode == "F":
-        scale: Span = span("float", 32, parts)
+        scale: Span = span("float", 32, image.width * image.height, parts)
     elif image.mode == "I":
-        scale = span("signed", 32, parts)
+        scale = span("signed", 32, image.width * image.height, parts)
     else:
         scale = Span(0.0, 65535.0)
 

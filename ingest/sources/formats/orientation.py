@@ -11,7 +11,7 @@ _TAG = 0x0112
 _TYPES = {1: "B", 3: "H", 4: "I"}
 # Cameras don't write directories with more entries.
 _MOST_ENTRIES = 1024
-_XMP = re.compile(rb"[\w-]*:?Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\s*[\"'<]")
+_XMP = re.compile(rb"Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\s*[\"'<]")
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

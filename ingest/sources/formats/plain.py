@@ -21,14 +21,27 @@ def start(kind: str, data: bytes, rules: PictureRules) -> Pending:
     image = Image.OPEN[kind][0](io.BytesIO(data), "")
     width, height = image.size
 
+    # What the first frame of a GIF leaves free, browsers show as transparent, and Pillow in the palette's first colour.
+    covered = image.tile[0].extents if kind == "GIF" and image.tile else None
+    covered = covered or (0, 0, width, height)
+    whole = covered == (0, 0, width, height)
+
     def load() -> Image.Image:
         image.load()
         exif, xmp = image.info.get("exif"), image.info.get("xmp")
         turn = orientation.of_exif(exif) if isinstance(exif, bytes) else None
         if turn is None and isinstance(xmp, bytes):
             turn = orientation.of_xmp(xmp)
-        return finished(image, turn)
+        picture = finished(image, turn)
+        return picture if whole else _on_white(picture, covered)
 
     # Pillow's WebP decoder holds two canvases and a copy besides the picture.
-    decoding = 16 if kind == "WEBP" else 8
+    decoding = 16 if kind == "WEBP" or not whole else 8
     return Pending(width, height, width * height * (decoding + FLAT_BYTES) + len(data), load)
+
+
+def _on_white(picture: Image.Image, covered: tuple[int, int, int, int]) -> Image.Image:
+    """Return ``picture`` with white around the part that is ``covered``, (left, top, right, bottom)."""
+    canvas = Image.new("RGB", picture.size, "white")
+    canvas.paste(picture.crop(covered), covered)
+    return canvas

@@ -16,13 +16,16 @@ from crosslens.ingest.sources.formats.flat import bands, finished
 _MARK = 8
 _GREY, _RGB, _PALETTE = 0, 2, 3
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_XMP = b"XML:com.adobe.xmp"
 # Enough for an XMP packet or an EXIF block without a thumbnail; a longer text is read this far.
 _MOST_TEXT = 1 << 20
+# Each may hold a thousand times as much as it takes; programs don't write this many.
+_MOST_TEXTS = 16
 
 
 def start(data: bytes, _target: int, _rules: PictureRules) -> Pending:
     """Read the header."""
-    kept, turn, clear = [data[:_MARK]], None, b""
+    kept, turn, clear, texts = [data[:_MARK]], None, b"", 0
     for kind, content, whole in _chunks(data):
         # The first letter's case shows whether a decoder must understand the chunk.
         if kind[:1].isupper() or kind == b"tRNS":
@@ -31,7 +34,8 @@ def start(data: bytes, _target: int, _rules: PictureRules) -> Pending:
             clear = content
         elif kind == b"eXIf":
             turn = turn or orientation.of_exif(content)
-        elif kind in _TEXTS:
+        elif kind in _TEXTS and texts < _MOST_TEXTS and _holds_metadata(content):
+            texts += 1
             turn = turn or _of_text(kind, content)
     image = PngImagePlugin.PngImageFile(io.BytesIO(b"".join(kept)))
     width, height = image.size
@@ -66,11 +70,15 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
         at = end
 
 
+def _holds_metadata(content: bytes) -> bool:
+    """Return whether a text's keyword is one of those that hold metadata."""
+    keyword = content[:100].partition(b"\0")[0]
+    return keyword == _XMP or keyword.lower().startswith(b"raw profile type ")
+
+
 def _of_text(kind: bytes, content: bytes) -> int | None:
     """Return the orientation in a text chunk: an XMP packet, or a "Raw profile type exif", "APP1" or "xmp"."""
     keyword, _, rest = content.partition(b"\0")
-    if keyword != b"XML:com.adobe.xmp" and not keyword.lower().startswith(b"raw profile type "):
-        return None
     packed = False
     if kind == b"zTXt":
         packed, rest = True, rest[1:]
@@ -82,7 +90,7 @@ def _of_text(kind: bytes, content: bytes) -> int | None:
             rest = zlib.decompressobj().decompress(rest, _MOST_TEXT)
         except zlib.error:
             return None
-    if keyword == b"XML:com.adobe.xmp":
+    if keyword == _XMP:
         return orientation.of_xmp(rest)
     return orientation.of_raw_profile(rest[:_MOST_TEXT])
 

@@ -13,7 +13,8 @@ Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
 Kind = Literal["unsigned", "signed", "float"]
 
-_TAKEN_A_PART = 50_000
+# About as many samples are looked at.
+_TAKEN = 1 << 20
 # Resampling overshoots: samples of 0 to 1 may reach a little further.
 _OVERSHOOT = 1.05
 
@@ -36,15 +37,16 @@ class Span:
         return eight
 
 
-def span(kind: Kind, bits: int, parts: Iterable[Array]) -> Span:
-    """Return the span of a picture's samples, which come in ``parts`` (read only where the format leaves it open).
+def span(kind: Kind, bits: int, count: int, parts: Iterable[Array]) -> Span:
+    """Return the span of a picture's ``count`` samples, which come in ``parts`` (read only where the format leaves it
+    open).
 
     Unsigned samples of up to 16 bits fill their width. Wider ones and floats hold 0 to 1, 0 to 255, 0 to 65,535 or
     their whole width, whichever holds nearly all of them, so that a single outlier doesn't turn the picture black.
     """
     if kind == "unsigned" and bits <= 16:
         return Span(0.0, float((1 << bits) - 1))
-    taken = _taken(parts)
+    taken = _taken(count, parts)
     if taken.size == 0:
         return Span(0.0, 1.0)
     low, high = _ends(taken)
@@ -76,12 +78,11 @@ def _white_of_floats(taken: Array, high: float) -> float:
     return next((white for white in (255.0, 65_535.0) if white / 8 < most <= white * _OVERSHOOT), high)
 
 
-def _taken(parts: Iterable[Array]) -> Array:
+def _taken(count: int, parts: Iterable[Array]) -> Array:
     """Return a part of the samples as float64, only finite ones other than zero."""
-    taken = []
+    taken, step = [], max(1, count // _TAKEN)
     for part in parts:
-        flat = part.reshape(-1)
-        some = flat[:: max(1, flat.size // _TAKEN_A_PART)].astype(np.float64)
+        some = part.reshape(-1)[::step].astype(np.float64)
         taken.append(some[np.isfinite(some) & (some != 0)])
     return np.concatenate(taken) if taken else np.empty(0)
 

@@ -20,7 +20,8 @@ _PHOTOMETRICS = {
     **{32844: "LogL", 32845: "LogLuv"},
 }
 _READ = {0, 1, 2, 3, 5, 6, 8, 9}
-_CCITT_OR_JPEG = {2, 3, 4, 6, 7}
+_CCITT = {2, 3, 4}
+_CCITT_OR_JPEG = _CCITT | {6, 7}
 _MOST_SAMPLES = 64
 
 
@@ -36,7 +37,7 @@ def start(data: bytes, _target: int, rules: PictureRules) -> Pending:
     pixels = layout.width * layout.height
     if _is_plain(layout):
         # Without unneeded tags, odd ones can't interfere, and Pillow doesn't rotate anything by itself.
-        clean = tiff_tags.with_directory(data, tags, {})
+        clean = tiff_tags.with_directory(data, tags, {tiff_tags.PHOTOMETRIC: (layout.photometric,)})
         image = TiffImagePlugin.TiffImageFile(io.BytesIO(clean))
 
         def load() -> Image.Image:
@@ -83,7 +84,7 @@ def _layout(tags: Tags) -> Layout:
         height=height,
         bits=bits[0],
         kind=kinds[formats.pop()],  # type: ignore[arg-type]
-        photometric=tags.one(tiff_tags.PHOTOMETRIC, 1),
+        photometric=tags.one(tiff_tags.PHOTOMETRIC, _usual_photometric(tags, samples)),
         samples=samples,
         planar=tags.one(tiff_tags.PLANAR, 1) == 2 and samples > 1,
         compression=tags.one(tiff_tags.COMPRESSION, 1),
@@ -94,6 +95,11 @@ def _layout(tags: Tags) -> Layout:
     )
     _check(layout, tags)
     return layout
+
+
+def _usual_photometric(tags: Tags, samples: int) -> int:
+    """Return what libtiff assumes where the file doesn't say: white is zero in a fax, black is zero, or RGB."""
+    return 0 if tags.one(tiff_tags.COMPRESSION, 1) in _CCITT else 2 if samples >= 3 else 1
 
 
 def _check(layout: Layout, tags: Tags) -> None:

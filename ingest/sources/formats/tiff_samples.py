@@ -177,7 +177,8 @@ def assembled(planes: Planes, layout: Layout) -> Image.Image:
         layout = replace(layout, kind="unsigned")
         planes.read_as("unsigned")
     colours = slice(0, layout.colour_samples)
-    scale = span(layout.kind, layout.bits, (numbers[..., colours] for _, numbers in planes))
+    count = layout.width * layout.height * layout.colour_samples
+    scale = span(layout.kind, layout.bits, count, (numbers[..., colours] for _, numbers in planes))
     palette = _palette(layout)
     # A fully invisible picture is implausible: a sample that is zero everywhere isn't the opacity.
     opaque = layout.opacity is None or not (layout.extra or any(numbers[..., -1].any() for _, numbers in planes))

@@ -22,6 +22,8 @@ public final class References {
 
     private static final int MAX_BYTES = 100 << 20;
     private static final Pattern SCHEME = Pattern.compile("([a-zA-Z][a-zA-Z0-9+.-]*)://.*", Pattern.DOTALL);
+    // Of a URL the user, the password and the query may hold secrets.
+    private static final Pattern HTTP = Pattern.compile("(?i)(https?)://(?:[^/?#]*@)?([^?#]*)(\\?[^#]+)?.*", Pattern.DOTALL);
     // The shortest base64 worth trying: what is shorter holds no image, and may be a file's name.
     private static final int SHORTEST = 32;
 
@@ -45,7 +47,7 @@ public final class References {
         try (InputStream in = Files.newInputStream(file)) {
             byte[] data = new byte[(int) Math.min(Files.size(file), MAX_BYTES)];
             if (in.readNBytes(data, 0, data.length) < data.length || in.read() >= 0) {
-                throw new ImageException(shorten(reference) + ": changed while it was read");
+                throw new ImageException(shown(reference) + ": changed while it was read");
             }
             return data;
         } catch (IOException e) {
@@ -63,7 +65,7 @@ public final class References {
         }
         Path file = file(reference);
         try (InputStream in = Files.newInputStream(file)) {
-            Images.requireImage(in.readNBytes(SHORTEST));
+            Images.requireImage(in.readNBytes(Images.BEGINNING));
             return Files.size(file);
         } catch (IOException e) {
             throw unreadable(reference, e);
@@ -112,7 +114,7 @@ public final class References {
     private static byte[] dataUri(String uri) {
         int comma = uri.indexOf(',');
         if (comma < 0) {
-            throw new ImageException(shorten(uri) + ": a data URI without a comma");
+            throw new ImageException(shown(uri) + ": a data URI without a comma");
         }
         byte[] decoded = unquoted(Python.utf8(checked(uri.substring(comma + 1))));
         if (uri.substring(0, comma).toLowerCase(Locale.ROOT).endsWith(";base64") == false) {
@@ -121,7 +123,7 @@ public final class References {
         try {
             return Base64.getDecoder().decode(withoutSpace(decoded));
         } catch (IllegalArgumentException e) {
-            throw new ImageException(shorten(uri) + ": not valid base64 (" + e.getMessage() + ")", e);
+            throw new ImageException(shown(uri) + ": not valid base64 (" + e.getMessage() + ")", e);
         }
     }
 
@@ -177,13 +179,16 @@ public final class References {
         var scheme = SCHEME.matcher(reference);
         if (scheme.matches() && scheme.group(1).equalsIgnoreCase("file") == false) {
             throw new ImageException(
-                shorten(reference) + ": the plugin opens no connections; give base64, a data URI, or a path below "
+                shown(reference) + ": the plugin opens no connections; give base64, a data URI, or a path below "
                     + "crosslens.image_folder, or let the crosslens command fetch it"
             );
         }
+        if (reference.startsWith("//")) {
+            throw new ImageException(shown(reference) + ": a URL without its scheme (and the plugin opens no connections)");
+        }
         if (folder == null) {
             throw new ImageException(
-                shorten(reference) + ": not an image in base64, and this node reads no files (crosslens.image_folder is not set)"
+                shown(reference) + ": not an image in base64, and this node reads no files (crosslens.image_folder is not set)"
             );
         }
         try {
@@ -195,7 +200,7 @@ public final class References {
                 throw outside(reference);
             }
             if (Files.isRegularFile(named) == false) {
-                throw new ImageException(shorten(reference) + ": no such file in " + folder);
+                throw new ImageException(shown(reference) + ": no such file in " + folder);
             }
             Path real = resolved(named);
             if (real == null || real.startsWith(root) == false) {
@@ -203,7 +208,7 @@ public final class References {
             }
             long size = Files.size(real);
             if (size > MAX_BYTES) {
-                throw new ImageException(shorten(reference) + ": " + (size >> 20) + " MB are more than the " + (MAX_BYTES >> 20) + " allowed");
+                throw new ImageException(shown(reference) + ": " + (size >> 20) + " MB are more than the " + (MAX_BYTES >> 20) + " allowed");
             }
             return real;
         } catch (InvalidPathException | IOException e) {
@@ -211,10 +216,10 @@ public final class References {
         } catch (ImageException e) {
             throw e;
         } catch (IllegalArgumentException e) {
-            throw new ImageException(shorten(reference) + ": not a usable path (" + e.getMessage() + ")", e);
+            throw new ImageException(shown(reference) + ": not a usable path (" + e.getMessage() + ")", e);
         } catch (RuntimeException e) {
             // Elasticsearch's entitlements refuse what the policy doesn't allow.
-            throw new ImageException(shorten(reference) + ": this node may not read it (" + e.getMessage() + ")", e);
+            throw new ImageException(shown(reference) + ": this node may not read it (" + e.getMessage() + ")", e);
         }
     }
 
@@ -230,14 +235,29 @@ public final class References {
     }
 
     private static ImageException unreadable(String reference, Exception e) {
-        return new ImageException(shorten(reference) + ": can't be read (" + e.getMessage() + ")", e);
+        return new ImageException(shown(reference) + ": can't be read (" + e.getMessage() + ")", e);
     }
 
     private ImageException outside(String reference) {
-        return new ImageException(shorten(reference) + ": lies outside the image folder " + folder);
+        return new ImageException(shown(reference) + ": lies outside the image folder " + folder);
     }
 
-    private static String shorten(String reference) {
-        return reference.length() <= 120 ? reference : reference.substring(0, 117) + "...";
+    /** The error with the reference before it, unless it stands there already. */
+    public static ImageException named(String reference, ImageException error) {
+        String name = shown(reference);
+        return error.getMessage().contains(name) ? error : new ImageException(name + ": " + error.getMessage(), error);
+    }
+
+    /** The reference as messages show it: without possible secrets, and without the image's own data. */
+    static String shown(String reference) {
+        if (isInline(reference)) {
+            int comma = isDataUri(reference) ? reference.indexOf(',') + 1 : 0;
+            String data = reference.substring(comma, Math.min(comma + 24, reference.length()));
+            String size = String.format(Locale.ROOT, "%,d", reference.codePointCount(0, reference.length()));
+            return reference.substring(0, Math.min(comma, 60)) + data + "... (" + size + " characters)";
+        }
+        var url = HTTP.matcher(reference);
+        String plain = url.matches() ? url.group(1).toLowerCase(Locale.ROOT) + "://" + url.group(2) + (url.group(3) == null ? "" : "?...") : reference;
+        return plain.length() <= 120 ? plain : plain.substring(0, 117) + "...";
     }
 }

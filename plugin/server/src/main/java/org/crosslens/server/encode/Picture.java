@@ -6,7 +6,7 @@ import java.util.Arrays;
 public record Picture(int width, int height, byte[] rgb) {
 
     /** The picture whose pixels are the means of blocks of {@code factor} x {@code factor}; a power of two. */
-    Picture reduced(int factor) {
+    public Picture reduced(int factor) {
         if (factor == 1) {
             return this;
         }

@@ -308,11 +308,12 @@ public final class CrosslensProcessor extends AbstractProcessor {
 
         /** Fails the document, unless its errors are to be recorded. */
         private void failed(int at, Exception e) {
+            Exception named = e instanceof ImageException image ? References.named(values.get(at), image) : e;
             synchronized (wrong) {
-                if (e instanceof ImageException && settings.recordErrors) {
-                    wrong.put(at, e.getMessage());
+                if (named instanceof ImageException && settings.recordErrors) {
+                    wrong.put(at, named.getMessage());
                 } else if (failure == null) {
-                    failure = e;
+                    failure = named;
                 }
             }
         }

@@ -22,7 +22,6 @@ import org.elasticsearch.common.logging.LogConfigurator;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -88,31 +87,6 @@ class ImagesTest {
         BufferedImage image = new BufferedImage(1, 1, BufferedImage.TYPE_USHORT_GRAY);
         image.getRaster().setSample(0, 0, 0, 0x8080);
         assertArrayEquals(new int[] { 128, 128, 128 }, pixel(open(encoded(image, "png")), 0, 0));
-    }
-
-    @ParameterizedTest
-    @CsvSource({ "1,0,0", "2,3,0", "3,3,1", "4,0,1", "5,0,0", "6,1,0", "7,1,3", "8,0,3" })
-    void exifOrientationIsApplied(int orientation, int x, int y) {
-        // The first pixel of a 4 x 2 picture is white; where does it go?
-        byte[] rgb = new byte[4 * 2 * 3];
-        Arrays.fill(rgb, 0, 3, (byte) 255);
-        Picture turned = Orientation.upright(new Picture(4, 2, rgb), orientation);
-        assertEquals(orientation < 5 ? 4 : 2, turned.width());
-        assertEquals(255, pixel(turned, x, y)[0]);
-    }
-
-    @Test
-    void aBrokenExifBlockIsAnUprightPicture() {
-        Random random = new Random(5);
-        for (int i = 0; i < 10_000; i++) {
-            byte[] tiff = new byte[random.nextInt(40)];
-            random.nextBytes(tiff);
-            if (tiff.length > 1) {
-                tiff[0] = tiff[1] = (byte) (random.nextBoolean() ? 'I' : 'M');
-            }
-            int orientation = Orientation.of(ByteBuffer.wrap(tiff));
-            assertTrue(orientation >= 1 && orientation <= 8);
-        }
     }
 
     @Test

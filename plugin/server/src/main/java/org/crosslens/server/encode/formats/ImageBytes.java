@@ -1,4 +1,4 @@
-package org.crosslens.server.encode;
+package org.crosslens.server.encode.formats;
 
 import java.io.IOException;
 import javax.imageio.stream.ImageInputStreamImpl;
@@ -14,6 +14,10 @@ final class ImageBytes extends ImageInputStreamImpl {
     private final byte[] data;
     private final byte[] tail;
     private final Runnable check;
+
+    ImageBytes(byte[] data, Runnable check) {
+        this(new byte[0], data, new byte[0], check);
+    }
 
     ImageBytes(byte[] head, byte[] data, byte[] tail, Runnable check) {
         this.head = head;

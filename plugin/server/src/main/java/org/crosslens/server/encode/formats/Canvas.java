@@ -1,21 +1,10 @@
-package org.crosslens.server.encode;
+package org.crosslens.server.encode.formats;
 
-import java.io.IOException;
 import java.util.Arrays;
-import javax.imageio.ImageReader;
-import javax.imageio.metadata.IIOMetadataNode;
+import org.crosslens.server.encode.Picture;
 
 /** An animation's canvas, and where on it the first frame lies; in pixels. What the frame leaves free is white. */
 record Canvas(int width, int height, int left, int top) {
-
-    static Canvas ofGif(ImageReader reader, byte[] gif) throws IOException {
-        int width = gif[6] & 0xFF | (gif[7] & 0xFF) << 8, height = gif[8] & 0xFF | (gif[9] & 0xFF) << 8;
-        IIOMetadataNode root = (IIOMetadataNode) reader.getImageMetadata(0).getAsTree("javax_imageio_gif_image_1.0");
-        IIOMetadataNode place = (IIOMetadataNode) root.getElementsByTagName("ImageDescriptor").item(0);
-        int left = Integer.parseInt(place.getAttribute("imageLeftPosition"));
-        int top = Integer.parseInt(place.getAttribute("imageTopPosition"));
-        return new Canvas(width, height, left, top);
-    }
 
     Picture place(Picture picture) {
         if (picture.width() == width && picture.height() == height || width == 0 || height == 0) {

@@ -1,4 +1,6 @@
-package org.crosslens.server.encode;
+package org.crosslens.server.encode.formats;
+
+import org.crosslens.server.encode.Picture;
 
 /** Luminance and chrominance to red, green and blue, with libjpeg's arithmetic (source: JFIF 1.02, and jdcolor.c). */
 final class Ycc {
@@ -33,6 +35,15 @@ final class Ycc {
         components[at] = limit(y + RED[cr]);
         components[at + 1] = limit(y + (GREEN_OF_CB[cb] + GREEN_OF_CR[cr] >> BITS));
         components[at + 2] = limit(y + BLUE[cb]);
+    }
+
+    /** The same of whole numbers. */
+    static void toRgb(int[] colours) {
+        byte[] components = { (byte) colours[0], (byte) colours[1], (byte) colours[2] };
+        toRgb(components, 0);
+        for (int i = 0; i < 3; i++) {
+            colours[i] = components[i] & 0xFF;
+        }
     }
 
     private static int fixed(double factor) {

@@ -1,10 +1,12 @@
-package org.crosslens.server.encode;
+package org.crosslens.server.encode.formats;
+
+import org.crosslens.server.encode.ImageException;
 
 /**
  * The amount of work a JPEG's markers declare (source: ITU-T T.81, annex B). Each scan covers the whole picture, although
  * it may occupy only a few bytes of the file. All fields are zero where no frame is declared.
  */
-record JpegFrame(int width, int height, int components, boolean progressive, int scans, int end) {
+record JpegFrame(int width, int height, int components, boolean progressive, int scans, int end, boolean ended) {
 
     // Encoders that search for the best scan script try 64 scans and write fewer.
     private static final int MOST_SCANS = 100;
@@ -13,7 +15,7 @@ record JpegFrame(int width, int height, int components, boolean progressive, int
     /** Reads the markers from {@code from} up to the end of the image or {@code to}; throws {@link ImageException}. */
     static JpegFrame of(byte[] data, int from, int to) {
         int width = 0, height = 0, components = 0, scans = 0, at = from;
-        boolean progressive = false;
+        boolean progressive = false, ended = false;
         while (at + 1 < to) {
             int marker = data[at + 1] & 0xFF;
             if ((data[at] & 0xFF) != 0xFF || marker == 0xFF) {
@@ -22,6 +24,7 @@ record JpegFrame(int width, int height, int components, boolean progressive, int
             }
             if (marker == 0xD9) {
                 at += 2;
+                ended = true;
                 break;
             }
             if (marker <= 0x01 || marker >= 0xD0 && marker <= 0xD8) {
@@ -47,7 +50,12 @@ record JpegFrame(int width, int height, int components, boolean progressive, int
         if (scans > MOST_SCANS || (long) scans * width * height > MOST_PIXELS_OF_SCANS) {
             throw new ImageException("a JPEG of " + scans + " scans asks for more work than a picture is worth");
         }
-        return new JpegFrame(width, height, components, progressive, scans, Math.min(at, to));
+        return new JpegFrame(width, height, components, progressive, scans, Math.min(at, to), ended);
+    }
+
+    /** Return whether only the end's mark is missing, as far as the markers show: a decoder sees whether pixels are. */
+    boolean lacksOnlyItsEnd() {
+        return ended == false && scans == 1 && progressive == false;
     }
 
     /** Return the size of the coefficients, which a decoder keeps when a picture comes in several scans. */
