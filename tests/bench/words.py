@@ -20,6 +20,7 @@ from elasticsearch import Elasticsearch, helpers
 from crosslens.client import Connection, connect
 from crosslens.demo.build import DATA
 from crosslens.demo.run import IMAGE_VECTOR, TEXT_VECTOR
+from crosslens.ingest.contract.documents import source_text
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.known import DEMO_MODEL
@@ -52,8 +53,14 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.words", description=main.__doc__)
     parser.add_argument("--only", default="", metavar="TEXT", help="only tasks whose name holds this text")
     parser.add_argument("--queries", type=int, metavar="N", help="only N queries of each task, drawn with a fixed seed")
+    parser.add_argument("--exact", action="store_true", help="only the words' vectors alone, by exact search, no node")
     asked = parser.parse_args(arguments)
     clip, minilm = Encoder(DEMO_MODEL), Encoder(minilm_folder())
+    if asked.exact:
+        for task in _tasks():
+            if asked.only in task.name:
+                _exactly({"CLIP's words": clip, "MiniLM's words": minilm}, task)
+        return
     with tempfile.TemporaryDirectory() as tmp, Node(Path(tmp) / "node", heap="1g") as node:
         client = connect(Connection(url=node.url))
         for task in _tasks():
@@ -111,6 +118,21 @@ def _measure(client: Elasticsearch, encoders: list[Encoder], task: Task) -> None
         p = f"{difference.mean():+.3f}, p {paired_p(row.values[_KEY], usual):.4f}" if difference.any() else ""
         shown.append([f"fused: BM25, {way}", _cell(row), p])
     show(f"{task.name}: {_KEY} of {len(task.judged)} queries", ["ranked by", _KEY, "against CLIP's words"], shown)
+
+
+def _exactly(encoders: dict[str, Encoder], task: Task) -> None:
+    documents = {id: source_text(item, task.corpus.keyword_fields) for id, item in task.corpus.documents.items()}
+    ids, texts = zip(*((id, text) for id, text in documents.items() if text), strict=True)
+    shown = []
+    for name, encoder in encoders.items():
+        queries = encoder.encode_texts([each.text or "" for each in task.judged], role="query")
+        cosines = queries @ encoder.encode_texts(texts).T
+        best = np.argsort(-cosines, axis=1)[:, :100]
+        rankings = {
+            each.id: {ids[i]: float(cosines[row, i]) for i in best[row]} for row, each in enumerate(task.judged)
+        }
+        shown.append([name, _cell(measure(name, rankings, task.judged))])
+    show(f"{task.name}: {_KEY} of {len(task.judged)} queries", ["exact search of", _KEY], shown)
 
 
 def _sample(judged: tuple[Judged, ...], count: int | None) -> tuple[Judged, ...]:
