@@ -165,6 +165,8 @@ def _pictures(folder: Path, model: Any, family: str, trust_remote_code: bool) ->
 
 def _family(folder: Path) -> str:
     file = folder / "config.json"
+    if file.exists():
+        require_no_pointers(folder)
     try:
         return str(read_json(file).get("model_type")) if file.exists() else ""
     except ModelError as error:
