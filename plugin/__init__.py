@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from crosslens.ingest.contract.targets import ImageField, Target, TextField, parse_target
     from crosslens.ingest.model.cluster import ClusterEncoder
     from crosslens.ingest.model.encoder import Encoder
-    from crosslens.ingest.model.export import ExportReport, export
+    from crosslens.ingest.model.exporting import ExportReport, export
     from crosslens.ingest.model.prompts import TextOptions
     from crosslens.ingest.run.calibrate import calibrate, try_null_queries
     from crosslens.ingest.run.copying import copy_index
@@ -104,7 +104,7 @@ _HOMES = {
     ),
     "crosslens.ingest.model.cluster": ("ClusterEncoder",),
     "crosslens.ingest.model.encoder": ("Encoder",),
-    "crosslens.ingest.model.export": (
+    "crosslens.ingest.model.exporting": (
         "ExportReport",
         "export",
     ),

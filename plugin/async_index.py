@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +15,7 @@ from crosslens.async_client import connect_async
 from crosslens.client import Connection
 from crosslens.ingest.contract.encoders import VectorEncoder
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.sources.access import ImageAccess
+from crosslens.ingest.sources.access import ImageAccess, ImageReader
 from crosslens.queries.search.async_searcher import AsyncHybridSearcher
 from crosslens.queries.search.keywords import takes
 from crosslens.queries.search.options import IndexSearchOptions
@@ -48,8 +49,12 @@ class AsyncIndex:
         self.name = name
         self._client, self._own_client = client, client is None
         self._connection = Connection.from_environment(url, api_key, user, password, ca_certs, cloud_id)
-        self._model, self._images = model, images or ImageAccess(root=image_root)
+        self._model, self._images = model, ImageAccess.of(images, image_root)
         self._searchers: dict[tuple[Any, ...], AsyncHybridSearcher] = {}
+
+    @cached_property
+    def _reader(self) -> ImageReader:
+        return self._images.reader()
 
     async def client(self) -> AsyncElasticsearch:
         """Return the Elasticsearch client. Raises `ConnectionFailedError` when no cluster answers."""
@@ -69,7 +74,7 @@ class AsyncIndex:
         searcher = self._searchers[key]
         result = await searcher.search(**options.of_search)
         fields = await searcher.fields()
-        return replace(result, pictures=Pictures(list(fields.values()), self._images.reader()))
+        return replace(result, pictures=Pictures(list(fields.values()), self._reader))
 
     async def close(self) -> None:
         """Close the client, unless it was given."""

@@ -9,8 +9,6 @@ from typing import Any
 
 import click
 
-from crosslens.errors import CrosslensError
-
 # Each command's module is imported only when it is used: `crosslens node` needs neither ONNX Runtime nor NumPy.
 _COMMANDS = {
     "add": "Add the vectors that documents of an index lack.",
@@ -82,21 +80,9 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(saying.CLOSED if closed and not status else status)
 
 
-def explained(error: CrosslensError) -> str:
-    """Return the error with its hint in the command line's words: the flag or the command that the hint means."""
-    means = []
-    if error.verb:
-        means.append(f"crosslens {error.verb}")
-    if error.parameter:
-        means.append(f"--{error.parameter.replace('_', '-')}")
-    return f"{error} ({' '.join(means)})" if means else str(error)
-
-
 def _run(arguments: list[str] | None) -> int:
-    from elastic_transport import TransportError
-    from elasticsearch import ApiError
-
     from crosslens.commands.saying import CLOSED, OutputClosedError, chosen_format, say_error
+    from crosslens.commands.sentences import EXPECTED, own, sentence
 
     stdout = sys.stdout
     try:
@@ -113,21 +99,15 @@ def _run(arguments: list[str] | None) -> int:
     except (click.Abort, KeyboardInterrupt):
         say_error("interrupted")
         return 130
-    except CrosslensError as error:
-        say_error(f"Error: {explained(error)}")
-        return error.exit_code
-    except (ApiError, TransportError) as error:
-        say_error(f"Error: Elasticsearch refused the request: {error}")
-        return 2
     except OutputClosedError:
         return CLOSED
     except SystemExit as ended:
         # Where standard output is closed, Click wraps it and leaves in a way of its own.
         return CLOSED if sys.stdout is not stdout else int(ended.code or 0)
-    except OSError as error:
-        named = f": {error.filename}" if error.filename else ""
-        say_error(f"Error: {error.strerror or error}{named}")
-        return 2
+    except EXPECTED as error:
+        ours = own(error)
+        say_error(f"Error: {sentence(ours)}")
+        return ours.exit_code
 
 
 if __name__ == "__main__":

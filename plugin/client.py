@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from elastic_transport.client_utils import parse_cloud_id
 from elasticsearch import ApiError, AuthorizationException, BadRequestError, Elasticsearch
@@ -18,9 +19,6 @@ from crosslens.errors import ConnectionFailedError
 from crosslens.failover import FailoverTransport
 from crosslens.local import running_url
 from crosslens.refusals import check_certificates, explained, said_by
-
-if TYPE_CHECKING:
-    pass
 
 DEFAULT_URL = "http://localhost:9200"
 VARIABLES = {
@@ -37,6 +35,9 @@ OLDEST_SERVER = (8, 15)
 # A search that finds nothing, with syntax that servers accept from this version on. Where they reject the syntax, the
 # server may be older, and features that depend on a version stay unused.
 UNDERSTANDS = (9, 2)
+# Elastic Cloud Serverless names a number for clients to read, 8.11 for long, that says nothing of what it can do:
+# it is updated continually. https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-info
+SERVERLESS = (9, 5)
 OF_NOTHING: dict[str, Any] = {"index": "crosslens-none-*", "size": 0, "source": {"exclude_vectors": False}}
 
 
@@ -133,7 +134,8 @@ def opened(connection: Connection) -> tuple[dict[str, Any], tuple[int, ...]]:
     with explained(where, hosts, default=connection.url is None, signed_in=signed_in):
         try:
             with Elasticsearch(**options, node_class=Compatible8Node) as careful:
-                said = str(careful.info()["version"]["number"])
+                info = careful.info().body
+            version = reported_version(info)
         except AuthorizationException as refused:
             try:
                 with Elasticsearch(**options) as plain:
@@ -149,16 +151,17 @@ def opened(connection: Connection) -> tuple[dict[str, Any], tuple[int, ...]]:
             return options, version
         except KeyError:
             raise ConnectionFailedError(f"{where} is not Elasticsearch: it names no version") from None
-    version = parse_version(said)
     if version < OLDEST_SERVER:
-        raise ConnectionFailedError(f"{where} runs Elasticsearch {said}; crosslens needs 8.15 or newer")
+        raise ConnectionFailedError(
+            f"{where} runs Elasticsearch {info['version']['number']}; crosslens needs 8.15 or newer"
+        )
     return options, version
 
 
 def server_version(client: Elasticsearch) -> tuple[int, ...]:
     """Return the server's version, as in (9, 5, 3); for a user who may not ask for it, a lower bound."""
     try:
-        return parse_version(str(client.info()["version"]["number"]))
+        return reported_version(client.info().body)
     except AuthorizationException:
         return _least_version(client)
 
@@ -170,6 +173,17 @@ def _least_version(client: Elasticsearch) -> tuple[int, ...]:
     except BadRequestError:
         return OLDEST_SERVER
     return UNDERSTANDS
+
+
+def reported_version(info: Any) -> tuple[int, ...]:
+    """Return the version in an answer to ``GET /``; for a serverless cluster, that of the releases it is ahead of.
+
+    Raises `KeyError` where it names none.
+    """
+    version = info.get("version") if isinstance(info, Mapping) else None
+    if not isinstance(version, Mapping) or "number" not in version:
+        raise KeyError("version")
+    return SERVERLESS if version.get("build_flavor") == "serverless" else parse_version(str(version["number"]))
 
 
 def parse_version(text: str) -> tuple[int, ...]:

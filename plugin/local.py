@@ -46,12 +46,17 @@ def recorded(folder: Path) -> NodeStatus | None:
         raise NodeError(f"{path} is damaged ({error})", hint="delete it and start the node again") from error
 
 
+def without_extra() -> NodeError:
+    """Return the error where a package of the extra "node" isn't installed."""
+    return NodeError("the embedded node needs the extra 'node'", hint="pip install 'crosslens[node]'")
+
+
 def find_process(folder: Path) -> int | None:
     """Return the process that runs on this folder, found by its command line: a record may be stale or missing."""
     try:
         import psutil
     except ImportError as error:
-        raise NodeError("the embedded node needs the extra 'node'", hint="pip install 'crosslens[node]'") from error
+        raise without_extra() from error
 
     mark = config_option(folder)
     for process in psutil.process_iter(["cmdline"]):

@@ -101,14 +101,19 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of exported small CLIPs: ``small``, ``other`` of the same dims, and ``wide`` of more; and of ``text``, a
     text model with prompts."""
     pytest.importorskip("transformers", reason="the extra 'export' is not installed")
-    from crosslens.ingest.model.export import export
+    from crosslens.ingest.model.exporting import export
     from tests import checkpoints
 
     root = tmp_path_factory.mktemp("models")
     for name, seed, dims in (("small", 0, 24), ("other", 7, 24), ("wide", 3, 32), ("absent", 11, 24)):
-        export(str(checkpoints.clip(root / f"{name}-checkpoint", seed=seed, projection_dim=dims)), root / name)
+        export(
+            str(checkpoints.clip(root / f"{name}-checkpoint", seed=seed, projection_dim=dims)),
+            root / name,
+            precision="fp32",
+        )
     prompts = {"query": "find ", "document": "here is "}
-    export(str(checkpoints.sentence_encoder(root / "text-checkpoint", prompts=prompts)), root / "text")
+    text = checkpoints.sentence_encoder(root / "text-checkpoint", prompts=prompts)
+    export(str(text), root / "text", precision="fp32")
     return root
 
 

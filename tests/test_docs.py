@@ -101,6 +101,29 @@ def test_the_site_builds_strictly_and_asks_no_address_outside(tmp_path: Path) ->
             assert not loaded.search(file.read_text(encoding="utf-8")), file
 
 
+def test_the_privileges_of_every_command_that_connects_are_listed() -> None:
+    table = (DOCS / "production.md").read_text(encoding="utf-8").partition("must be allowed to do")[2]
+    listed = set(re.findall(r"`([a-z]+(?: [a-z]+)?)", "".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE))))
+    connecting = set()
+    for name, command in cli_commands():
+        if any("--url" in parameter.opts for parameter in command.params):
+            connecting.add(name)
+    assert {"add", "plugin pipeline"} <= connecting
+    assert connecting <= listed
+
+
+def cli_commands() -> list[tuple[str, click.Command]]:
+    """Every command, groups' own by both words."""
+    context = click.Context(cli)
+    found: list[tuple[str, click.Command]] = []
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
+        inner = command.commands.items() if isinstance(command, click.Group) else ()
+        found += [(name, command), *((f"{name} {each}", one) for each, one in inner)]
+    return found
+
+
 def test_every_error_has_an_exit_code_and_a_reason_to_exist() -> None:
     for error in vars(errors).values():
         if isinstance(error, type) and issubclass(error, errors.CrosslensError):

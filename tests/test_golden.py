@@ -120,7 +120,8 @@ def test_evidence_gives_what_is_recorded(line: Line) -> None:
 
 @every("fingerprints")
 def test_fingerprints_are_as_recorded(line: Line) -> None:
-    recorded = {key: line[key] for key in ("fingerprint", "name", "text", "dims", "prompts") if key in line}
+    kept = ("fingerprint", "name", "text", "dims", "prompts", "searches")
+    recorded = {key: line[key] for key in kept if key in line}
     assert models.opened(line["files"]) == recorded
 
 

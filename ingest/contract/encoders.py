@@ -77,14 +77,17 @@ class Encoders:
         *,
         batch_size: int = 32,
         threads: int = 0,
+        device: str = "auto",
         cluster: Elasticsearch | None = None,
     ):
-        """``batch_size`` and ``threads`` are for encoders that are looked up, see `Encoder`; ``cluster`` is asked
-        first, if its plugin has the model."""
+        """``batch_size``, ``threads`` and ``device`` are for encoders that are looked up, see `Encoder`; ``cluster`` is
+        asked first, if its plugin has the model."""
         self._cluster = cluster
         self._known = {encoder.fingerprint: encoder for encoder in given}
         self.given = tuple(self._known.values())
-        self._batch_size, self._threads = batch_size, threads
+        # By the fingerprint of the vectors that are searched.
+        self._twins: dict[str, VectorEncoder] = {}
+        self._batch_size, self._threads, self._device = batch_size, threads, device
         self._lock = threading.Lock()
 
     @classmethod
@@ -122,11 +125,13 @@ class Encoders:
         """Whether any of the encoders that were given is of a model that ``fields`` have."""
         return any(each.fingerprint == given.fingerprint for each in fields for given in self.given)
 
-    def check(self, fields: Iterable[VectorField], index: str) -> None:
-        """Raises `ModelError`, naming both, where an encoder that was given is of no model that ``fields`` have."""
+    def check(self, fields: Iterable[VectorField], index: str, *, searching: bool = False) -> None:
+        """Raises `ModelError`, naming both, where an encoder that was given is of no model that ``fields`` have, nor,
+        for ``searching``, one whose queries may be compared with their vectors."""
         fields = list(fields)
         for given in self.given:
-            if fields and given.fingerprint not in {each.fingerprint for each in fields}:
+            fitting = any(_fits(given, each.fingerprint, searching) for each in fields)
+            if fields and not fitting:
                 each = fields[0]
                 raise ModelError(
                     f"the vectors in {each.field!r} of index {index!r} are of {each.model} ({each.fingerprint}), "
@@ -136,19 +141,35 @@ class Encoders:
                     parameter="model",
                 )
 
-    def for_field(self, field: VectorField) -> VectorEncoder:
-        """The encoder of ``field``. Raises `ModelError` when it wasn't given and neither cluster nor machine has it."""
-        with self._lock:
-            if field.fingerprint not in self._known:
-                there = self._in_cluster(field.fingerprint)
-                if there is not None:
-                    self._known[field.fingerprint] = there
-            if field.fingerprint not in self._known:
-                folder = models.find(field.fingerprint, field.model)
-                self._known[field.fingerprint] = Encoder(folder, batch_size=self._batch_size, threads=self._threads)
-            return self._known[field.fingerprint]
+    def for_field(self, field: VectorField, *, searching: bool = False) -> VectorEncoder:
+        """The encoder of ``field``; for ``searching`` also one whose queries may be compared with its vectors, such as
+        the quantised twin of the model that made them, where it was given or nothing else is there.
 
-    def _in_cluster(self, fingerprint: str) -> ClusterEncoder | None:
+        Raises `ModelError` when it wasn't given and neither cluster nor machine has it.
+        """
+        with self._lock:
+            known = self._known.get(field.fingerprint)
+            if known is None and searching:
+                known = self._twins.get(field.fingerprint) or next(
+                    (each for each in self.given if _fits(each, field.fingerprint, searching)), None
+                )
+            if known is not None:
+                return known
+            there = self._in_cluster(field.fingerprint)
+            if there is None:
+                folder, variant = models.find(field.fingerprint, field.model, searching=searching)
+                there = Encoder(
+                    folder,
+                    batch_size=self._batch_size,
+                    threads=self._threads,
+                    variant=variant,
+                    device=self._device,
+                )
+            kept = self._known if there.fingerprint == field.fingerprint else self._twins
+            kept[field.fingerprint] = there
+            return there
+
+    def _in_cluster(self, fingerprint: str) -> VectorEncoder | None:
         """The cluster's encoder, where every node has the model; else None, for the machine's own to serve."""
         if self._cluster is None:
             return None
@@ -159,3 +180,8 @@ class Encoders:
         except ModelError as error:
             _LOG.debug("the cluster doesn't encode for %s: %s", fingerprint, error)
         return None
+
+
+def _fits(encoder: VectorEncoder, fingerprint: str, searching: bool) -> bool:
+    """Return whether an encoder makes vectors of that fingerprint, or for ``searching`` may be compared with them."""
+    return encoder.fingerprint == fingerprint or (searching and fingerprint in getattr(encoder, "searches", ()))

@@ -149,12 +149,29 @@ def read_statistics(
     for index, fields in holders.items():
         for name, each in fields.items():
             source = stored.get((index, each.path, each.fingerprint))
-            if source is None:
+            here = None if source is None else _whole(source, each)
+            if here is None:
                 lacking.setdefault(name, []).append(index)
-            elif int(source["count"]):
-                here = CorpusStatistics.from_source(source)
+            elif here.count:
                 found[name] = found[name].merged(here) if name in found else here
     return found, lacking
+
+
+def _whole(source: Mapping[str, Any], each: VectorField) -> CorpusStatistics | None:
+    """Return the statistics in an entry; None, and a warning, where it is damaged."""
+    try:
+        found = CorpusStatistics.from_source(source)
+    except (KeyError, TypeError, ValueError) as error:
+        problem = f"{type(error).__name__}: {error}"
+    else:
+        if len(found.mean) != each.dims:
+            problem = f"{len(found.mean)} dims, not {each.dims}"
+        elif found.count < 0 or not (np.isfinite(found.mean).all() and np.isfinite(found.covariance).all()):
+            problem = "a negative count, or numbers that aren't finite"
+        else:
+            return found
+    _LOG.warning("the corpus statistics of %s/%s are damaged (%s)", source.get("index"), each.path, problem)
+    return None
 
 
 def vectors_of(source: Mapping[str, Any], each: VectorField) -> list[list[float]]:
@@ -192,8 +209,10 @@ def store_statistics(
 ) -> None:
     """Stores the corpus statistics of one index's field: merged with those that are there, or in their place."""
     if not client.indices.exists(index=STATISTICS_INDEX):
-        settings = {"hidden": True, "number_of_shards": 1, "auto_expand_replicas": "0-1"}
-        client.options(ignore_status=400).indices.create(index=STATISTICS_INDEX, mappings=_MAPPINGS, settings=settings)
+        _create(client, {"hidden": True, "number_of_shards": 1, "auto_expand_replicas": "0-1"})
+        # Serverless clusters choose shards and replicas themselves, and refuse to be told.
+        if not client.indices.exists(index=STATISTICS_INDEX):
+            _create(client, {"hidden": True})
     id = f"{index}/{each.path}"
     # An index that was deleted and made anew has other vectors under its name.
     identity = _identity(client, index, each)
@@ -203,8 +222,12 @@ def store_statistics(
         try:
             found = client.get(index=STATISTICS_INDEX, id=id)
             guard = {"if_seq_no": found["_seq_no"], "if_primary_term": found["_primary_term"]}
-            if not anew and identity.items() <= found["_source"].items() and int(found["_source"]["count"]):
-                total = CorpusStatistics.from_source(found["_source"]).merged(statistics)
+            if not anew and identity.items() <= found["_source"].items():
+                kept = _whole(found["_source"], each)
+                if kept is None:
+                    # Readers refuse what is damaged; those of a part of the vectors they would take for all.
+                    return
+                total = kept.merged(statistics) if kept.count else statistics
         except NotFoundError:
             pass
         document = {**identity, **total.as_source()}
@@ -216,13 +239,18 @@ def store_statistics(
     raise MappingError(f"the corpus statistics of {each.field!r} in {index!r} keep changing", hint="try again")
 
 
+def _create(client: Elasticsearch, settings: dict[str, Any]) -> None:
+    """Creates the hidden index, unless it is there by now or the server refuses the settings."""
+    client.options(ignore_status=400).indices.create(index=STATISTICS_INDEX, mappings=_MAPPINGS, settings=settings)
+
+
 def stored_statistics(client: Elasticsearch, index: str, each: VectorField) -> CorpusStatistics | None:
     """The corpus statistics of one index's field; None where none are stored of these vectors."""
     try:
         source = client.get(index=STATISTICS_INDEX, id=f"{index}/{each.path}")["_source"]
     except NotFoundError:
         return None
-    return CorpusStatistics.from_source(source) if _identity(client, index, each).items() <= source.items() else None
+    return _whole(source, each) if _identity(client, index, each).items() <= source.items() else None
 
 
 def _identity(client: Elasticsearch, index: str, each: VectorField) -> dict[str, Any]:

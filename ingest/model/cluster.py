@@ -29,7 +29,9 @@ _JSON = {"accept": "application/json", "content-type": "application/json"}
 @dataclass(frozen=True)
 class ClusterModel:
     """A model in the cluster: ``nodes`` names the nodes that have it, ``lacking`` those that don't, and ``directories``
-    its folder's names on them; ``images`` is whether it encodes pictures."""
+    its folder's names on them. Of those that lack it, all but the ``silent`` have it encode by one of ``nodes``.
+    ``images`` is whether it encodes pictures; ``searches`` are the fingerprints of other vectors that its queries may
+    be compared with."""
 
     name: str
     fingerprint: str
@@ -38,6 +40,8 @@ class ClusterModel:
     lacking: tuple[str, ...]
     directories: tuple[str, ...] = ()
     images: bool = True
+    silent: tuple[str, ...] = ()
+    searches: frozenset[str] = frozenset()
 
     def is_called(self, name: str) -> bool:
         """Return whether ``name`` refers to this model, by its own name, its fingerprint or its folder's name."""
@@ -54,7 +58,8 @@ def cluster_models(client: Elasticsearch) -> list[ClusterModel] | None:
             return None
         raise
     nodes = answer["nodes"].values()
-    names = {node["name"] for node in nodes} | {failure["node"] for failure in answer["failures"]}
+    silent = {failure["node"] for failure in answer["failures"]}
+    names = {node["name"] for node in nodes} | silent
     found: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for node in nodes:
         for model in node["models"]:
@@ -65,9 +70,19 @@ def cluster_models(client: Elasticsearch) -> list[ClusterModel] | None:
         having = {name for name, _ in places}
         model = places[0][1]
         directories = {each["directory"] for _, each in places}
-        here, lacking, called = (tuple(sorted(group)) for group in (having, names - having, directories))
-        images = model.get("image_size") is not None
-        models.append(ClusterModel(model["name"], fingerprint, model["dims"], here, lacking, called, images))
+        models.append(
+            ClusterModel(
+                model["name"],
+                fingerprint,
+                model["dims"],
+                nodes=tuple(sorted(having)),
+                lacking=tuple(sorted(names - having)),
+                directories=tuple(sorted(directories)),
+                images=model.get("image_size") is not None,
+                silent=tuple(sorted(silent)),
+                searches=frozenset(model.get("searches", ())),
+            )
+        )
     return models
 
 
@@ -87,7 +102,7 @@ class ClusterEncoder:
     def __init__(self, client: Elasticsearch, model: str | None = None, *, batch_size: int = 32):
         """``model`` is a name or fingerprint; None means the cluster's only model.
 
-        Raises `ModelError` when the plugin isn't installed, doesn't know the model, or lacks it on some nodes.
+        Raises `ModelError` when the plugin isn't installed, doesn't know the model, or doesn't answer on some nodes.
         """
         self._client, self.batch_size = patient(client), batch_size
         models = cluster_models(client)
@@ -105,11 +120,10 @@ class ClusterEncoder:
                 f"the cluster has {wanted}", hint=f"name one of those that it has: {there}", parameter="model"
             )
         self._model = chosen[0]
-        if self._model.lacking:
+        if self._model.silent:
             raise ModelError(
-                f"the model {self._model.name} is on the nodes {', '.join(self._model.nodes)} and missing on "
-                f"{', '.join(self._model.lacking)}",
-                hint="copy its folder to config/crosslens of every node",
+                f"the nodes {', '.join(self._model.silent)} don't answer for the crosslens plugin",
+                hint="install it on every node that requests are sent to",
             )
 
     @property
@@ -121,6 +135,11 @@ class ClusterEncoder:
     def fingerprint(self) -> str:
         """Return the identity of the exact encoders: equal fingerprints mean comparable vectors."""
         return self._model.fingerprint
+
+    @property
+    def searches(self) -> frozenset[str]:
+        """Return the fingerprints of other vectors that this encoder's queries may be compared with."""
+        return self._model.searches
 
     @property
     def dims(self) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,16 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from crosslens.errors import ImageError, ModelError
+from crosslens.ingest.model.devices import is_out_of_memory, load_session, require
 from crosslens.ingest.model.folder import ModelFolder, open_model
 from crosslens.ingest.model.passages import Passage, passages
-from crosslens.ingest.model.ports import VisionPorts
+from crosslens.ingest.model.ports import TextPorts, VisionPorts
 from crosslens.ingest.model.prompts import Role
 from crosslens.ingest.model.tokens import TextTokenizer
 from crosslens.ingest.model.transform import Float32Array, ImageTransform
 from crosslens.ingest.sources.images import ImageSource, PictureRules, opened
 
+_LOG = logging.getLogger("crosslens")
 # More tokens than any tokenizer puts around a text.
 _SPECIAL = 8
 Inputs = dict[str, NDArray[Any]]
@@ -48,20 +51,24 @@ class Encoder:
         batch_size: int = 32,
         variant: str | None = None,
         verify: bool = True,
+        device: str = "auto",
     ):
-        """``threads`` for one run of a graph (0: ONNX Runtime's choice, all cores); ``batch_size`` inputs a run.
+        """``threads`` for one run of a graph (0: ONNX Runtime's choice, all cores); ``batch_size`` inputs a run, or
+        fewer where that takes more memory than there is. ``device`` is auto, cpu, cuda, tensorrt, openvino, coreml,
+        directml or rocm; auto is the first of cuda, rocm and directml that works here, else cpu.
 
-        Raises `ModelError` as `open_model` does.
+        Raises `ModelError` as `open_model` does, and where the device isn't there.
         """
+        require(device)
         if batch_size < 1 or threads < 0:
             raise ModelError(f"batch_size must be 1 or more and threads 0 or more, not {batch_size} and {threads}")
         self.folder: ModelFolder = open_model(Path(folder), variant=variant, verify=verify)
         self.batch_size = batch_size
-        self._threads = threads
+        self._threads, self._device = threads, device
         self._tokenizer = TextTokenizer(
             self.folder.tokenizer, self.folder.text.length, canonical=self.folder.text.canonical
         )
-        self._sessions: dict[Path, ort.InferenceSession] = {}
+        self._sessions: dict[tuple[Path, str | None], ort.InferenceSession] = {}
         self._loading = threading.Lock()
 
     @property
@@ -73,6 +80,11 @@ class Encoder:
     def fingerprint(self) -> str:
         """Names the exact encoders: equal fingerprints mean comparable vectors."""
         return self.folder.fingerprint
+
+    @property
+    def searches(self) -> frozenset[str]:
+        """The fingerprints of other vectors that this encoder's queries may be compared with."""
+        return self.folder.searches
 
     @property
     def encodes_images(self) -> bool:
@@ -105,7 +117,7 @@ class Encoder:
         said = self.folder.dims or self.folder.text_ports.dims or (vision.dims if vision else None)
         if said is not None:
             return said
-        return int(self._run_texts(self._tokenizer.ids(["a"])).shape[1])
+        return int(self._encoded(self._text_inputs(self._tokenizer.ids(["a"]))).shape[1])
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text takes, cut to the model's limit; what a run costs grows with it."""
@@ -146,13 +158,18 @@ class Encoder:
         document, or that of a query. Texts run in batches of like length, and a causal encoder's batch only as long as
         its longest text.
         """
-        encodings = self._tokenizer.ids([self.folder.prompts.before(text, role) for text in texts])
         out = np.empty((len(texts), self.dims), dtype=np.float32)
+        for rows, inputs in self.text_batches(texts, role=role):
+            out[rows] = self._encoded(inputs)
+        return out
+
+    def text_batches(self, texts: Sequence[str], *, role: Role = "passage") -> Iterator[tuple[list[int], Inputs]]:
+        """Yield the inputs of each run of the text graph, with the numbers of the texts in it."""
+        encodings = self._tokenizer.ids([self.folder.prompts.before(text, role) for text in texts])
         order = sorted(range(len(encodings)), key=lambda i: len(encodings[i]))
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
-            out[rows] = self._run_texts([encodings[i] for i in rows])
-        return out
+            yield rows, self._text_inputs([encodings[i] for i in rows])
 
     def encode_images(self, images: Iterable[ImageSource]) -> Float32Array:
         """float32 [n, dims], unit length, in the order given; for what an image may be, see `opened`.
@@ -188,11 +205,19 @@ class Encoder:
     def encode_pixels(self, pixels: Float32Array) -> Float32Array:
         """float32 [n, dims], unit length, of prepared images [n, 3, height, width], in one run of the graph."""
         ports = self._vision
-        run = self._runner(ports.path, ports.output)
-        inputs = {ports.pixels.name: pixels.astype(ports.pixels.dtype, copy=False)}
-        return _unit(in_batches(run, inputs, ports.batch))
+        run = self._runner(ports)
+        return unit(in_batches(run, self.image_inputs(pixels), ports.batch))
 
-    def _run_texts(self, ids: list[list[int]]) -> Float32Array:
+    def image_inputs(self, pixels: Float32Array) -> Inputs:
+        """Return the inputs of a run of the image graph, of prepared images [n, 3, height, width]."""
+        port = self._vision.pixels
+        return {port.name: pixels.astype(port.dtype, copy=False)}
+
+    def _encoded(self, inputs: Inputs) -> Float32Array:
+        ports = self.folder.text_ports
+        return unit(in_batches(self._runner(ports), inputs, ports.batch))
+
+    def _text_inputs(self, ids: list[list[int]]) -> Inputs:
         ports, settings = self.folder.text_ports, self.folder.text
         length = settings.length if settings.fixed else max(map(len, ids))
         # Padding that nothing masks, before a text, would make its vector depend on the longest text beside it.
@@ -206,42 +231,38 @@ class Encoder:
         known = {"attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
         inputs = {port.name: known[port.name].astype(port.dtype, copy=False) for port in ports.others}
         inputs[ports.ids.name] = tokens.astype(ports.ids.dtype, copy=False)
-        return _unit(in_batches(self._runner(ports.path, ports.output), inputs, ports.batch))
+        return inputs
 
-    def _runner(self, path: Path, output: str) -> Runner:
-        session = self._session(path)
+    def _runner(self, ports: TextPorts | VisionPorts) -> Runner:
+        session = self._session(ports)
 
         def run(inputs: Inputs) -> NDArray[Any]:
             try:
-                return np.asarray(session.run([output], inputs)[0])
+                return np.asarray(session.run([ports.output], inputs)[0])
             except Exception as error:
-                raise ModelError(f"{path} can't be run ({error})") from error
+                rows = len(next(iter(inputs.values())))
+                if not is_out_of_memory(error) or rows == 1:
+                    raise ModelError(f"{ports.path} can't be run ({error})") from error
+                _LOG.info("%s had too little memory for %d inputs at once, and takes half", ports.path, rows)
+            # Outside of the handler, which would keep the failed run's memory.
+            halves = ({name: values[part] for name, values in inputs.items()} for part in _halves(rows))
+            return np.concatenate([run(half) for half in halves])
 
         return run
 
-    def _session(self, path: Path) -> ort.InferenceSession:
-        session = self._sessions.get(path)
+    def _session(self, ports: TextPorts | VisionPorts) -> ort.InferenceSession:
+        part = ports.output if self.folder.text_model == self.folder.vision_model else None
+        session = self._sessions.get((ports.path, part))
         if session is not None:
             return session
         with self._loading:
-            if path not in self._sessions:
-                self._sessions[path] = load_session(path, self._threads)
-            return self._sessions[path]
+            if (ports.path, part) not in self._sessions:
+                self._sessions[ports.path, part] = load_session(ports.path, self._threads, self._device, part)
+            return self._sessions[ports.path, part]
 
 
-def load_session(path: Path, threads: int = 0) -> ort.InferenceSession:
-    """An ONNX Runtime session on the CPU. Raises `ModelError` when the file isn't a graph it can run."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    # The arena keeps the largest batch's memory forever; off, it costs no measurable time and a third less memory.
-    options.enable_cpu_mem_arena = False
-    options.log_severity_level = 3
-    # Idle threads that spin take the cores from those that decode images, and from a server on the same machine.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ModelError(f"{path} can't be loaded by ONNX Runtime ({error})") from error
+def _halves(rows: int) -> tuple[slice, slice]:
+    return slice(0, rows // 2), slice(rows // 2, rows)
 
 
 def in_batches(run: Runner, inputs: Inputs, size: int | None) -> NDArray[Any]:
@@ -259,7 +280,8 @@ def in_batches(run: Runner, inputs: Inputs, size: int | None) -> NDArray[Any]:
     return np.concatenate(parts)
 
 
-def _unit(vectors: NDArray[Any]) -> Float32Array:
+def unit(vectors: NDArray[Any]) -> Float32Array:
+    """Return what a graph gave, [n, dims], at unit length. Raises `ModelError` for anything else than vectors."""
     if vectors.ndim != 2:
         raise ModelError(f"the encoder gave numbers of the shape {vectors.shape}, not one vector for each input")
     vectors = vectors.astype(np.float32, copy=False)

@@ -11,7 +11,8 @@ from typing import Any
 from crosslens.errors import ModelError
 from crosslens.ingest.model.files import read_json, sha256
 from crosslens.ingest.model.graph import Graph, read_graph
-from crosslens.ingest.model.layouts import Layout, find_layout
+from crosslens.ingest.model.layouts import Layout, find_layout, within
+from crosslens.ingest.model.parts import apart
 from crosslens.ingest.model.ports import TextPorts, VisionPorts, text_ports, vision_ports
 from crosslens.ingest.model.prompts import PROMPTS, Prompts, read_prompts
 from crosslens.ingest.model.transform import ImageTransform, parse_transform
@@ -19,6 +20,8 @@ from crosslens.ingest.model.transform import ImageTransform, parse_transform
 MANIFEST = "crosslens.json"
 CONFIG = "config.json"
 SENTENCES = "sentence_bert_config.json"
+# The variant of a quantised folder that holds the float32 graphs, in a subfolder of that name.
+FLOAT32 = "fp32"
 # These families pool at the last position, so their texts are always padded to the full length.
 _FIXED_LENGTH_FAMILIES = {"siglip", "siglip2", "siglip_text_model", "siglip2_text_model"}
 
@@ -42,8 +45,11 @@ class TextSettings:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A folder with both encoders or, of a text model, the one for texts. ``fingerprint`` changes with everything that
-    shapes the vectors; ``dims`` is None without a manifest."""
+    """A folder with both encoders, in two graphs or in one, or, of a text model, with the one for texts.
+
+    ``fingerprint`` changes with everything that shapes the vectors; ``dims`` is None without a manifest. ``searches``
+    are the fingerprints of other vectors that queries of this folder may be compared with, which its export has proved.
+    """
 
     path: Path
     name: str
@@ -57,13 +63,14 @@ class ModelFolder:
     vision_ports: VisionPorts | None = None
     transform: ImageTransform | None = None
     dims: int | None = None
+    searches: frozenset[str] = frozenset()
 
 
 def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -> ModelFolder:
     """Read a folder made by crosslens or, in layouts that `find_layout` knows, by other tools.
 
-    ``variant`` picks ``text_model_VARIANT.onnx`` and its twin (transformers.js's quantized, fp16, ...). Where the
-    folder has a manifest, every file's sha256 is checked unless ``verify`` is False.
+    ``variant`` picks one that the manifest lists, or else ``text_model_VARIANT.onnx`` and its twin (transformers.js's
+    quantized, fp16, ...). Where the folder has a manifest, every file's sha256 is checked unless ``verify`` is False.
 
     Raises `ModelError` for a missing or altered file, naming it, and for graphs and settings that don't fit together.
     """
@@ -71,17 +78,20 @@ def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -
     if not path.is_dir():
         raise ModelError(f"{path} is not a model folder", hint="export a checkpoint to make one", verb="export")
     config = read_json(path / CONFIG)
-    layout = find_layout(path, variant)
     manifest = read_json(path / MANIFEST) if (path / MANIFEST).exists() else {}
-    recorded = dict(manifest["files"]) if manifest and variant is None else {}
+    listed = (manifest.get("variants") or {}).get(variant) if variant else None
+    layout = find_layout(path, None if listed else variant)
+    if listed:
+        layout = within(layout, path, path / str(variant))
+    recorded = dict((listed or manifest)["files"]) if manifest and (listed or variant is None) else {}
+    root = path / str(variant) if listed else path
     if recorded and verify:
-        _verify(path, recorded)
-    graphs = [read_graph(layout.text_model)]
+        _verify(path, root, recorded)
+    graphs = _graphs(layout)
     text = text_ports(graphs[0], config)
     transform = vision = None
-    if layout.vision_model is not None and layout.preprocessing is not None:
+    if layout.preprocessing is not None:
         transform = parse_transform(layout.preprocessing)
-        graphs.append(read_graph(layout.vision_model))
         vision = vision_ports(graphs[1], transform.output_size)
     if vision is not None and None not in (text.dims, vision.dims) and text.dims != vision.dims:
         raise ModelError(
@@ -95,7 +105,7 @@ def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -
     return ModelFolder(
         path=path,
         name=str(manifest.get("name") or config.get("_name_or_path") or path.resolve().name),
-        fingerprint=_fingerprint(path, layout, graphs, recorded, (settings, prompts)),
+        fingerprint=_fingerprint((root, path), layout, graphs, recorded, (settings, prompts)),
         text_model=layout.text_model,
         text_ports=text,
         tokenizer=layout.tokenizer,
@@ -105,7 +115,18 @@ def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -
         vision_ports=vision,
         transform=transform,
         dims=manifest.get("dims"),
+        searches=_searches(manifest, listed),
     )
+
+
+def has_variant(path: Path, variant: str) -> bool:
+    """Return whether the folder's manifest lists a ``variant``. Raises `ModelError` for a damaged manifest."""
+    return (path / MANIFEST).exists() and variant in (read_json(path / MANIFEST).get("variants") or {})
+
+
+def allowed_searches(path: Path) -> frozenset[str]:
+    """Return the `ModelFolder.searches` of a folder, from its manifest alone. Raises `ModelError` for a damaged one."""
+    return _searches(read_json(path / MANIFEST), None) if (path / MANIFEST).exists() else frozenset()
 
 
 def fingerprint(hashes: dict[str, str]) -> str:
@@ -114,14 +135,26 @@ def fingerprint(hashes: dict[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 
+def _graphs(layout: Layout) -> tuple[Graph, ...]:
+    """Return the text encoder's graph, and the image encoder's where there is one."""
+    if layout.vision_model is None:
+        return (read_graph(layout.text_model),)
+    if layout.text_model == layout.vision_model:
+        return apart(read_graph(layout.text_model))
+    return read_graph(layout.text_model), read_graph(layout.vision_model)
+
+
 def _fingerprint(
-    path: Path,
+    roots: tuple[Path, Path],
     layout: Layout,
     graphs: Iterable[Graph],
     recorded: dict[str, str],
     texts: tuple[TextSettings, Prompts],
 ) -> str:
     """Return the fingerprint of the manifest's files or, without one, of everything that determines the vectors.
+
+    ``roots`` are the folders that names are relative to, of a variant and of the whole; so a variant has the
+    fingerprint that it has in a folder of its own.
 
     The server plugin computes the same. A manifest names every file, so fingerprints that an index recorded earlier
     stay valid; only weights beside a graph, which earlier manifests left out, are added.
@@ -136,7 +169,7 @@ def _fingerprint(
         if prompts != Prompts():
             hashes["prompts"] = hashlib.sha256(prompts.line().encode()).hexdigest()
     for file in files:
-        name = file.relative_to(path).as_posix()
+        name = file.relative_to(next(root for root in roots if file.is_relative_to(root))).as_posix()
         if not file.is_file():
             raise ModelError(
                 f"{file} is missing", hint="a graph keeps its weights in it: copy or export the folder again"
@@ -203,9 +236,22 @@ def _pad_id(tokenizer: Path, settings: dict[str, Any]) -> int | None:
     return int(found) if found is not None else None
 
 
-def _verify(path: Path, hashes: dict[str, str]) -> None:
+def _searches(manifest: dict[str, Any], variant: dict[str, Any] | None) -> frozenset[str]:
+    """Return the fingerprints that the manifest's relations allow to be searched. A relation holds both ways."""
+    relations = manifest.get("relations")
+    allowed = {
+        each
+        for each, relation in (relations.items() if isinstance(relations, dict) else ())
+        if isinstance(relation, dict) and relation.get("search") is True
+    }
+    if variant is None:
+        return frozenset(allowed)
+    return frozenset({manifest["fingerprint"]} if variant["fingerprint"] in allowed else ())
+
+
+def _verify(path: Path, root: Path, hashes: dict[str, str]) -> None:
     for name, expected in hashes.items():
-        file = path / name
+        file = root / name if (root / name).exists() else path / name
         if not file.exists():
             raise ModelError(f"{file} is missing: the model folder is incomplete", hint="copy or export it again")
         if sha256(file) != expected:

@@ -1,26 +1,28 @@
 """An ONNX file's inputs, outputs and external weight files, read without loading it.
 
-ONNX is a protocol buffer; weights are skipped by their length, so reading a graph of gigabytes takes milliseconds.
-Field numbers are those of onnx.proto.
+Weights are skipped by their length, so reading a graph of gigabytes takes milliseconds. Field numbers are those of
+onnx.proto.
 """
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from crosslens.errors import ModelError
 from crosslens.ingest.model.files import is_pointer
+from crosslens.ingest.model.protobuf import Span, fields, messages, text
 
 # The values of TensorProto.DataType that crosslens can feed or read.
 TYPES: dict[int, DTypeLike] = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 10: np.float16, 11: np.float64}
 # By kind of message, the fields whose messages lead to tensors.
-_INSIDE = {
+INSIDE = {
     "model": {7: "graph", 25: "function"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
     "function": {7: "node"},
@@ -28,10 +30,10 @@ _INSIDE = {
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
 }
-_GRAPH, _INITIALIZER, _INPUT, _OUTPUT = 7, 5, 11, 12
-_TENSOR_NAME, _EXTERNAL = 8, 13
+GRAPH, INITIALIZER, INPUT, OUTPUT = 7, 5, 11, 12
+TENSOR_NAME, _EXTERNAL = 8, 13
 
-_Span = tuple[int, int]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,14 @@ def read_graph(path: Path) -> Graph:
     """
     if is_pointer(path):
         raise ModelError(f"{path} is a Git LFS pointer, not the graph itself", hint="fetch it with git lfs pull")
+    return opened(path, lambda data: _read(path, data))
+
+
+def opened(path: Path, read: Callable[[mmap.mmap], _T]) -> _T:
+    """Return what ``read`` makes of an ONNX file's bytes. Raises `ModelError` where they aren't a graph."""
     try:
         with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _read(path, data)
+            return read(data)
     except (ValueError, KeyError, IndexError, RecursionError) as error:
         raise ModelError(f"{path} isn't an ONNX graph ({error})", hint="copy or export the folder again") from error
 
@@ -75,84 +82,46 @@ def read_graph(path: Path) -> Graph:
 def _read(path: Path, data: mmap.mmap) -> Graph:
     external: set[str] = set()
     whole = (0, len(data))
-    graphs = [span for number, span in _messages(data, whole) if number == _GRAPH]
+    graphs = [span for number, span in messages(data, whole) if number == GRAPH]
     if not graphs:
         raise ValueError("it holds no graph")
     for tensor in _tensors(data, whole, "model"):
-        entries = [dict(_messages(data, span)) for number, span in _messages(data, tensor) if number == _EXTERNAL]
-        external |= {_text(data, entry[2]) for entry in entries if _text(data, entry[1]) == "location"}
+        entries = [dict(messages(data, span)) for number, span in messages(data, tensor) if number == _EXTERNAL]
+        external |= {text(data, entry[2]) for entry in entries if text(data, entry[1]) == "location"}
     inputs, outputs, weights = [], [], set()
-    for number, span in _messages(data, graphs[-1]):
-        if number == _INPUT:
+    for number, span in messages(data, graphs[-1]):
+        if number == INPUT:
             inputs.append(_port(data, span))
-        elif number == _OUTPUT:
+        elif number == OUTPUT:
             outputs.append(_port(data, span))
-        elif number == _INITIALIZER:
-            weights |= {_text(data, name) for n, name in _messages(data, span) if n == _TENSOR_NAME}
+        elif number == INITIALIZER:
+            weights |= {text(data, name) for n, name in messages(data, span) if n == TENSOR_NAME}
     # Older graphs list their weights among the inputs.
     wanted = {port.name: port for port in inputs if port.name not in weights}
     return Graph(path, wanted, {port.name: port for port in outputs}, frozenset(external))
 
 
-def _tensors(data: mmap.mmap, span: _Span, kind: str) -> Iterator[_Span]:
+def _tensors(data: mmap.mmap, span: Span, kind: str) -> Iterator[Span]:
     if kind == "tensor":
         yield span
         return
-    inside = _INSIDE[kind]
-    for number, part in _messages(data, span):
+    inside = INSIDE[kind]
+    for number, part in messages(data, span):
         if number in inside:
             yield from _tensors(data, part, inside[number])
 
 
-def _port(data: mmap.mmap, span: _Span) -> Port:
-    parts = dict(_messages(data, span))
+def _port(data: mmap.mmap, span: Span) -> Port:
+    parts = dict(messages(data, span))
     kind, shape = 0, []
-    tensor = dict(_messages(data, parts[2])).get(1) if 2 in parts else None
+    tensor = dict(messages(data, parts[2])).get(1) if 2 in parts else None
     if tensor is not None:
-        for number, value in _fields(data, tensor):
+        for number, value in fields(data, tensor):
             if number == 1 and isinstance(value, int):
                 kind = value
             elif number == 2 and not isinstance(value, int):
-                for _, dimension in _messages(data, value):
-                    sizes = [size for n, size in _fields(data, dimension) if n == 1 and isinstance(size, int)]
+                for _, dimension in messages(data, value):
+                    sizes = [size for n, size in fields(data, dimension) if n == 1 and isinstance(size, int)]
                     # Some exporters write 0 or a negative number for a dynamic size.
                     shape.append(sizes[0] if sizes and 0 < sizes[0] < 1 << 62 else None)
-    return Port(_text(data, parts[1]), kind, tuple(shape))
-
-
-def _text(data: mmap.mmap, span: _Span) -> str:
-    return data[span[0] : span[1]].decode("utf-8")
-
-
-def _messages(data: mmap.mmap, span: _Span) -> Iterator[tuple[int, _Span]]:
-    return ((number, value) for number, value in _fields(data, span) if not isinstance(value, int))
-
-
-def _fields(data: mmap.mmap, span: _Span) -> Iterator[tuple[int, _Span | int]]:
-    """Yield each field's number with its integer value or the span of its bytes."""
-    at, end = span
-    while at < end:
-        key, at = _varint(data, at)
-        kind = key & 7
-        if kind == 0:
-            number, at = _varint(data, at)
-            yield key >> 3, number
-            continue
-        size, at = (8, at) if kind == 1 else (4, at) if kind == 5 else _varint(data, at) if kind == 2 else (-1, at)
-        if size < 0 or at + size > end:
-            raise ValueError(f"byte {at} can't be read")
-        if kind == 2:
-            yield key >> 3, (at, at + size)
-        at += size
-
-
-def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
-        if shift > 63:
-            raise ValueError(f"byte {at} can't be read")
+    return Port(text(data, parts[1]), kind, tuple(shape))

@@ -10,7 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from crosslens.errors import ModelError
-from crosslens.ingest.model.folder import MANIFEST, open_model
+from crosslens.ingest.model.folder import FLOAT32, MANIFEST, allowed_searches, has_variant, open_model
 
 # A strict editable install links every file by itself: the folder is where the linked file really lies.
 DEMO_MODEL = Path(str(files("crosslens")), "demo", "data", "model", MANIFEST).resolve().parent
@@ -27,16 +27,24 @@ def remember(folder: Path, fingerprint: str) -> None:
     temporary.replace(path)
 
 
-def find(fingerprint: str, name: str) -> Path:
-    """Return the folder of the model with ``fingerprint``: one used before on this machine, or the demo's.
+def find(fingerprint: str, name: str, *, searching: bool = False) -> tuple[Path, str | None]:
+    """Return the folder of the model with ``fingerprint``, and the variant of it: one used before on this machine, or
+    the demo's. For ``searching`` it may also be one whose queries may be compared with that model's vectors.
 
-    Raises `ModelError`, with a hint to name the folder, when neither has it.
+    Raises `ModelError`, with a hint to name the folder, when there is none.
     """
-    recorded = _read(_register()).get(fingerprint)
-    candidates = [Path(recorded)] if recorded else []
-    for folder in [*candidates, DEMO_MODEL]:
-        if folder.is_dir() and open_model(folder, verify=False).fingerprint == fingerprint:
-            return folder
+    known = _read(_register())
+    noted = known.get(fingerprint)
+    for folder in [*([Path(noted)] if noted else []), DEMO_MODEL]:
+        for variant in (None, FLOAT32) if folder.is_dir() else ():
+            if variant is None or has_variant(folder, variant):
+                opened = open_model(folder, verify=False, variant=variant)
+                if opened.fingerprint == fingerprint:
+                    return folder, variant
+    for folder in {Path(place) for place in known.values()} if searching else ():
+        # Others may have been moved or damaged since, and are of no concern here.
+        if folder.is_dir() and fingerprint in allowed_searches(folder):
+            return folder, None
     raise ModelError(
         f"the index's vectors are of {name} ({fingerprint}), and no folder with that model is known on this machine",
         hint="name the folder",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ _RESAMPLING = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
 class Layout:
     """The parts of a model folder; ``preprocessor`` is the file that ``preprocessing`` was read from.
 
-    A text model's folder has no part that is for pictures.
+    ``text_model`` and ``vision_model`` may be one file that holds both encoders. A text model's folder has no part that
+    is for pictures.
     """
 
     text_model: Path
@@ -52,6 +53,13 @@ def find_layout(path: Path, variant: str | None) -> Layout:
         layout = Layout(_text_graph(path, variant), path / TOKENIZER)
     else:
         text, vision = _graphs(path, variant)
+        if text == vision and not any((path / name).exists() for name in (PREPROCESSOR, _PROCESSOR)):
+            # As sentence-transformers lays its models out; the graph then gives a vector of each token.
+            raise ModelError(
+                f"{path} has no {PREPROCESSOR}, and of a text model {text.name} is not the graph that crosslens reads",
+                hint="export the checkpoint, which makes one that gives a vector of each text",
+                verb="export",
+            )
         layout = Layout(text, path / TOKENIZER, vision, *_preprocessing(path))
     if not layout.tokenizer.exists():
         raise ModelError(f"{layout.tokenizer} is missing", hint="the folder's tokenizer must be in that form")
@@ -76,6 +84,17 @@ def _text_graph(path: Path, variant: str | None) -> Path:
         f"{path} has no onnx/{name}; it has {', '.join(sorted(file.name for file in texts.values()))}",
         hint="keep one in the folder, or say which variant is meant",
     )
+
+
+def within(layout: Layout, path: Path, root: Path) -> Layout:
+    """Return the layout with those graphs that also lie below ``root`` as they lie below ``path``."""
+
+    def there(graph: Path) -> Path:
+        twin = root / graph.relative_to(path)
+        return twin if twin.exists() else graph
+
+    vision = layout.vision_model
+    return replace(layout, text_model=there(layout.text_model), vision_model=vision and there(vision))
 
 
 def _preprocessing(path: Path) -> tuple[Path, dict[str, Any]]:
@@ -111,6 +130,10 @@ def _open_clip(path: Path) -> dict[str, Any]:
 
 def _graphs(path: Path, variant: str | None) -> tuple[Path, Path]:
     texts, visions = _variants(path, "text_model"), _variants(path, "vision_model")
+    kinds = "text_model", "vision_model"
+    if not texts and not visions:
+        texts = visions = _variants(path, "model")
+        kinds = ("model", "model") if texts else kinds
     wanted = variant or ""
     if wanted in texts and wanted in visions:
         return texts[wanted], visions[wanted]
@@ -119,15 +142,7 @@ def _graphs(path: Path, variant: str | None) -> tuple[Path, Path]:
     both = texts.keys() & visions.keys()
     if variant is None and len(both) == 1:
         return texts[min(both)], visions[min(both)]
-    combined = [p for folder in (path / "onnx", path) for p in sorted(folder.glob("model*.onnx"))]
-    if combined and not texts and not visions:
-        raise ModelError(
-            f"{combined[0]} holds both encoders in one graph, which computes both for every query, or a text encoder "
-            "that gives each token's vector; crosslens needs a graph for each encoder",
-            hint="export the checkpoint, which keeps the encoders apart",
-            verb="export",
-        )
-    kind, there = ("vision_model", visions) if wanted in texts else ("text_model", texts)
+    kind, there = (kinds[1], visions) if wanted in texts else (kinds[0], texts)
     name = f"{kind}_{variant}.onnx" if variant else f"{kind}.onnx"
     if not there:
         raise ModelError(

@@ -82,7 +82,7 @@ def _tried(run: Run, index: str, each: VectorField, texts: Sequence[str]) -> Cor
             f"{each.field!r} in {index!r} has not been measured", hint="measure it first", verb="calibrate"
         )
     reached = []
-    for query in run.encoders.for_field(each).encode_texts(list(texts)):
+    for query in run.encoders.for_field(each, searching=True).encode_texts(list(texts)):
         knn = {"field": each.vector_path, "query_vector": query.tolist(), "k": 1, "num_candidates": 200}
         hits = run.client.search(index=index, knn=knn, size=1, source=False)["hits"]["hits"]
         mean, deviation = statistics.of_cosine(query.tolist())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from crosslens.errors import ImageError
+from crosslens.errors import ImageError, QueryError
 from crosslens.ingest.sources.cache import ImageCache
 from crosslens.ingest.sources.fetching import MAX_FETCHED, Fetcher, shown_url
 from crosslens.ingest.sources.formats.common import MAX_PIXELS, PictureRules
@@ -84,6 +84,13 @@ class ImageAccess:
         wrong = sorted(_NEVER.intersection(self.schemes))
         if wrong:
             raise ImageError(f"{', '.join(wrong)}: not a scheme to allow; paths and http(s) URLs are read without")
+
+    @classmethod
+    def of(cls, images: ImageAccess | None, root: Path | str | None) -> ImageAccess:
+        """Return ``images`` or, without it, plain access to ``root``. Raises `QueryError` where both are given."""
+        if images is not None and root is not None:
+            raise QueryError("give image_root or images, which has a root of its own, not both")
+        return images or cls(root=root)
 
     def reader(self) -> ImageReader:
         """Return a reader with this access. Sets the process's memory budget for pictures, if ``memory`` is given."""

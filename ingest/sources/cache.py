@@ -20,7 +20,7 @@ _SWEEP_EVERY = 256
 _TABLES = """
 CREATE TABLE IF NOT EXISTS contents (content TEXT PRIMARY KEY, size INTEGER, used REAL);
 CREATE TABLE IF NOT EXISTS urls (
-    url TEXT PRIMARY KEY, content TEXT, fetched REAL, etag TEXT, last_modified TEXT
+    url TEXT PRIMARY KEY, content TEXT, fetched REAL, etag TEXT, last_modified TEXT, private INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_content ON urls (content);
 """
@@ -28,12 +28,16 @@ CREATE INDEX IF NOT EXISTS by_content ON urls (content);
 
 @dataclass(frozen=True)
 class Entry:
-    """A URL's content hash, its fetch time (epoch, s) and the server's validators (RFC 9110, 8.8)."""
+    """A URL's content hash, its fetch time (epoch, s) and the server's validators (RFC 9110, 8.8).
+
+    ``private`` is whether it was fetched from an address that isn't public, which not every run may read.
+    """
 
     content: str
     fetched: float
     etag: str | None
     last_modified: str | None
+    private: bool
 
 
 class ImageCache:
@@ -56,11 +60,13 @@ class ImageCache:
         """Return the entry of ``url`` with its content, or None when the content is missing or damaged."""
         with self._database() as database:
             row = database.execute(
-                "SELECT content, fetched, etag, last_modified FROM urls WHERE url = ?", [url]
+                "SELECT content, fetched, etag, last_modified, private FROM urls WHERE url = ?", [url]
             ).fetchone()
         if row is None:
             return None
-        entry = Entry(*row)
+        content, fetched, etag, last_modified, private = row
+        # Older releases didn't record where they fetched from.
+        entry = Entry(content, fetched, etag, last_modified, private != 0)
         try:
             data = self._file(entry.content).read_bytes()
         except OSError:
@@ -71,8 +77,8 @@ class ImageCache:
             database.execute("UPDATE contents SET used = ? WHERE content = ?", [time.time(), entry.content])
         return entry, data
 
-    def store(self, url: str, data: bytes, *, etag: str | None, last_modified: str | None) -> None:
-        """Record that ``url`` holds ``data`` now."""
+    def store(self, url: str, data: bytes, *, etag: str | None, last_modified: str | None, private: bool) -> None:
+        """Record that ``url`` holds ``data`` now; ``private`` as in `Entry`."""
         content, now = content_hash(data), time.time()
         path = self._file(content)
         if not path.exists() or path.stat().st_size != len(data):
@@ -83,7 +89,9 @@ class ImageCache:
         with self._database() as database:
             database.execute("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", [content, len(data), now])
             database.execute(
-                "INSERT OR REPLACE INTO urls VALUES (?, ?, ?, ?, ?)", [url, content, now, etag, last_modified]
+                "INSERT OR REPLACE INTO urls (url, content, fetched, etag, last_modified, private) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                [url, content, now, etag, last_modified, private],
             )
             self._stored += 1
             due = self._stored % _SWEEP_EVERY == 0
@@ -130,4 +138,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.executescript(_TABLES)
+    if "private" not in {column[1] for column in connection.execute("PRAGMA table_info(urls)")}:
+        # Where another process is faster, it has added the column.
+        with contextlib.suppress(sqlite3.OperationalError):
+            connection.execute("ALTER TABLE urls ADD COLUMN private INTEGER")
     return connection

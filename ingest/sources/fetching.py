@@ -60,7 +60,7 @@ class _Attempt:
     """One request of a thread: its permitted addresses, and the connection to cut when its time is up."""
 
     allow_private: bool
-    connection: HTTPConnection | None = None
+    connection: _Checked | None = None
     cut: bool = False
 
     def shut(self) -> None:
@@ -81,7 +81,9 @@ _thread = _Thread()
 
 
 class _Checked(HTTPConnection):
-    """A connection to a checked address."""
+    """A connection to a checked address; ``private`` where that isn't public."""
+
+    private = False
 
     def _new_conn(self) -> socket.socket:
         attempt = _thread.attempt
@@ -100,9 +102,12 @@ class _Checked(HTTPConnection):
         reason: OSError | None = None
         for address in addresses:
             try:
-                return socket.create_connection((address, self.port), self.timeout)
+                connected = socket.create_connection((address, self.port), self.timeout)
             except OSError as error:
                 reason = error
+            else:
+                self.private = not is_public(address)
+                return connected
         raise NewConnectionError(self, f"{host} can't be reached ({reason})")
 
     def request(self, *args: Any, **kwargs: Any) -> Any:
@@ -131,7 +136,8 @@ class Fetcher:
     """Fetches images by URL, with limits on each one's bytes and seconds, and on connections to each host.
 
     ``allow_private`` permits private addresses; at most ``per_host`` connections go to one host.
-    Fetched images are kept in ``cache`` and revalidated there. May be used from several threads.
+    Fetched images are kept in ``cache`` and revalidated there; those from private addresses, which another run may have
+    been permitted, count as unknown where they aren't. May be used from several threads.
     """
 
     def __init__(
@@ -157,7 +163,10 @@ class Fetcher:
         other failure of the server or the network.
         """
         known = self._cache.find(url) if self._cache else None
+        if known is not None and known[0].private and not self._allow_private:
+            known = None
         if known is not None and time.time() - known[0].fetched < fresh_s:
+            self._check_size(url, len(known[1]))
             return known[1]
         headers = {
             "user-agent": f"crosslens/{version('crosslens')}",
@@ -170,24 +179,25 @@ class Fetcher:
             if known[0].last_modified:
                 headers["if-modified-since"] = known[0].last_modified
         for attempt in range(1, _TRIES + 1):
-            status, body, answer = self._follow(url, headers)
+            status, body, answer, private = self._follow(url, headers)
             if status not in _WORTH_ANOTHER_TRY or attempt == _TRIES:
                 break
             time.sleep(_pause(answer.get("retry-after"), attempt))
         if status == 304 and known is not None:
-            body = known[1]
+            body, private = known[1], private or known[0].private
+            self._check_size(url, len(body))
             answer = {"etag": known[0].etag or "", "last-modified": known[0].last_modified or "", **answer}
         elif status != 200:
             raise ImageError(f"{shown_url(url)}: the server answered {status}")
         if self._cache is not None:
-            self._cache.store(
-                url, body, etag=answer.get("etag") or None, last_modified=answer.get("last-modified") or None
-            )
+            etag, last_modified = answer.get("etag") or None, answer.get("last-modified") or None
+            self._cache.store(url, body, etag=etag, last_modified=last_modified, private=private)
         return body
 
-    def _follow(self, url: str, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
-        """Follow ``url`` and return the final answer: status, body, and headers in lower case."""
-        at, left = url, self._max_seconds
+    def _follow(self, url: str, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str], bool]:
+        """Follow ``url`` and return the final answer: status, body, headers in lower case, and whether any address on
+        the way isn't public."""
+        at, left, private = url, self._max_seconds, False
         for _ in range(_MOST_REDIRECTS + 1):
             parts = urlsplit(at)
             if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -199,16 +209,19 @@ class Fetcher:
             with turn:
                 # Waiting for other requests to the same host isn't the image's fault, and doesn't count.
                 started = time.monotonic()
-                status, body, answer = self._once(url, at, headers, max(0.1, left))
+                status, body, answer, here = self._once(url, at, headers, max(0.1, left))
+                private = private or here
                 left -= time.monotonic() - started
             target = answer.get("location")
             if status not in _REDIRECTS or not target:
-                return status, body, answer
+                return status, body, answer, private
             at = urljoin(at, target)
         raise ImageError(f"{shown_url(url)}: more than {_MOST_REDIRECTS} redirects")
 
-    def _once(self, url: str, at: str, headers: dict[str, str], seconds: float) -> tuple[int, bytes, dict[str, str]]:
-        """Send one request to ``at``, on the way from ``url``."""
+    def _once(
+        self, url: str, at: str, headers: dict[str, str], seconds: float
+    ) -> tuple[int, bytes, dict[str, str], bool]:
+        """Send one request to ``at``, on the way from ``url``; as `_follow`."""
         attempt = _thread.attempt = _Attempt(self._allow_private)
         timer = threading.Timer(seconds, attempt.shut)
         timer.daemon = True
@@ -230,7 +243,8 @@ class Fetcher:
             if response.status not in (200, 304):
                 response.close()
             response.release_conn()
-            return response.status, body, {k.lower(): v for k, v in response.headers.items()}
+            private = attempt.connection is None or attempt.connection.private
+            return response.status, body, {k.lower(): v for k, v in response.headers.items()}, private
         except _ForbiddenError as error:
             raise ImageError(
                 f"{shown_url(url)}: {error}, and others are not read unless allowed", parameter="allow_private_urls"
@@ -251,10 +265,15 @@ class Fetcher:
         parts = []
         for chunk in response.stream(_CHUNK, decode_content=False):
             size += len(chunk)
-            if size > self._max_bytes:
-                raise ImageError(f"{shown_url(url)}: more than the {self._max_bytes >> 20} MB allowed")
+            self._check_size(url, size)
             parts.append(chunk)
         return b"".join(parts)
+
+    def _check_size(self, url: str, size: int) -> None:
+        if size > self._max_bytes:
+            raise ImageError(
+                f"{shown_url(url)}: more than the {self._max_bytes:,} bytes allowed", parameter="max_bytes"
+            )
 
 
 def _pause(retry_after: str | None, attempt: int) -> float:

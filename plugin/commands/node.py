@@ -11,6 +11,7 @@ from crosslens.commands.options import FOLDER
 from crosslens.commands.saying import note, out, print_json
 from crosslens.errors import NodeError
 from crosslens.ingest.model.known import DEMO_MODEL
+from crosslens.ingest.model.served import check_served
 from crosslens.node import DEFAULT_VERSION, Node
 from crosslens.node.build import cached_plugin
 from crosslens.node.installing import install_models, install_plugin, installed_models
@@ -65,6 +66,7 @@ def start(
 def _install(node: Node, models: tuple[Path, ...], java: Path | None) -> None:
     if node.running() is not None:
         raise NodeError("the node already runs", hint="stop it first", verb="node stop")
+    check_served(models)
     with note.status("building the server plugin"):
         path = cached_plugin(node.version, java)
     node.folder.mkdir(parents=True, exist_ok=True)

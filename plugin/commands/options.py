@@ -17,6 +17,7 @@ from crosslens.errors import MappingError
 from crosslens.index import Index
 from crosslens.ingest.contract.record import Modality
 from crosslens.ingest.contract.targets import DEFAULT_INDEX_TYPE, INDEX_TYPES, Target, parse_target
+from crosslens.ingest.model.devices import DEVICES
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.ingest.sources.formats.common import MAX_PIXELS
 
@@ -103,6 +104,7 @@ class Encoding:
     workers: int
     failures: Path
     in_cluster: bool = False
+    device: str = "auto"
     text_model: Path | None = None
 
 
@@ -126,6 +128,7 @@ def opened(
         batch_size=how.batch_size,
         threads=how.threads,
         workers=how.workers,
+        device=how.device,
     )
 
 
@@ -146,6 +149,7 @@ def encoding_options(command: Command) -> Command:
         threads: int,
         workers: int,
         failures: Path,
+        device: str,
         in_cluster: bool = False,
         text_model: Path | None = None,
         **others: Any,
@@ -159,7 +163,7 @@ def encoding_options(command: Command) -> Command:
             tolerate_truncated=tolerate_truncated,
             memory=None if image_memory is None else image_memory << 20,
         )
-        encoding = Encoding(images, batch_size, threads, workers, failures, in_cluster, text_model)
+        encoding = Encoding(images, batch_size, threads, workers, failures, in_cluster, device, text_model)
         return command(*arguments, encoding=encoding, **others)
 
     return decorated(
@@ -204,6 +208,13 @@ def encoding_options(command: Command) -> Command:
             ),
             click.option(
                 "--threads", type=click.IntRange(0), default=0, help="Threads of the encoder. Default: all cores."
+            ),
+            click.option(
+                "--device",
+                type=click.Choice(DEVICES),
+                default="auto",
+                show_default=True,
+                help="What the encoder runs on. auto: the first of cuda, rocm and directml that works here, else cpu.",
             ),
             click.option(
                 "--workers",

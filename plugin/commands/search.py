@@ -40,6 +40,9 @@ from crosslens.queries.fusion.scores import DEFAULT_WINDOW
 @click.option("--like", multiple=True, metavar="ID", help="Find more of this document of INDEX.")
 @click.option("--filter", "filter_json", metavar="JSON", help="Elasticsearch query that every result meets.")
 @click.option(
+    "--post-filter", "post_filter_json", metavar="JSON", help="The same, but not for what --facets-over keyword counts."
+)
+@click.option(
     "--weights", metavar="LEG=W,...", help="Weights by leg, as in keyword=1,photo_vector=2. Default: as tuned, else 1."
 )
 @click.option(
@@ -70,6 +73,11 @@ from crosslens.queries.fusion.scores import DEFAULT_WINDOW
 )
 @click.option("--no-spelling", is_flag=True, help="Take misspelt words as they are typed.")
 @click.option("--min-score", type=float, help="The least total, from 0 to 1, of a result.")
+@click.option(
+    "--sort",
+    metavar="FIELD[:asc|desc],...",
+    help="Order the window's documents by fields instead of their total; or Elasticsearch's own sort, as JSON.",
+)
 @click.option("--collapse", metavar="FIELD", help="Show the best result of each value of this field.")
 @click.option("--facet", "facets", multiple=True, metavar="FIELD", help="Count the values of this field.")
 @click.option(
@@ -104,6 +112,7 @@ def search(
     less_images: tuple[str, ...],
     like: tuple[str, ...],
     filter_json: str | None,
+    post_filter_json: str | None,
     weights: str | None,
     sources: str | None,
     fields: tuple[str, ...],
@@ -113,6 +122,7 @@ def search(
     no_completion: bool,
     no_spelling: bool,
     min_score: float | None,
+    sort: str | None,
     collapse: str | None,
     facets: tuple[str, ...],
     facets_over: Literal["keyword", "window"],
@@ -134,13 +144,11 @@ def search(
 
     Images are files, or URLs fetched with the same care as those of documents.
     """
-    filters = parse_json(filter_json, "--filter")
-    if filters is not None and not isinstance(filters, dict | list):
-        raise click.BadParameter("must be a JSON object or a list of them", param_hint="--filter")
     if token and paged:
         raise click.UsageError("--page starts pages, --next goes on with them; give one of them")
     words = None if text_fields is None else [each.strip() for each in text_fields.split(",") if each.strip()]
-    chosen = parse_weights(weights)
+    filters, post_filters = _queries(filter_json, "--filter"), _queries(post_filter_json, "--post-filter")
+    chosen, order = parse_weights(weights), _order(sort)
     images_from = ImageAccess(root=image_root, allow_private_urls=allow_private_urls, schemes=schemes)
     reader = images_from.reader()
     pictures = [_picture(each, reader) for each in images]
@@ -155,6 +163,7 @@ def search(
         less_image=[_picture(each, reader) for each in less_images],
         like=list(like),
         filter=filters,
+        post_filter=post_filters,
         weights=chosen or None,
         sources=parse_names(sources, "--sources") or None,
         normalizer=normalizer,
@@ -162,6 +171,7 @@ def search(
         complete=not no_completion,
         spelling=not no_spelling,
         min_score=min_score,
+        sort=order,
         collapse=collapse,
         aggregations={each: {"terms": {"field": each, "size": _VALUES}} for each in facets} or None,
         aggregate_over=facets_over,
@@ -202,6 +212,30 @@ def search(
 # Values of a facet that are listed.
 _VALUES = 10
 _UNSURE = "nothing stands out: as good a match as the best one is likely to be found by chance"
+
+
+def _queries(value: str | None, option: str) -> Any:
+    """One query or several. Raises `click.BadParameter` for anything else."""
+    queries = parse_json(value, option)
+    several = queries if isinstance(queries, list) else [queries]
+    if queries is not None and not all(isinstance(each, dict) for each in several):
+        raise click.BadParameter("must be a JSON object or a list of them", param_hint=option)
+    return queries
+
+
+def _order(value: str | None) -> Any:
+    """``price:desc,brand``, as Elasticsearch's URLs have it, or JSON, as what ``_search`` takes; None for none."""
+    if value is None or value.lstrip()[:1] in ("[", "{"):
+        return parse_json(value, "--sort")
+    fields = []
+    for part in value.split(","):
+        field, colon, order = part.strip().rpartition(":")
+        if not colon:
+            field, order = order, "asc"
+        if not field or order not in ("asc", "desc"):
+            raise click.BadParameter(f"{part!r} is not FIELD, FIELD:asc or FIELD:desc", param_hint="--sort")
+        fields.append({field: {"order": order}})
+    return fields
 
 
 def _title(text: str | None, images: Sequence[str], less: Sequence[str], like: Sequence[str]) -> str:

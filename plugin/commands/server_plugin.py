@@ -16,6 +16,7 @@ from crosslens.commands.options import FILE, FOLDER, connection, connection_opti
 from crosslens.commands.saying import note, out, print_json
 from crosslens.errors import NodeError
 from crosslens.ingest.model.cluster import cluster_models
+from crosslens.ingest.model.served import check_served
 from crosslens.local import default_folder
 from crosslens.node import DEFAULT_VERSION
 from crosslens.node.build import PLATFORMS, build_plugin, cached_plugin
@@ -82,6 +83,7 @@ def install(
 
     The server loads it at its next start. In a cluster, do the same on every node.
     """
+    check_served(models)
     target = (folder or default_folder()).expanduser().resolve()
     there = _version_of(es_home) if es_home else getattr(Node(target).status(), "version", DEFAULT_VERSION)
     if zip_file is None:

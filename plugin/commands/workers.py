@@ -15,13 +15,11 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
-from elastic_transport import TransportError
-from elasticsearch import ApiError
-
 from crosslens.client import Connection, connect
 from crosslens.commands import signals
 from crosslens.commands.options import Encoding, opened
-from crosslens.commands.saying import chosen_format, set_up
+from crosslens.commands.saying import chosen_format, say_error, set_up
+from crosslens.commands.sentences import EXPECTED, own, sentence
 from crosslens.errors import CrosslensError
 from crosslens.ingest.run.report import Failure, Listener, Report
 
@@ -56,7 +54,7 @@ def run_shares(job: Job, workers: int, progress: Listener, failed: Callable[[Fai
     Signals that end a run reach the workers as SIGTERM, whether they have started or still do; each then writes what it
     has encoded, and the report is ``interrupted``. A second Ctrl-C kills them. Workers whose parent died stop likewise.
 
-    Raises `CrosslensError` when a worker can't go on; the others then finish their share.
+    Raises the `CrosslensError` of a worker that can't go on; the others then finish their share.
     """
     crew = _Crew(job, workers, progress, failed)
     with signals.handled(crew.stop):
@@ -73,7 +71,7 @@ class _Crew:
         # A pipe each: a worker that is killed takes no lock along that the others need.
         self._pipes: dict[Pipe, int] = {}
         self._reports: dict[int, Report] = {}
-        self._errors: list[str] = []
+        self._errors: list[CrosslensError] = []
         self._stopped = self._killed = False
 
     def work(self) -> None:
@@ -136,14 +134,19 @@ class _Crew:
         process = self._started[part - 1]
         process.join()
         if process.exitcode and not self._stopped:
-            self._errors.append(f"worker {part} of {self._workers} ended without a word; run again to go on")
+            self._errors.append(
+                CrosslensError(f"worker {part} of {self._workers} ended without a word", hint="run again to go on")
+            )
 
     def report(self) -> Report:
-        """All reports as one. Raises `CrosslensError` for a worker that couldn't go on."""
+        """All reports as one. Raises the error of a worker that couldn't go on, and says those of others before."""
         if self._killed:
             raise KeyboardInterrupt
         if self._errors:
-            raise CrosslensError("; ".join(dict.fromkeys(self._errors)))
+            first, *others = {sentence(each): each for each in self._errors}.values()
+            for error in others:
+                say_error(f"Error: {sentence(error)}")
+            raise first
         report = self._together()
         report.interrupted = report.interrupted or self._stopped
         return report
@@ -174,8 +177,10 @@ def _work(job: Job, pipe: Pipe, log_format: str) -> None:
                 lambda failure: say("failure", failure),
             )
             say("done", report)
-        except (CrosslensError, ApiError, TransportError) as error:
-            say("error", str(error))
+        except BrokenPipeError:
+            raise
+        except EXPECTED as error:
+            say("error", own(error))
     except (KeyboardInterrupt, BrokenPipeError):
         # Stopped before the work began, or nobody is left to hear of it.
         raise SystemExit(1) from None

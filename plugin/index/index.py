@@ -43,7 +43,7 @@ class Index(WritableIndex, MeasurableIndex):
         """
         searcher = self._searcher(options.of_searcher)
         result = searcher.search(**options.of_search)
-        return replace(result, pictures=Pictures(list(searcher.fields.values()), self._images.reader()))
+        return replace(result, pictures=Pictures(list(searcher.fields.values()), self._reader))
 
     def status(self, *, quick: bool = False, progress: Progress = nothing) -> IndexStatus:
         """Count documents by state for each vector field, with warnings about fields that look useless. See

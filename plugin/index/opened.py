@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -10,7 +11,6 @@ from typing import Any, Self
 from elasticsearch import Elasticsearch
 
 from crosslens.client import Connection, connect
-from crosslens.errors import QueryError
 from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
 from crosslens.ingest.contract.selection import Selection
 from crosslens.ingest.model.cluster import ClusterEncoder
@@ -18,7 +18,7 @@ from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.known import remember
 from crosslens.ingest.run.reading import Share
 from crosslens.ingest.run.run import Options
-from crosslens.ingest.sources.access import ImageAccess
+from crosslens.ingest.sources.access import ImageAccess, ImageReader
 from crosslens.queries.fusion.scores import DEFAULT_WINDOW
 from crosslens.queries.search.options import IndexSearchOptions
 from crosslens.queries.search.searcher import HybridSearcher
@@ -53,6 +53,7 @@ class OpenedIndex:
         batch_size: int = 32,
         threads: int = 0,
         workers: int = 0,
+        device: str = "auto",
     ):
         """``client`` is used as it is, instead of a new one to ``url`` (and then never closed).
 
@@ -62,20 +63,24 @@ class OpenedIndex:
         all vectors, and both are names that it knows. ``image_root`` is the folder that image paths start in and
         must not leave; ``images`` replaces it with full control of access to images. ``batch_size`` inputs are
         encoded at a time, on ``threads`` threads (0: all cores); ``workers`` threads fetch and open images (0: as many
-        as suit).
+        as suit). ``device`` is what encoders run on here, see `Encoder`.
 
         Raises `ConnectionFailedError` when no cluster answers.
         """
-        if images is not None and image_root is not None:
-            raise QueryError("give image_root or images, which has a root of its own, not both")
+        self._images = ImageAccess.of(images, image_root)
         self.name = name
         self._own_client = client is None
         self._client = client or connect(Connection.from_environment(url, api_key, user, password, ca_certs, cloud_id))
         self._models, self._in_cluster = [each for each in (model, text_model) if each is not None], in_cluster
-        self._images = images or ImageAccess(root=image_root)
         self._batch_size, self._threads, self._workers = batch_size, threads, workers
+        self._device = device
         self._made: list[VectorEncoder] = []
         self._searchers: dict[tuple[Any, ...], HybridSearcher] = {}
+
+    @cached_property
+    def _reader(self) -> ImageReader:
+        """What results show their pictures with: one for all, since it keeps its connections and its cache."""
+        return self._images.reader()
 
     @property
     def client(self) -> Elasticsearch:
@@ -131,6 +136,7 @@ class OpenedIndex:
             self._named(),
             batch_size=self._batch_size,
             threads=self._threads,
+            device=self._device,
             cluster=self._client if self._in_cluster else None,
         )
 
@@ -144,6 +150,6 @@ class OpenedIndex:
             return model
         if self._in_cluster:
             return ClusterEncoder(self._client, str(model), batch_size=self._batch_size)
-        encoder = Encoder(Path(model), batch_size=self._batch_size, threads=self._threads)
+        encoder = Encoder(Path(model), batch_size=self._batch_size, threads=self._threads, device=self._device)
         remember(encoder.folder.path, encoder.fingerprint)
         return encoder

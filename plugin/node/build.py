@@ -36,6 +36,8 @@ def build_plugin(
 ) -> Path:
     """Build the plugin's zip for Elasticsearch ``version`` into ``out``, for this machine or another ``platform``.
 
+    Beside it lie its CycloneDX bill of materials (``.cdx.json``) and the sha256 of both, as ``sha256sum -c`` reads it.
+
     Needs Maven and, for uncached artifacts, the Maven registry; ``tests`` also runs the plugin's own tests. Raises
     `NodeError` for a missing Maven, a missing or outdated Java, or a failed build (with the end of its output).
     """
@@ -64,4 +66,6 @@ def build_plugin(
             raise NodeError(f"Maven could not build the plugin for {version}:\n" + "\n".join(said[:30]))
         (built,) = (project / "target").glob("crosslens-server-*.zip")
         out.mkdir(parents=True, exist_ok=True)
-        return Path(shutil.copy2(built, out / built.name))
+        for made in built.parent.glob(f"{built.stem}.*"):
+            shutil.copy2(made, out / made.name)
+        return out / built.name

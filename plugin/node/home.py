@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import re
 import shutil
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
 
 from crosslens.errors import NodeError
+from crosslens.local import without_extra
 from crosslens.node.jvm import Java, compiled_release
+from crosslens.node.locks import held
 
 _JAVA_SOURCES = Path(__file__).parent / "java"
 # Incremented when the output of `assemble` changes, so that homes built by older releases are not reused.
@@ -51,7 +50,7 @@ def assemble(version: str, java: Java) -> Path:
     if home.is_dir():
         return home
     home.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(home.parent / f"{home.name}.lock"):
+    with held(home.parent / f"{home.name}.lock", wait=True):
         if home.is_dir():
             return home
         with tempfile.TemporaryDirectory(dir=home.parent, prefix="assembling-") as tmp:
@@ -59,13 +58,6 @@ def assemble(version: str, java: Java) -> Path:
             _build(built, version, java)
             built.rename(home)
     return home
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _build(home: Path, version: str, java: Java) -> None:
@@ -100,7 +92,7 @@ def _resolve(endpoint: str, version: str) -> list[Path]:
     try:
         import jgo
     except ImportError as error:
-        raise NodeError("the embedded node needs the extra 'node'", hint="pip install 'crosslens[node]'") from error
+        raise without_extra() from error
     try:
         folder = Path(jgo.build(endpoint).path)
     except Exception as error:

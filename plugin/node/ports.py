@@ -6,10 +6,9 @@ import contextlib
 import errno
 import socket
 
-from filelock import FileLock, Timeout
-
 from crosslens.errors import NodeError
 from crosslens.node.home import cache_folder
+from crosslens.node.locks import HeldError, held
 
 TRANSPORT_PORT = 9300
 _LAST = 65535
@@ -51,15 +50,14 @@ def claim(port: int, claims: contextlib.ExitStack) -> bool:
     """
     folder = cache_folder() / "ports"
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{port}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        return False
-    if not is_free(port):
-        lock.release()
-        return False
-    claims.callback(lock.release)
+    with contextlib.ExitStack() as own:
+        try:
+            own.enter_context(held(folder / f"{port}.lock"))
+        except HeldError:
+            return False
+        if not is_free(port):
+            return False
+        claims.push(own.pop_all())
     return True
 
 

@@ -16,8 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from filelock import FileLock, Timeout
-
 from crosslens.errors import NodeError
 from crosslens.local import NodeStatus, default_folder, find_process, recorded
 from crosslens.node.home import assemble
@@ -30,6 +28,7 @@ from crosslens.node.launching import (
     heap_bytes,
     launch_arguments,
 )
+from crosslens.node.locks import HeldError, held
 from crosslens.node.ports import TRANSPORT_PORT, check_port, claim, claim_from, is_free
 from crosslens.node.removing import check_removable, delete
 from crosslens.node.watching import is_up, last_words
@@ -279,9 +278,9 @@ class Node:
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
         try:
-            with FileLock(self.folder / "start.lock", timeout=0):
+            with held(self.folder / "start.lock"):
                 yield
-        except Timeout as error:
+        except HeldError as error:
             raise NodeError(f"another start is under way in {self.folder}", hint="wait for it to finish") from error
 
 

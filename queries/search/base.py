@@ -11,6 +11,7 @@ from crosslens.errors import QueryError
 from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
 from crosslens.queries.fusion.scores import DEFAULT_WINDOW
 from crosslens.queries.search.mapping import MAPPING_TTL_S, IndexReader
+from crosslens.queries.search.remembered import QUERY_CACHE_BYTES, QueryVectors
 from crosslens.queries.search.story import Story
 
 Client = TypeVar("Client", Elasticsearch, AsyncElasticsearch)
@@ -30,6 +31,7 @@ class Searcher(Generic[Client]):
         text_fields: Sequence[str] | None = None,
         window: int = DEFAULT_WINDOW,
         mapping_ttl_s: float = MAPPING_TTL_S,
+        query_cache_bytes: int = QUERY_CACHE_BYTES,
     ):
         """Search ``index``: a name, an alias, a pattern, a data stream, or several with commas.
 
@@ -43,17 +45,21 @@ class Searcher(Generic[Client]):
         window: how many documents each leg finds, from 1 to 10,000, and at most as many as the index returns
             (``index.max_result_window``), to which the default is cut. The ranking depends on it.
         mapping_ttl_s: for how many seconds the index's mapping is taken to be as it was read.
+        query_cache_bytes: how much memory the vectors of recent queries may take, so that a text, or an image given as
+            bytes, that is searched for again isn't encoded again. 0: none are kept.
 
-        Raises `QueryError` for a window out of range. What is wrong with the index raises `MappingError` (it isn't
-        there, has no vectors, or lacks a field named), and with its models `ModelError` (one isn't at hand, or one that
-        was given is of no field): from a waiting searcher at once, from an asynchronous one at its first search.
+        Raises `QueryError` for a window or a cache out of range. What is wrong with the index raises `MappingError` (it
+        isn't there, has no vectors, or lacks a field named), and with its models `ModelError` (one isn't at hand, or
+        one that was given is of no field): from a waiting searcher at once, from an asynchronous one at its first
+        search.
         """
         if not 1 <= window <= _MAX_WINDOW:
             raise QueryError(f"window must be from 1 to {_MAX_WINDOW}, not {window}")
         self.index = index
         self._client: Client = client
         self._encoders = Encoders.of(encoders, client if isinstance(client, Elasticsearch) else None)
-        self._story = Story(IndexReader(index, self._encoders, fields, text_fields, mapping_ttl_s), window)
+        reader = IndexReader(index, self._encoders, fields, text_fields, mapping_ttl_s)
+        self._story = Story(reader, window, QueryVectors(query_cache_bytes))
         self._begin()
 
     def _begin(self) -> None:

@@ -18,6 +18,7 @@ from crosslens.queries.search.liked import Liked
 from crosslens.queries.search.mapping import Seen, Text
 from crosslens.queries.search.probes import probes_of
 from crosslens.queries.search.readings import words_of
+from crosslens.queries.search.remembered import QueryVectors
 from crosslens.queries.search.requests import Query, Steps, TermVectors, Together, Work
 from crosslens.queries.search.terms import vectors
 from crosslens.queries.search.units import fields_of, texts_of
@@ -30,7 +31,9 @@ _PARTED = 1_000
 _Number = TypeVar("_Number", int, float)
 
 
-def legs_of(seen: Seen, wanted: Wanted, liked: Liked, encoders: Encoders, window: int) -> Steps[list[Leg]]:
+def legs_of(
+    seen: Seen, wanted: Wanted, liked: Liked, encoders: Encoders, remembered: QueryVectors, window: int
+) -> Steps[list[Leg]]:
     """Return the legs, the keyword leg first, each over its ``window`` best documents.
 
     Raises `QueryError` where terms cancel each other out, or none of the legs asked for is there, and `ImageError` for
@@ -38,7 +41,7 @@ def legs_of(seen: Seen, wanted: Wanted, liked: Liked, encoders: Encoders, window
     """
     query = _keyword_query(seen, wanted, liked)
     texts = _unparted(seen, wanted, query)
-    work = Work(lambda: vectors(wanted.terms, list(seen.fields.values()), encoders, liked.vectors))
+    work = Work(lambda: vectors(wanted.terms, list(seen.fields.values()), encoders, remembered, liked.vectors))
     made, answers = yield Together(work, [TermVectors(*seen.analysis.question(*text)) for text in texts])
     for text, answer in zip(texts, answers, strict=True):
         _remember(seen, text, answer)

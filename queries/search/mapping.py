@@ -11,7 +11,7 @@ from typing import Any
 
 from elasticsearch import ApiError, AuthorizationException, BadRequestError, NotFoundError
 
-from crosslens.client import OLDEST_SERVER, UNDERSTANDS, parse_version
+from crosslens.client import OLDEST_SERVER, UNDERSTANDS, reported_version
 from crosslens.errors import MixedModelsError, ModelError, NotCalibratedError
 from crosslens.ingest.contract.encoders import Encoders
 from crosslens.ingest.contract.fields import Mappings, choose, no_such_index, usable_mappings
@@ -171,9 +171,9 @@ class IndexReader:
     ) -> Seen:
         chosen = choose(self.index, mappings, self._fields)
         if first:
-            self.encoders.check(choose(self.index, mappings, None).values(), self.index)
+            self.encoders.check(choose(self.index, mappings, None).values(), self.index, searching=True)
         for each in chosen.values():
-            self.encoders.for_field(each)
+            self.encoders.for_field(each, searching=True)
         own = dict.fromkeys(path for mapping in mappings.values() for path in own_paths(mapping))
         held: dict[str, set[str]] = {}
         for mapping in mappings.values():
@@ -201,7 +201,7 @@ class IndexReader:
 def _version() -> Steps[tuple[int, ...]]:
     """The server's version; for a user who may not ask, a version that the server has at least."""
     try:
-        return parse_version(str((yield GetInfo())["version"]["number"]))
+        return reported_version((yield GetInfo()))
     except AuthorizationException:
         pass
     try:

@@ -12,6 +12,7 @@ from crosslens.ingest.sources.images import ImageSource
 from crosslens.queries.fusion.fuse import Mean
 from crosslens.queries.fusion.normalizers import Normalizer
 from crosslens.queries.fusion.scores import DEFAULT_WINDOW
+from crosslens.queries.search.remembered import QUERY_CACHE_BYTES
 from crosslens.queries.search.requests import Query
 from crosslens.surrogates import mended
 
@@ -164,12 +165,14 @@ class IndexSearchOptions(SearchOptions):
         those that can be searched in every index, 256 at most.
     window: how many documents each leg finds, from 1 to 10,000 and at most as many as the index returns, to which the
         default is cut. The ranking depends on it.
+    query_cache_bytes: how much memory the vectors of recent queries may take; 0: none are kept.
     """
 
     _: KW_ONLY
     vector_fields: Sequence[str] | None = None
     text_fields: Sequence[str] | None = None
     window: int = DEFAULT_WINDOW
+    query_cache_bytes: int = QUERY_CACHE_BYTES
 
     @property
     def of_search(self) -> dict[str, Any]:
@@ -181,7 +184,8 @@ class IndexSearchOptions(SearchOptions):
         """The arguments that a searcher is made with, which can be looked up by."""
         chosen = (self.vector_fields, self.text_fields)
         named = [None if names is None else tuple(names) for names in chosen]
-        return {"fields": named[0], "text_fields": named[1], "window": self.window}
+        made_with = {"fields": named[0], "text_fields": named[1], "window": self.window}
+        return {**made_with, "query_cache_bytes": self.query_cache_bytes}
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from crosslens.queries.search.mapping import IndexReader, Seen
 from crosslens.queries.search.options import ScoreOptions, SearchOptions
 from crosslens.queries.search.plan import Plan
 from crosslens.queries.search.ranking import ranked
+from crosslens.queries.search.remembered import QueryVectors
 from crosslens.queries.search.requests import OpenPointInTime, Steps
 from crosslens.queries.search.wanted import Wanted
 from crosslens.queries.show.result import SearchResult
@@ -29,8 +30,8 @@ from crosslens.queries.show.result import SearchResult
 class Story:
     """Searches of one index, each leg over its ``window`` best documents. May be used from several threads."""
 
-    def __init__(self, reader: IndexReader, window: int):
-        self._reader, self._window = reader, window
+    def __init__(self, reader: IndexReader, window: int, remembered: QueryVectors):
+        self._reader, self._window, self._remembered = reader, window, remembered
 
     def current(self) -> Steps[Seen]:
         """Return what is known of the index; see `IndexReader.current`, also for what is raised."""
@@ -76,7 +77,7 @@ class Story:
 
     def _legs(self, seen: Seen, wanted: Wanted) -> Steps[list[Leg]]:
         liked = yield from read_liked(seen, wanted.terms.like)
-        return (yield from legs_of(seen, wanted, liked, self._reader.encoders, self._window_of(seen)))
+        return (yield from legs_of(seen, wanted, liked, self._reader.encoders, self._remembered, self._window_of(seen)))
 
     def _search(self, seen: Seen, wanted: Wanted) -> Steps[SearchResult]:
         started = time.perf_counter()

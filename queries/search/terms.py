@@ -14,6 +14,7 @@ from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
 from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.sources.images import ImageSource
+from crosslens.queries.search.remembered import QueryVectors
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,11 @@ def _several(value: Any) -> tuple[ImageSource, ...]:
 
 
 def vectors(
-    terms: Terms, fields: Sequence[VectorField], encoders: Encoders, liked: Mapping[str, Sequence[Sequence[float]]]
+    terms: Terms,
+    fields: Sequence[VectorField],
+    encoders: Encoders,
+    remembered: QueryVectors,
+    liked: Mapping[str, Sequence[Sequence[float]]],
 ) -> dict[str, list[float]]:
     """The query's vector for each field, by name: the sum of the terms' unit vectors with their signs, made unit again.
 
@@ -74,11 +79,11 @@ def vectors(
     found: dict[str, list[float]] = {}
     for each in fields:
         if each.fingerprint not in made:
-            made[each.fingerprint] = _sum(terms, encoders.for_field(each))
+            made[each.fingerprint] = _sum(terms, encoders.for_field(each, searching=True), remembered)
         total = made[each.fingerprint].astype(np.float64)
         for vector in liked.get(each.field, ()):
             total += _unit(np.asarray(vector, dtype=np.float64))
-        seen = terms.images and encoders.for_field(each).encodes_images
+        seen = terms.images and encoders.for_field(each, searching=True).encodes_images
         if not (terms.texts or seen or liked.get(each.field)):
             continue
         if np.linalg.norm(total) < 1e-6:
@@ -90,13 +95,13 @@ def vectors(
     return found
 
 
-def _sum(terms: Terms, encoder: VectorEncoder) -> NDArray[np.float32]:
+def _sum(terms: Terms, encoder: VectorEncoder, remembered: QueryVectors) -> NDArray[np.float32]:
     total = np.zeros(encoder.dims, dtype=np.float32)
     for sign, texts, images in ((1, terms.texts, terms.images), (-1, terms.less_texts, terms.less_images)):
         if texts:
-            total += sign * encoder.encode_texts(texts, role="query").sum(axis=0)
+            total += sign * remembered.of_texts(encoder, texts).sum(axis=0)
         if images and encoder.encodes_images:
-            total += sign * encoder.encode_images(images).sum(axis=0)
+            total += sign * remembered.of_images(encoder, images).sum(axis=0)
     return total
 
 

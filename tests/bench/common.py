@@ -27,14 +27,14 @@ def vit_b_32() -> tuple[Path, Path]:
     root = cache_folder() / "bench"
     checkpoint, exported = root / "vit-b-32-checkpoint", root / "vit-b-32"
     if not exported.is_dir():
-        from crosslens.ingest.model.export import export
+        from crosslens.ingest.model.exporting import export
         from tests import checkpoints
 
         root.mkdir(parents=True, exist_ok=True)
         if not checkpoint.is_dir():
             with tempfile.TemporaryDirectory(dir=root) as tmp:
                 checkpoints.vit_b_32(Path(tmp) / "c").rename(checkpoint)
-        report = export(str(checkpoint), exported)
+        report = export(str(checkpoint), exported, precision="fp32")
         console.print(
             f"exported ViT-B/32: least cosine with PyTorch {report.text_cosine_min:.7f} (texts), "
             f"{report.image_cosine_min:.7f} (images)"

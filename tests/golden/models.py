@@ -97,6 +97,13 @@ def folders() -> Iterator[tuple[str, Files]]:
     yield "a manifest, in which config.json counts", _with_manifest(_folder(config_json='{"a": 1}'), text=text)
     yield "a manifest of more files", _with_manifest(_folder() | {"onnx/text_model.onnx_data": "0123"}, text=text)
     yield "a manifest without text settings", _with_manifest(_folder(config_json='{"model_type": "siglip"}'))
+    related = {"0123456789abcdef": {"search": True, "recall": 0.99}, "0000456789abcdef": {"search": False}}
+    yield "a manifest with relations", _with_manifest(_folder(), relations=related)
+    odd = {"0123456789abcdef": {"search": 1}, "0000456789abcdef": [], "1111456789abcdef": {"search": "true"}}
+    yield "relations that allow nothing", _with_manifest(_folder(), relations=odd)
+    kept = {"fp32/onnx/text_model.onnx": _graph("input_ids", (0, 0), 7, "kept")}
+    listed = {"fp32": {"precision": "fp32", "files": {"onnx/text_model.onnx": "0"}, "fingerprint": "1"}}
+    yield "a variant within", _with_manifest(_folder(), variants=listed) | kept
     limits = {"model_type": "clip", "text_config": {"max_position_embeddings": 48, "pad_token_id": 5}}
     yield "limits of the checkpoint", _folder(config_json=json.dumps(limits))
     yield "a tokenizer's limit", _folder(tokenizer_config_json='{"model_max_length": 20, "padding_side": "left"}')
@@ -137,8 +144,10 @@ def opened(files: Files) -> Line:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content.encode())
         folder = open_model(Path(root) / "model")
-    found = {"fingerprint": folder.fingerprint, "name": folder.name, "text": asdict(folder.text), "dims": folder.dims}
-    return found if folder.prompts == Prompts() else {**found, "prompts": asdict(folder.prompts)}
+    said: Line = {"fingerprint": folder.fingerprint, "name": folder.name}
+    said |= {"text": asdict(folder.text), "dims": folder.dims}
+    said |= {"searches": sorted(folder.searches)} if folder.searches else {}
+    return said | ({} if folder.prompts == Prompts() else {"prompts": asdict(folder.prompts)})
 
 
 def recorded_fingerprints() -> list[Line]:

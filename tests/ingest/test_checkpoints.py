@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ import torch  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from crosslens.errors import ExportError  # noqa: E402
+from crosslens.ingest.model import exporting  # noqa: E402
 from crosslens.ingest.model.encoder import Encoder  # noqa: E402
-from crosslens.ingest.model.export import export  # noqa: E402
 from tests import checkpoints  # noqa: E402
 
 pytestmark = pytest.mark.export
+export = partial(exporting.export, precision="fp32")
 Damage = Callable[[Path], object]
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 605157884\n"
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -105,3 +108,14 @@ def test_a_damaged_tokenizer_is_named(models: Path, tmp_path: Path) -> None:
     (folder / "tokenizer.json").write_text(json.dumps({"version": "1.0"}))
     with pytest.raises(ModelError, match=r"tokenizer\.json can't be read"):
         Encoder(folder)
+
+
+def test_onnx_runtime_neither_keeps_nor_sends_telemetry(models: Path, tmp_path: Path) -> None:
+    code = "import sys; from crosslens import Encoder; Encoder(sys.argv[1]).encode_texts(['a shoe'])"
+    # What was set here when crosslens was imported must not hide what it does by itself.
+    unset = {
+        name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
+    }
+    environment = {**unset, "HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code, str(models / "small")], env=environment, check=True)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ import torch  # noqa: E402
 from crosslens.demo.build import DATA  # noqa: E402
 from crosslens.errors import ExportError, ModelError  # noqa: E402
 from crosslens.ingest.model import export as module  # noqa: E402
+from crosslens.ingest.model import exporting, storing  # noqa: E402
 from crosslens.ingest.model.encoder import Encoder  # noqa: E402
-from crosslens.ingest.model.export import export  # noqa: E402
 from crosslens.ingest.model.proof import _batches, golden_pictures  # noqa: E402
 from crosslens.ingest.model.vocabulary import siglip_tokenizer  # noqa: E402
 from tests import checkpoints  # noqa: E402
 
 pytestmark = pytest.mark.export
+export = partial(exporting.export, precision="fp32")
 DEMO_CHECKPOINT = DATA / "checkpoint"
 
 
@@ -76,7 +78,7 @@ def test_weights_too_many_for_one_file_lie_in_a_second_that_the_manifest_lists(
 ) -> None:
     checkpoint = str(checkpoints.clip(tmp_path / "c"))
     export(checkpoint, tmp_path / "one", precision=precision)
-    monkeypatch.setattr(module, "_LARGEST", 1_000)
+    monkeypatch.setattr(storing, "LARGEST", 1_000)
     real = module._trace
 
     def scattered(*arguments: Any) -> None:
@@ -91,7 +93,7 @@ def test_weights_too_many_for_one_file_lie_in_a_second_that_the_manifest_lists(
             size_threshold=64,
         )
         assert len(list(path.parent.iterdir())) > 5
-        module.gather(path)
+        storing.gather(path)
 
     monkeypatch.setattr(module, "_trace", scattered)
     report = export(checkpoint, tmp_path / "two", precision=precision)
@@ -152,7 +154,7 @@ def test_the_manifest_records_where_it_came_from_and_the_proof(tmp_path: Path) -
 
 def test_an_export_that_differs_from_pytorch_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = checkpoints.clip(tmp_path / "c")
-    real = module._export_text
+    real = module.export_text
 
     def damaged(loaded: module.Checkpoint, path: Path) -> None:
         with torch.no_grad():
@@ -161,7 +163,7 @@ def test_an_export_that_differs_from_pytorch_leaves_nothing(tmp_path: Path, monk
             real(loaded, path)
             loaded.text.model.text_projection.weight.copy_(kept)
 
-    monkeypatch.setattr(module, "_export_text", damaged)
+    monkeypatch.setattr(module, "export_text", damaged)
     with pytest.raises(ExportError, match=r"text encoder differs from PyTorch: cosine .* nothing was written"):
         export(str(checkpoint), tmp_path / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -193,7 +194,11 @@ def test_a_redirect_is_checked_like_the_first_address(site: Site, monkeypatch: p
 
 @pytest.mark.parametrize(
     ("target", "says"),
-    [("file:///etc/hostname", "no http"), ("ftp://127.0.0.1/x", "no http"), ("/loop", "more than 5 redirects")],
+    [
+        ("file:///etc/hostname", "isn't an http"),
+        ("ftp://127.0.0.1/x", "isn't an http"),
+        ("/loop", "more than 5 redirects"),
+    ],
 )
 def test_redirects_elsewhere_or_for_ever_are_not_followed(site: Site, target: str, says: str) -> None:
     site.answers["/loop"] = say(302, location=target)
@@ -222,7 +227,7 @@ def test_too_many_bytes_are_refused_whatever_the_server_announces(site: Site) ->
     site.answers["/large"] = say(200, b"x" * (2 << 20))
     fetcher = Fetcher(allow_private=True, max_bytes=1 << 20)
     for path in ("/endless", "/large"):
-        with pytest.raises(ImageError, match="more than the 1 MB allowed"):
+        with pytest.raises(ImageError, match="more than the 1,048,576 bytes allowed"):
             fetcher.fetch(site.url + path)
 
 
@@ -324,13 +329,49 @@ def test_what_was_fetched_is_asked_for_again_by_its_validator(site: Site, tmp_pa
     assert Fetcher(allow_private=True, cache=ImageCache(tmp_path)).fetch(url) == b"second"
 
 
+def test_a_run_gets_from_the_cache_only_what_it_may_fetch_itself(site: Site, tmp_path: Path) -> None:
+    site.answers["/a.png"] = say(200, b"picture" * 100, etag='"1"')
+    site.answers["/moved.png"] = say(302, location="/a.png")
+    cache = ImageCache(tmp_path)
+    trusting = Fetcher(allow_private=True, cache=cache)
+    for name in ("a.png", "moved.png"):
+        url = f"{site.url}/{name}"
+        assert trusting.fetch(url) == b"picture" * 100
+        # As a connection that is used again, and an answer that nothing has changed.
+        site.answers["/a.png"] = say(304)
+        assert trusting.fetch(url, fresh_s=0) == b"picture" * 100
+        asked = len(site.asked)
+        for fresh_s in (3600.0, 0.0):
+            with pytest.raises(ImageError, match="not a public address"):
+                Fetcher(cache=cache).fetch(url, fresh_s=fresh_s)
+            with pytest.raises(ImageError, match="more than the 100 bytes allowed"):
+                Fetcher(allow_private=True, max_bytes=100, cache=cache).fetch(url, fresh_s=fresh_s)
+        assert len(site.asked) == asked + (1 if name == "a.png" else 2)
+        site.answers["/a.png"] = say(200, b"picture" * 100, etag='"1"')
+    # What was fetched from the internet is everybody's.
+    cache.store("http://example.com/b.png", b"public", etag=None, last_modified=None, private=False)
+    assert Fetcher(cache=cache).fetch("http://example.com/b.png") == b"public"
+
+
+def test_what_an_older_cache_holds_may_be_private(site: Site, tmp_path: Path) -> None:
+    site.answers["/a.png"] = say(200, b"picture")
+    url = f"{site.url}/a.png"
+    assert Fetcher(allow_private=True, cache=ImageCache(tmp_path)).fetch(url) == b"picture"
+    with sqlite3.connect(tmp_path / "urls.sqlite") as database:
+        database.execute("ALTER TABLE urls DROP COLUMN private")
+    with pytest.raises(ImageError, match="not a public address"):
+        Fetcher(cache=ImageCache(tmp_path)).fetch(url)
+    assert Fetcher(allow_private=True, cache=ImageCache(tmp_path)).fetch(url) == b"picture"
+    assert len(site.asked) == 1
+
+
 def test_the_cache_keeps_a_content_once_stays_within_its_limit_and_bears_damage(tmp_path: Path) -> None:
     cache = ImageCache(tmp_path, limit=2_500)
     for n in range(5):
-        cache.store(f"http://a/{n}", b"same" * 250, etag=None, last_modified=None)
+        cache.store(f"http://a/{n}", b"same" * 250, etag=None, last_modified=None, private=False)
     assert len(list((tmp_path / "contents").glob("*/*"))) == 1
     for n in range(4):
-        cache.store(f"http://b/{n}", bytes([n]) * 1_000, etag=None, last_modified=None)
+        cache.store(f"http://b/{n}", bytes([n]) * 1_000, etag=None, last_modified=None, private=False)
         time.sleep(0.01)
     cache.sweep()
     assert sum(p.stat().st_size for p in (tmp_path / "contents").glob("*/*")) <= 2_500
@@ -340,7 +381,7 @@ def test_the_cache_keeps_a_content_once_stays_within_its_limit_and_bears_damage(
     assert found[1] == b"\3" * 1_000
     next(p for p in (tmp_path / "contents").glob("*/*") if p.read_bytes() == found[1]).write_bytes(b"damaged")
     assert cache.find("http://b/3") is None
-    cache.store("http://b/3", b"whole", etag=None, last_modified=None)
+    cache.store("http://b/3", b"whole", etag=None, last_modified=None, private=False)
     assert ImageCache(tmp_path).find("http://b/3") is not None
 
 
@@ -348,7 +389,7 @@ def test_a_damaged_database_of_the_cache_is_begun_anew(tmp_path: Path) -> None:
     (tmp_path / "urls.sqlite").write_bytes(b"no database" * 1_000)
     cache = ImageCache(tmp_path)
     assert cache.find("http://a/") is None
-    cache.store("http://a/", b"picture", etag='"1"', last_modified=None)
+    cache.store("http://a/", b"picture", etag='"1"', last_modified=None, private=False)
     found = cache.find("http://a/")
     assert found is not None
     assert (found[0].etag, found[1]) == ('"1"', b"picture")
@@ -358,7 +399,7 @@ def test_threads_and_processes_share_a_cache(tmp_path: Path) -> None:
     def store(part: int) -> None:
         cache = ImageCache(tmp_path)
         for n in range(50):
-            cache.store(f"http://{part}/{n}", b"%d-%d" % (part, n), etag=None, last_modified=None)
+            cache.store(f"http://{part}/{n}", b"%d-%d" % (part, n), etag=None, last_modified=None, private=False)
 
     threads = [threading.Thread(target=store, args=(part,)) for part in range(4)]
     for thread in threads:

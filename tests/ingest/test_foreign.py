@@ -20,6 +20,9 @@ from crosslens.errors import ModelError  # noqa: E402
 from crosslens.ingest.model.encoder import Encoder  # noqa: E402
 from crosslens.ingest.model.folder import open_model  # noqa: E402
 from crosslens.ingest.model.graph import read_graph  # noqa: E402
+from crosslens.ingest.model.parts import cut_out  # noqa: E402
+from crosslens.ingest.model.served import check_served  # noqa: E402
+from tests.commands import run  # noqa: E402
 
 TEXTS = ["blue running shoes", "a cat", "", "a photo of a dog and a cat, and of nothing else", "shoe"]
 TEXT, VISION = "onnx/text_model.onnx", "onnx/vision_model.onnx"
@@ -255,12 +258,106 @@ def test_of_several_precisions_one_must_be_named(folder: Path) -> None:
     assert open_model(folder, variant="q4").vision_model.name == "vision_model_q4.onnx"
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "onnx/model_fp16.onnx", "onnx/model_quantized.onnx"])
-def test_one_graph_for_both_encoders_is_explained_whatever_its_precision(folder: Path, name: str) -> None:
-    (folder / TEXT).rename(folder / name)
+def joined(folder: Path, name: str, *changes: Change) -> Path:
+    """The folder with one graph of both encoders, as Optimum and transformers.js make it of a whole CLIP."""
+    text, vision = onnx.load(str(folder / TEXT)), onnx.load(str(folder / VISION))
+    whole = onnx.compose.add_prefix(vision, "vision/", rename_inputs=False, rename_outputs=False)
+    graph = text.graph
+    for part in ("node", "initializer", "input", "output"):
+        getattr(graph, part).extend(getattr(whole.graph, part))
+    graph.node.append(helper.make_node("Transpose", ["image_embeds"], ["turned"], perm=[1, 0]))
+    graph.node.append(helper.make_node("MatMul", ["text_embeds", "turned"], ["logits_per_text"]))
+    for place, size in enumerate(graph.input[-1].type.tensor_type.shape.dim):
+        size.dim_param = f"size{place}"
+    graph.output.insert(0, helper.make_tensor_value_info("logits_per_text", TensorProto.FLOAT, ["n", "m"]))
+    for change in changes:
+        change(graph)
+    (folder / TEXT).unlink()
     (folder / VISION).unlink()
-    with pytest.raises(ModelError, match="both encoders in one graph"):
+    onnx.save(text, str(folder / name))
+    return folder / name
+
+
+def has(name: str) -> Change:
+    """One more input, which the image encoder uses from within a branch."""
+
+    def change(graph: Any) -> None:
+        graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]))
+        yes = helper.make_node("Constant", [], ["yes"], value=helper.make_tensor("", TensorProto.BOOL, [], [True]))
+        out = [helper.make_tensor_value_info("chosen", TensorProto.FLOAT, None)]
+        bodies = {}
+        for branch in ("then", "else"):
+            added = helper.make_node("Add", ["image_embeds_before", name], ["chosen"])
+            bodies[f"{branch}_branch"] = helper.make_graph([added], branch, [], out)
+        for node in graph.node:
+            node.output[:] = ["image_embeds_before" if each == "image_embeds" else each for each in node.output]
+        first = next(index for index, node in enumerate(graph.node) if "image_embeds" in node.input)
+        graph.node.insert(first, helper.make_node("If", ["yes"], ["image_embeds"], **bodies))
+        graph.node.insert(first, yes)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "beside"), [("model.onnx", False), ("onnx/model_fp16.onnx", False), ("onnx/model.onnx", True)]
+)
+def test_one_graph_for_both_encoders_is_read_as_two(
+    models: Path, folder: Path, pictures: Path, name: str, beside: bool
+) -> None:
+    path = joined(folder, name)
+    if beside:
+        whole = onnx.load(str(path))
+        onnx.save(whole, str(path), save_as_external_data=True, location="model.onnx_data", size_threshold=64)
+    same_vectors(models / "small", folder, pictures)
+    found = open_model(folder)
+    assert found.text_model == found.vision_model == path
+    encoder = Encoder(folder)
+    encoder.encode_texts(TEXTS)
+    # What encodes texts has the weights and the work of texts alone.
+    (session,) = encoder._sessions.values()
+    assert [port.name for port in session.get_inputs()] == ["input_ids"]
+    text = onnx.load_from_string(cut_out(read_graph(path), "text_embeds")).graph
+    assert not [part.name for part in (*text.node, *text.initializer) if part.name.startswith("vision/")]
+    if beside:
+        return
+    before = encoder.fingerprint
+    model = onnx.load(str(path))
+    model.graph.initializer[-1].raw_data = bytes(len(model.graph.initializer[-1].raw_data))
+    onnx.save(model, str(path))
+    assert open_model(folder).fingerprint != before
+
+
+def needs_both(graph: Any) -> None:
+    """A text encoder that looks at the picture, as one that fuses them does."""
+    for node in graph.node:
+        node.output[:] = ["text_alone" if each == "text_embeds" else each for each in node.output]
+    graph.node.insert(len(graph.node) - 2, helper.make_node("Add", ["text_alone", "image_embeds"], ["text_embeds"]))
+
+
+def lacks(name: str) -> Change:
+    return lambda graph: graph.output.remove(next(each for each in graph.output if each.name == name))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (needs_both, "needs texts and pictures together"),
+        (lacks("text_embeds"), "gives logits_per_text, image_embeds instead of text_embeds and image_embeds"),
+        (has("shift"), r"inputs that crosslens doesn't know: pixel_values .*, shift"),
+    ],
+)
+def test_one_graph_that_can_not_be_read_as_two_is_refused(folder: Path, change: Change, said: str) -> None:
+    joined(folder, "onnx/model.onnx", change)
+    with pytest.raises(ModelError, match=said):
         open_model(folder)
+
+
+def test_of_one_graph_in_several_precisions_one_must_be_named(folder: Path) -> None:
+    path = joined(folder, "onnx/model_fp16.onnx")
+    shutil.copy(path, path.with_name("model_q4.onnx"))
+    with pytest.raises(ModelError, match=r"has no onnx/model\.onnx; it has model_fp16\.onnx, model_q4\.onnx"):
+        open_model(folder)
+    assert open_model(folder, variant="q4").text_model.name == "model_q4.onnx"
 
 
 def test_one_file_for_all_processors_is_read(models: Path, folder: Path, pictures: Path) -> None:
@@ -270,11 +367,9 @@ def test_one_file_for_all_processors_is_read(models: Path, folder: Path, picture
     same_vectors(models / "small", folder, pictures)
 
 
-@pytest.mark.parametrize("mode", ["shortest", "squash"])
-def test_immichs_folders_are_read(models: Path, folder: Path, pictures: Path, tmp_path: Path, mode: str) -> None:
+def immich_of(folder: Path, immich: Path, mode: str = "shortest") -> dict[str, Any]:
+    """Make ``immich`` of a folder's parts, as Immich lays them out; return its preprocessing."""
     ours = json.loads((folder / "preprocessor_config.json").read_text())
-    size = Encoder(folder).transform.output_size
-    immich = tmp_path / "ViT-B-32__openai"
     (immich / "textual").mkdir(parents=True)
     (immich / "visual").mkdir()
     edited(folder / TEXT, sized(d0=1, d1=77), takes(TensorProto.INT32), called("text", "embedding"))
@@ -283,14 +378,21 @@ def test_immichs_folders_are_read(models: Path, folder: Path, pictures: Path, tm
     shutil.copy(folder / VISION, immich / "visual/model.onnx")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(folder / name, immich / "textual" / name)
-    told = {"size": list(size), "mode": "RGB", "mean": ours["image_mean"], "std": ours["image_std"]}
+    told = {"size": [32, 32], "mode": "RGB", "mean": ours["image_mean"], "std": ours["image_std"]}
     told |= {"interpolation": "bicubic", "resize_mode": mode, "fill_color": 0}
     (immich / "visual/preprocess_cfg.json").write_text(json.dumps(told))
     (immich / "config.json").write_text(json.dumps({"embed_dim": 192, "text_cfg": {"context_length": 77}}))
+    return told
+
+
+@pytest.mark.parametrize("mode", ["shortest", "squash"])
+def test_immichs_folders_are_read(models: Path, folder: Path, pictures: Path, tmp_path: Path, mode: str) -> None:
+    immich = tmp_path / "ViT-B-32__openai"
+    told = immich_of(folder, immich, mode)
     encoder = Encoder(immich)
     assert np.allclose(encoder.encode_texts(TEXTS), Encoder(models / "small").encode_texts(TEXTS), atol=1e-5)
     assert encoder.name == "ViT-B-32__openai"
-    assert encoder.transform.shortest_edge == (size[0] if mode == "shortest" else None)
+    assert encoder.transform.shortest_edge == (32 if mode == "shortest" else None)
     assert np.allclose(np.linalg.norm(encoder.encode_images([pictures / "0.png"] * 2), axis=1), 1, atol=1e-5)
     before = encoder.fingerprint
     cleaned = {"context_length": 77, "tokenizer_kwargs": {"clean": "canonicalize"}}
@@ -301,6 +403,71 @@ def test_immichs_folders_are_read(models: Path, folder: Path, pictures: Path, tm
     (immich / "visual/preprocess_cfg.json").write_text(json.dumps({**told, "resize_mode": "longest"}))
     with pytest.raises(ModelError, match="resize_mode 'longest'"):
         open_model(immich)
+
+
+def of_one_precision(folder: Path) -> None:
+    for kind in ("text_model", "vision_model"):
+        (folder / f"onnx/{kind}.onnx").rename(folder / f"onnx/{kind}_fp16.onnx")
+
+
+def in_one_graph(folder: Path) -> None:
+    joined(folder, "onnx/model.onnx")
+
+
+def as_immichs(folder: Path) -> None:
+    immich_of(folder, folder.parent / "immich")
+    shutil.rmtree(folder)
+    (folder.parent / "immich").rename(folder)
+
+
+def of_other_names(folder: Path) -> None:
+    edited(folder / TEXT, called("tokens", "text_embeds"))
+
+
+def of_doubles(folder: Path) -> None:
+    edited(folder / VISION, takes(TensorProto.DOUBLE))
+
+
+def of_other_vectors(folder: Path) -> None:
+    edited(folder / VISION, called("pixel_values", "embedding"))
+
+
+def cleaning(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["text_cfg"] = {"context_length": 77, "tokenizer_kwargs": {"clean": "canonicalize"}}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (of_one_precision, "it looks for onnx/text_model.onnx, and the folder has onnx/text_model_fp16.onnx"),
+        (in_one_graph, "it looks for onnx/text_model.onnx, and the folder has onnx/model.onnx"),
+        (as_immichs, "it looks for onnx/text_model.onnx, and the folder has textual/model.onnx"),
+        (of_other_names, "text_model.onnx calls its input tokens, not input_ids"),
+        (of_doubles, "vision_model.onnx reads pixels of another type"),
+        (of_other_vectors, "vision_model.onnx calls its vectors embedding, not image_embeds"),
+        (cleaning, "it doesn't clean texts as open_clip does"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json is missing"),
+    ],
+)
+def test_a_folder_that_the_server_plugin_can_not_read_is_never_installed(
+    folder: Path, tmp_path: Path, change: Callable[[Path], object], said: str
+) -> None:
+    check_served([folder])
+    change(folder)
+    with pytest.raises(ModelError) as refused:
+        check_served([folder])
+    assert said in str(refused.value)
+    if "tokenizer" not in said:
+        # All that the plugin can't, this side can.
+        assert Encoder(folder).encode_texts(["a"]).shape[0] == 1
+    if change in (as_immichs, of_one_precision):
+        node = tmp_path / "node"
+        for command in (("plugin", "install"), ("node", "start", "--with-plugin")):
+            done = run(*command, "--folder", str(node), "--model", str(folder))
+            assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+            assert not node.exists()
 
 
 @pytest.mark.parametrize(

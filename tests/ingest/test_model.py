@@ -73,14 +73,6 @@ def test_graphs_beside_the_config_and_quantised_twins_are_found(folder: Path) ->
         open_model(folder, variant="fp16")
 
 
-def test_one_graph_for_both_encoders_is_explained(folder: Path) -> None:
-    foreign(folder)
-    shutil.rmtree(folder / "onnx")
-    (folder / "model.onnx").write_bytes(b"x")
-    with pytest.raises(ModelError, match="both encoders in one graph"):
-        open_model(folder)
-
-
 def test_a_damaged_graph_is_named(folder: Path) -> None:
     foreign(folder)
     (folder / "onnx/text_model.onnx").write_bytes(b"not a graph")

@@ -111,6 +111,23 @@ def test_an_index_made_anew_under_its_name_is_measured_anew(server: Server, enco
 
 
 @pytest.mark.node
+def test_a_damaged_entry_is_none_until_it_is_measured_anew(server: Server, encoder: Encoder) -> None:
+    index = server.new_index(MAPPINGS, shop(5))
+    add_vectors(server.client, index, encoder, [TITLE])
+    id = f"{index}/title_vector"
+    whole = server.client.get(index=STATISTICS_INDEX, id=id)["_source"]
+    for damage in ({"mean": None}, {"covariance": "AAAA"}, {"count": -1}, {"count": "many"}):
+        server.client.index(index=STATISTICS_INDEX, id=id, document={**whole, **damage}, refresh=True)
+        # A run that adds a document doesn't replace them with those of its own vectors alone.
+        server.client.index(index=index, document={"title": f"hat {damage}"}, refresh=True)
+        add_vectors(server.client, index, encoder, [TITLE])
+        with pytest.raises(NotCalibratedError, match=index):
+            HybridSearcher(server.client, index, encoder).search("hat", normalizer="standardise")
+    assert calibrate(server.client, index) == {"title_vector": 9}
+    assert HybridSearcher(server.client, index, encoder).search("hat", normalizer="standardise").hits
+
+
+@pytest.mark.node
 def test_several_vectors_a_document_are_measured_one_by_one(server: Server, encoder: Encoder, pictures: Path) -> None:
     index = server.new_index({}, [{"photos": ["1.png", "2.png"]}, {"photos": ["3.png"]}])
     target = parse_target("views=photos[]", "image")

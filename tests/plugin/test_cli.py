@@ -21,29 +21,10 @@ import pytest
 
 from crosslens import commands as commands_package
 from crosslens.cli import cli
+from tests.commands import run, start
 from tests.conftest import Server
 
 MAPPINGS: dict[str, Any] = {"properties": {"title": {"type": "text"}, "photo": {"type": "keyword"}}}
-
-
-def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "crosslens.cli", *arguments]
-    environment = {**os.environ, "COLUMNS": "120", **(env or {})}
-    # Files that a command writes where it is called must not land in the repository.
-    here = Path(os.environ["CROSSLENS_NODE"]).parent
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=here)
-
-
-def start(arguments: list[str]) -> subprocess.Popen[str]:
-    """A command in a group of its own, which heeds Ctrl-C also where the tests run in the background of a shell."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "crosslens.cli", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: (signal.signal(signal.SIGINT, signal.SIG_DFL), None)[1],
-    )
 
 
 def commands(group: click.Group = cli, prefix: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
@@ -73,7 +54,7 @@ def test_every_listed_command_is_there_and_every_command_is_listed() -> None:
     listed = set(cli.list_commands(context))
     assert {getattr(cli.get_command(context, name), "name", None) for name in listed} == listed
     folder = Path(commands_package.__file__ or "").parent
-    helpers = {"__init__", "options", "running", "saying", "signals", "workers"}
+    helpers = {"__init__", "options", "running", "saying", "sentences", "signals", "workers"}
     assert {path.stem for path in folder.glob("*.py")} - helpers <= listed | {"server_plugin"}
 
 
@@ -100,6 +81,10 @@ def test_starting_up_loads_no_heavy_library() -> None:
         (["migrate", "shop", "--rollback", "--drop-old"], "give one of"),
         (["search", "shop", "x", "--filter", "{"], "not JSON"),
         (["search", "shop", "x", "--filter", "3"], "must be a JSON object"),
+        (["search", "shop", "x", "--post-filter", "[3]"], "must be a JSON object"),
+        (["search", "shop", "x", "--sort", "price:down"], "is not FIELD, FIELD:asc or FIELD:desc"),
+        (["search", "shop", "x", "--sort", "price,"], "is not FIELD, FIELD:asc or FIELD:desc"),
+        (["search", "shop", "x", "--sort", "[{"], "not JSON"),
         (["search", "shop", "x", "--weights", "keyword"], "is not NAME=NUMBER"),
         (["search", "shop", "x", "--url", "localhost:9200"], "must start with http"),
         (["search", "shop", "x", "--url", "http://127.0.0.1:9"], "no Elasticsearch answers at http://127.0.0.1:9"),
@@ -337,6 +322,21 @@ def test_ctrl_c_stops_every_worker_and_the_next_run_goes_on(server: Server, mode
 
 
 @pytest.mark.node
+def test_why_a_worker_can_not_go_on_is_said_as_without_workers(server: Server, models: Path, tmp_path: Path) -> None:
+    index = server.new_index(MAPPINGS, [{"title": f"shoe {i}"} for i in range(10)])
+    where = {"ELASTICSEARCH_URL": server.node.url}
+    run("add", index, "--text", "title", "--model", str(models / "small"), env=where)
+    # Another machine, where the model of the vectors isn't known.
+    elsewhere = {**where, "CROSSLENS_DATA": str(tmp_path)}
+    alone = run("reindex", index, "--all", env=elsewhere)
+    several = run("reindex", index, "--all", "--slices", "2", env=elsewhere)
+    assert (alone.returncode, several.returncode) == (2, 2)
+    (said,) = [line for line in alone.stderr.splitlines() if line.startswith("Error: ")]
+    assert said.endswith("name the folder (--model)")
+    assert [line for line in several.stderr.splitlines() if line.startswith("Error: ")] == [said]
+
+
+@pytest.mark.node
 def test_searches_are_measured_and_tuned_from_the_command_line(
     server: Server, models: Path, pictures: Path, tmp_path: Path
 ) -> None:
@@ -395,6 +395,23 @@ def test_facets_highlights_boosts_and_pages_from_the_command_line(server: Server
 
     boosted = run("search", index, "blue", "--text-fields", "title^9,note", "--json", env=where)
     assert json.loads(boosted.stdout)["hits"][0]["id"] == "9"
+    counted = ["search", index, "shoe", "--facet", "brand", "--facets-over", "keyword", "--json"]
+    only = '{"term": {"brand": "brand 1"}}'
+
+    def counts(*more: str) -> tuple[list[str], int]:
+        """The brands of the results, and how many brands are counted."""
+        found = json.loads(run(*counted, *more, env=where).stdout)
+        brands = [hit["source"]["brand"] for hit in found["hits"]]
+        return brands, len(found["aggregations"]["brand"]["buckets"])
+
+    assert counts("--filter", only) == (["brand 1"] * 3, 1)
+    assert counts("--post-filter", only) == (["brand 1"] * 3, 4)
+    rising = ["b", *(f"brand {i // 3}" for i in range(9))]
+    assert counts("--sort", "brand")[0] == rising
+    assert counts("--sort", "brand:desc,_doc")[0] == rising[::-1]
+    assert counts("--sort", '[{"brand": {"order": "desc"}}]')[0] == rising[::-1]
+    refused = run("search", index, "shoe", "--sort", "title", env=where)
+    assert (refused.returncode, refused.stderr.startswith("Error: "), "Traceback" in refused.stderr) == (2, True, False)
     query = ["search", index, "shoe", "--size", "4", "--json"]
     first = json.loads(run(*query, "--page", env=where).stdout)
     for i in range(10):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import http.server
 import json
 import multiprocessing
 import re
@@ -12,13 +11,9 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 import traceback
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from email.message import Message
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +25,12 @@ from crosslens import AsyncIndex, Index, TextField
 from crosslens import client as client_module
 from crosslens.addresses import parse_hosts
 from crosslens.async_client import connect_async
-from crosslens.cli import explained
 from crosslens.client import Connection, client_options, connect, parse_version, server_version
+from crosslens.commands.sentences import sentence
 from crosslens.errors import ConnectionFailedError, CrosslensError, ModelError
 from crosslens.ingest.model.known import DEMO_MODEL, find, remember
 from tests.conftest import Server
+from tests.web import ELASTIC, Answer, Forwarding, Web
 
 
 @pytest.mark.parametrize(
@@ -60,7 +56,6 @@ def test_what_cannot_connect_says_why(connection: Connection, says: str) -> None
 
 
 SECRET = "SEC%2FRET"
-Answer = tuple[int, Mapping[str, str], bytes]
 
 
 @pytest.mark.parametrize(
@@ -158,77 +153,6 @@ def test_the_command_line_answers_a_bad_address_with_one_line(options: list[str]
     assert "SECRET" not in done.stderr
 
 
-@dataclass
-class Web:
-    """A small HTTP server that gives every request the same answer, or one by its path."""
-
-    status: int = 200
-    body: bytes = b"{}"
-    headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
-    tls: ssl.SSLContext | None = None
-
-    def __enter__(self) -> Web:
-        answer = self.answer
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                length = int(self.headers.get("content-length") or 0)
-                status, headers, body = answer(self.command, self.path, dict(self.headers), self.rfile.read(length))
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(body)
-
-            do_POST = do_PUT = do_DELETE = do_HEAD = do_GET  # noqa: N815
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        if self.tls:
-            self.server.socket = self.tls.wrap_socket(self.server.socket, server_side=True)
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
-        self.thread.start()
-        self.port = self.server.server_port
-        self.url = f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
-    def answer(
-        self, method: str, path: str, headers: dict[str, str], body: bytes
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        return self.status, self.headers, self.body
-
-
-class Unprivileged(Web):
-    """In front of a real node: everything passes but ``GET /``, as for a user without ``monitor``."""
-
-    node_url = ""
-
-    def answer(
-        self, method: str, path: str, headers: dict[str, str], body: bytes
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        if path == "/":
-            return 403, ELASTIC, NO_MONITOR
-        request = urllib.request.Request(self.node_url + path, body or None, headers, method=method)
-        try:
-            with urllib.request.urlopen(request) as reply:
-                return reply.status, _kept(reply.headers), reply.read()
-        except urllib.error.HTTPError as error:
-            return error.code, _kept(error.headers), error.read()
-
-
-def _kept(headers: Message) -> dict[str, str]:
-    return {k: v for k, v in headers.items() if k.lower() in ("content-type", "x-elastic-product", "warning")}
-
-
-ELASTIC = {"Content-Type": "application/json", "X-elastic-product": "Elasticsearch"}
 NO_MONITOR = json.dumps(
     {
         "error": {
@@ -244,6 +168,15 @@ NO_MONITOR = json.dumps(
         "status": 403,
     }
 ).encode()
+
+
+class Unprivileged(Forwarding):
+    """In front of a real node: everything passes but ``GET /``, as for a user without ``monitor``."""
+
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        return (403, ELASTIC, NO_MONITOR) if path == "/" else super().answer(method, path, headers, body)
+
+
 HTML = {"Content-Type": "text/html"}
 PAGE = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1><hr>nginx</body></html>"
 
@@ -262,6 +195,9 @@ PAGE = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gate
         (Web(503, b"\xff\xfe", {"Content-Type": "application/octet-stream"}), "is not Elasticsearch|answered 503"),
         (Web(200, b"{}", {"Content-Type": "application/json"}), "is not Elasticsearch"),
         (Web(200, b"{}", ELASTIC), "is not Elasticsearch: it names no version"),
+        (Web(200, b"[]", ELASTIC), "is not Elasticsearch: it names no version"),
+        (Web(200, b'{"version":"9.5.3"}', ELASTIC), "is not Elasticsearch: it names no version"),
+        (Web(200, b'{"version":{"build_flavor":"default"}}', ELASTIC), "is not Elasticsearch: it names no version"),
         (Web(200, b"<p>hello</p>", HTML), "is not Elasticsearch"),
         (Web(200, b"{broken", ELASTIC), "is not Elasticsearch"),
         (Web(302, b"", {"Location": "https://u:SECRET@other:9/x"}), r"redirects to https://other:9/x \(302\)"),
@@ -295,7 +231,7 @@ def test_without_an_address_the_way_is_to_start_a_node(monkeypatch: pytest.Monke
         monkeypatch.setattr(client_module, "DEFAULT_URL", f"http://127.0.0.1:{bound.getsockname()[1]}")
         with pytest.raises(ConnectionFailedError, match="start the embedded node") as caught:
             connect(Connection())
-    assert explained(caught.value).endswith("(crosslens node start)")
+    assert sentence(caught.value).endswith("(crosslens node start)")
 
 
 @pytest.fixture(scope="module")
@@ -420,9 +356,7 @@ class Deaf(Web):
 
     seen = 0
 
-    def answer(
-        self, method: str, path: str, headers: dict[str, str], body: bytes
-    ) -> tuple[int, Mapping[str, str], bytes]:
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         self.seen += 1
         raise ConnectionAbortedError
 
@@ -439,8 +373,7 @@ def test_a_request_that_may_have_arrived_is_never_sent_to_another_host() -> None
 @pytest.mark.node
 def test_who_may_not_ask_for_the_version_can_add_and_search(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     name = server.new_index({"properties": {"title": {"type": "text"}}}, [{"title": "a red shoe"}, {"title": "a hat"}])
-    with Unprivileged() as web:
-        web.node_url = server.node.url
+    with Unprivileged(node_url=server.node.url) as web:
         with Index(name, url=web.url, model=DEMO_MODEL) as index:
             assert "doesn't say its version to this user" in caplog.text
             assert server_version(index.client)[:2] == (9, 2)
@@ -474,7 +407,7 @@ def test_errors_cross_processes_whole() -> None:
         assert type(got) is type(sent)
         assert vars(got) == vars(sent)
         assert str(got) == "wrong; do this"
-        assert explained(got) == "wrong; do this (crosslens node start --url)"
+        assert sentence(got) == "wrong; do this (crosslens node start --url)"
     process.join()
 
 
@@ -492,10 +425,10 @@ def test_a_model_used_once_is_found_by_its_fingerprint(models: Path) -> None:
         find(folder.fingerprint + "0", "small")
     assert unknown.value.parameter == "model"
     remember(models / "small", folder.fingerprint)
-    assert find(folder.fingerprint, "small") == (models / "small").resolve()
+    assert find(folder.fingerprint, "small") == ((models / "small").resolve(), None)
 
 
 def test_the_demos_model_is_always_known() -> None:
     from crosslens.ingest.model.folder import open_model
 
-    assert find(open_model(DEMO_MODEL).fingerprint, "demo") == DEMO_MODEL
+    assert find(open_model(DEMO_MODEL).fingerprint, "demo") == (DEMO_MODEL, None)

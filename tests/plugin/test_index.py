@@ -24,6 +24,11 @@ from tests.conftest import DATA, Server
 MAPPINGS: dict[str, Any] = {"properties": {"title": {"type": "text"}, "photo": {"type": "keyword"}}}
 PICTURES = sorted((DATA / "noto").glob("*"))[100::220]
 node = pytest.mark.node
+# What the extras install, by the names that are imported.
+EXTRAS = {
+    *("torch", "transformers", "onnx", "safetensors", "huggingface_hub", "sentencepiece", "filelock", "jgo", "psutil"),
+    *("aiohttp", "ir_measures", "matplotlib", "fsspec", "pillow_heif", "resvg_py", "haystack", "langchain_core"),
+}
 
 
 def test_what_is_public_is_one_list() -> None:
@@ -43,6 +48,33 @@ def test_every_verb_of_the_command_line_is_a_method() -> None:
 def test_importing_the_package_loads_no_heavy_library() -> None:
     script = "import sys, crosslens; print([m for m in ('torch', 'onnxruntime', 'numpy') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_every_public_name_is_there_without_any_extra(tmp_path: Path) -> None:
+    script = f"""
+import sys
+extras = {EXTRAS!r}
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in extras:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+import crosslens
+from crosslens import *
+assert [crosslens.export, getattr(crosslens, "export")] == [export] * 2 and set(dir(crosslens)) <= set(globals())
+for called in (lambda: export("clip", "out"), lambda: Node().start()):
+    try:
+        called()
+    except CrosslensError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.splitlines() == [
+        "exporting needs the extra 'export' (No module named 'torch'); pip install 'crosslens[export]'",
+        "the embedded node needs the extra 'node'; pip install 'crosslens[node]'",
+    ], done.stderr
 
 
 def test_fields_read_like_the_command_lines() -> None:
@@ -99,7 +131,12 @@ def test_five_lines_to_the_first_result(shop: Index) -> None:
     # A notebook shows the pictures; whoever opens the index without them sees why there are none.
     assert result._repr_html_().count("data:image/webp;base64,") == 3
     elsewhere = Index(shop.name, client=shop.client, images=ImageAccess(root=DATA / "nowhere"))
-    assert "no such file" in elsewhere.search("shoe")._repr_html_()
+    first, second = elsewhere.search("shoe"), elsewhere.search("hat")
+    assert "no such file" in first._repr_html_()
+    # One reader for all results: it keeps its connections.
+    assert first.pictures is not None
+    assert second.pictures is not None
+    assert first.pictures._images is second.pictures._images
 
 
 @node
@@ -157,3 +194,5 @@ def test_a_search_from_asyncio_is_the_same(server: Server, shop: Index) -> None:
 def test_image_root_and_images_contradict() -> None:
     with pytest.raises(QueryError, match="not both"):
         Index("x", client=Elasticsearch("http://127.0.0.1:9"), image_root="/", images=ImageAccess())
+    with pytest.raises(QueryError, match="not both"):
+        AsyncIndex("x", url="http://127.0.0.1:9", image_root="/", images=ImageAccess())

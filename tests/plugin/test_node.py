@@ -27,7 +27,8 @@ from crosslens.node import Node
 from crosslens.node import jvm as java_module
 from crosslens.node.home import assemble
 from crosslens.node.jvm import find_java, required_release
-from crosslens.node.ports import claim, claim_from, is_free
+from crosslens.node.ports import TRANSPORT_PORT, claim, claim_from, is_free
+from tests.commands import run
 from tests.conftest import VERSIONS, require_node
 
 pytestmark = pytest.mark.node
@@ -146,6 +147,25 @@ def test_a_busy_default_port_gives_a_free_one_and_a_busy_explicit_port_is_refuse
         (folder / "node.json").write_text(json.dumps(record))
         with Node(folder, heap="512m") as node:
             assert not node.url.endswith(f":{port}")
+
+
+def test_a_node_starts_beside_a_port_that_is_taken_also_among_the_transports_own(folder: Path) -> None:
+    """The transport takes the first free port from 9300, which here is the HTTP port that was asked for."""
+    require_node(VERSIONS[0])
+    with contextlib.ExitStack() as taken:
+        port = TRANSPORT_PORT
+        while not is_free(port):
+            port += 1
+        # The port before is taken: by us, unless it is by somebody else.
+        taken.enter_context(socket.create_server(("127.0.0.1", port)))
+        port += 1
+        while not is_free(port):
+            port += 1
+        done = run("node", "start", "--folder", str(folder), "--port", str(port), "--heap", "512m", "--json")
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+        assert json.loads(done.stdout)["url"] == f"http://127.0.0.1:{port}"
+        node = connect(Connection(url=Node(folder).url)).nodes.info()["nodes"].popitem()[1]
+        assert int(node["transport_address"].rpartition(":")[2]) > port
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536, 1 << 40])

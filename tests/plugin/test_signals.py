@@ -6,37 +6,18 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.commands import start
 from tests.conftest import Server
 
 pytestmark = pytest.mark.node
 MAPPINGS: dict[str, Any] = {"properties": {"title": {"type": "text"}, "photo": {"type": "keyword"}}}
 COUNT = 4_000
-
-
-def heeding() -> None:
-    """A process started from here heeds Ctrl-C, also where the tests run in the background of a shell."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-
-def start(arguments: list[str], prepare: Callable[[], None] = heeding) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "crosslens.cli", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=prepare,
-        cwd=Path(os.environ["CROSSLENS_NODE"]).parent,
-    )
 
 
 class Run:
@@ -158,14 +139,21 @@ def test_a_worker_that_is_killed_is_reported_and_the_others_finish(sliced: Run) 
     assert sliced.done() > COUNT * 0.45
 
 
-def test_what_nohup_ignores_stays_ignored(server: Server, models: Path, pictures: Path) -> None:
-    run = Run(server, models, pictures)
-    process = start(run.command, lambda: (signal.signal(signal.SIGHUP, signal.SIG_IGN), None)[1])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_what_is_ignored_from_the_start_stays_ignored(
+    server: Server, models: Path, pictures: Path, number: int
+) -> None:
+    """SIGHUP by nohup, SIGINT by a shell for what runs in its background; SIGTERM ends the run nevertheless."""
+    run = Run(server, models, pictures, "--slices", "2")
+    process = start(run.command, lambda: (signal.signal(number, signal.SIG_IGN), None)[1])
     run.wait(process, 100)
-    process.send_signal(signal.SIGHUP)
+    os.killpg(process.pid, number)
+    run.wait(process, 1_000)
+    process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    assert run.done() == COUNT
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert run.settled() < COUNT
 
 
 def test_without_a_terminal_a_run_is_logged(server: Server, models: Path) -> None:

@@ -1,12 +1,12 @@
-"""Clusters of three nodes with the plugin."""
+"""Several nodes that form one cluster, each with a plugin and models of its own."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from elasticsearch import Elasticsearch
@@ -19,7 +19,17 @@ NAMES = ("one", "two", "three")
 
 
 @dataclass(frozen=True)
-class Three:
+class Member:
+    """A node to be: the zip of its plugin (None for none), its models, and its other settings."""
+
+    name: str
+    plugin: Path | None
+    models: Sequence[Path] = ()
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cluster:
     """The nodes, and a client of each."""
 
     nodes: list[Node]
@@ -36,36 +46,48 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
+def running(members: Sequence[Member], version: str, folder: Path) -> Iterator[Cluster]:
+    """Starts the members and stops them at the end; those whose settings name no roles may be the master."""
+    ports = free_ports(2 * len(members))
+    hosts = ports[len(members) :]
+    masters = [member.name for member in members if "node.roles" not in member.settings]
+    nodes = []
+    for i, member in enumerate(members):
+        home = folder / member.name
+        home.mkdir()
+        if member.plugin:
+            install_plugin(member.plugin, home)
+        install_models(member.models, home)
+        settings = {
+            "node.name": member.name,
+            "cluster.name": f"crosslens-{folder.name}",
+            "discovery.type": None,
+            "discovery.seed_hosts": ",".join(f"127.0.0.1:{port}" for port in hosts),
+            "cluster.initial_master_nodes": ",".join(masters) if member.name in masters else None,
+            "transport.port": str(hosts[i]),
+            **member.settings,
+        }
+        nodes.append(Node(home, version=version, heap="512m", port=ports[i], settings=settings))
+    try:
+        with ThreadPoolExecutor(len(nodes)) as pool:
+            list(pool.map(lambda node: node.start(), nodes))
+        yield Cluster(nodes, [connect(Connection(url=node.url)) for node in nodes], version)
+    finally:
+        for node in nodes:
+            node.stop()
+
+
+@contextmanager
 def three_nodes(
     root: Path,
     version: str,
     plugin: Path,
     models: Iterable[Path],
     images: Path,
-) -> Iterator[Three]:
-    """Three nodes of one cluster, each in a folder of ``root`` of its own; stopped at the end."""
-    ports = free_ports(6)
-    models = list(models)
-    nodes = []
-    for i, name in enumerate(NAMES):
-        folder = root / name
-        folder.mkdir()
-        install_plugin(plugin, folder)
-        install_models(models, folder)
-        chosen = {
-            "node.name": name,
-            "cluster.name": "crosslens-three",
-            "discovery.type": None,
-            "discovery.seed_hosts": ",".join(f"127.0.0.1:{port}" for port in ports[3:]),
-            "cluster.initial_master_nodes": ",".join(NAMES),
-            "transport.port": str(ports[3 + i]),
-            "crosslens.image_folder": str(images.resolve()),
-        }
-        nodes.append(Node(folder, version=version, heap="512m", port=ports[i], settings=chosen))
-    try:
-        with ThreadPoolExecutor(3) as pool:
-            list(pool.map(lambda node: node.start(), nodes))
-        yield Three(nodes, [connect(Connection(url=node.url)) for node in nodes], version)
-    finally:
-        for node in nodes:
-            node.stop()
+) -> Iterator[Cluster]:
+    """Three equal nodes of one cluster, each in a folder of ``root`` of its own; stopped at the end."""
+    chosen = list(models)
+    settings = {"crosslens.image_folder": str(images.resolve())}
+    members = [Member(name, plugin, chosen, settings) for name in NAMES]
+    with running(members, version, root) as cluster:
+        yield cluster

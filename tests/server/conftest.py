@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -47,6 +48,12 @@ class Http:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
+
+    def text(self, path: str, accept: str = "*/*") -> tuple[str, str]:
+        """The content type and the text of what is answered to GET."""
+        request = urllib.request.Request(f"{self.url}/{path}", headers={"accept": accept})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.headers["content-type"], answer.read().decode()
 
     def ok(self, method: str, path: str, body: object = None) -> Any:
         status, answer = self(method, path, body)
@@ -114,5 +121,28 @@ def plugged(
     try:
         client = connect(Connection(url=node.url))
         yield Plugged(Server(node, client, version), Http(node.url), pictures)
+    finally:
+        node.stop()
+
+
+@pytest.fixture(scope="session", params=VERSIONS)
+def small(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, zips: Path, models: Path
+) -> Iterator[Plugged]:
+    """A node with little heap, a model that it loads by itself, and a folder of images; else all defaults."""
+    version = str(request.param)
+    folder, images = tmp_path_factory.mktemp(f"small-{version}"), tmp_path_factory.mktemp("images")
+    install_plugin(plugin_zip(version, zips), folder)
+    install_models([DEMO_MODEL, models / "small"], folder)
+    settings = {"crosslens.image_folder": str(images.resolve()), "crosslens.preload": "model,absent"}
+    node = Node(folder, version=version, heap="512m", settings=settings)
+    node.start()
+    try:
+        made = Plugged(Server(node, connect(Connection(url=node.url)), version), Http(node.url), images)
+        until = time.monotonic() + 60
+        while not all(made.stats()["search"][kind] for kind in ("texts", "images")):
+            assert time.monotonic() < until, "the model in crosslens.preload was not loaded by itself"
+            time.sleep(0.2)
+        yield made
     finally:
         node.stop()

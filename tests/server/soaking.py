@@ -37,10 +37,10 @@ from PIL import Image
 
 from crosslens.client import Connection, connect, parse_version
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.model.export import export
+from crosslens.ingest.model.exporting import export
 from crosslens.node.build import build_plugin
 from tests import checkpoints
-from tests.server.clusters import Three, three_nodes
+from tests.server.clusters import Cluster, three_nodes
 
 INDEX = "soak"
 _DIMS = 24
@@ -53,7 +53,7 @@ _BULK = 10
 class Soak:
     """What the clients share: the cluster, which of its nodes are up, and what they have seen."""
 
-    three: Three
+    three: Cluster
     images: Path
     end: threading.Event = field(default_factory=threading.Event)
     up: set[int] = field(default_factory=lambda: {0, 1, 2})
@@ -75,7 +75,7 @@ class Soak:
             self.faults.append(what)
 
 
-def set_up(three: Three) -> None:
+def set_up(three: Cluster) -> None:
     client = three.clients[0]
     vector = {"type": "dense_vector", "dims": _DIMS}
     properties = {
@@ -294,7 +294,7 @@ def growth(samples: list[tuple[float, int]]) -> float | None:
     return statistics.median(sizes[-quarter:]) / statistics.median(sizes[quarter : 2 * quarter])
 
 
-def run(three: Three, images: Path, models: Path, minutes: float) -> Soak:
+def run(three: Cluster, images: Path, models: Path, minutes: float) -> Soak:
     """Soaks the cluster, and returns what was seen."""
     soak = Soak(three, images)
     set_up(three)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
 import stat
 import zipfile
@@ -14,10 +16,10 @@ from crosslens.errors import NodeError
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.known import DEMO_MODEL
 from crosslens.node import Node
-from crosslens.node.build import build_plugin
+from crosslens.node.build import PLATFORMS, build_plugin
 from crosslens.node.installing import home_with_plugins, install_models, install_plugin, installed_models, read_plugin
+from tests.commands import run
 from tests.conftest import VERSIONS
-from tests.plugin.test_cli import run
 from tests.server.conftest import Http, plugin_zip
 
 _NATIVE = (".so", ".dylib", ".dll")
@@ -52,6 +54,41 @@ def test_the_zip_says_its_version_and_has_the_native_files_of_one_platform(
     assert len(names) == 4
     assert len({name.lower().split("/")[-2] for name in names} - {"cpu"}) <= 3
     assert path.stat().st_size < 20 << 20
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_whatever_the_zip_holds_has_its_notice_and_its_entry_in_the_bill_of_materials(version: str, zips: Path) -> None:
+    path = plugin_zip(version, zips)
+    with zipfile.ZipFile(path) as archive:
+        jars = {name for name in archive.namelist() if name.endswith(".jar")}
+        notice = archive.read("NOTICE.txt").decode()
+    own = {name for name in jars if name.startswith("crosslens-server-")}
+    assert len(own) == 1
+    named = set(re.findall(r"\(([\w-]+)-\*\.jar\)", notice))
+    assert named == {re.sub(r"-[\d.]+\.jar$", "", name) for name in jars - own}
+    bill = json.loads(path.with_suffix(".cdx.json").read_text())
+    assert bill["bomFormat"] == "CycloneDX"
+    assert {f"{each['name']}-{each['version']}.jar" for each in bill["components"]} == jars - own
+    for each in bill["components"]:
+        assert each["licenses"]
+        assert {"SHA-256"} <= {digest["alg"] for digest in each["hashes"]}
+    assert f"{bill['metadata']['component']['name']}-{bill['metadata']['component']['version']}.jar" in own
+    for file in (path, path.with_suffix(".cdx.json")):
+        digest, name = file.with_name(f"{file.name}.sha256").read_text().split()
+        assert digest == hashlib.sha256(file.read_bytes()).hexdigest()
+        assert name == f"*{file.name}"
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_no_native_library_brings_a_client_for_the_network(platform: str, zips: Path, tmp_path: Path) -> None:
+    """What runs natively is not under Elasticsearch's entitlements; newer builds of ONNX Runtime send telemetry."""
+    plugin_zip(VERSIONS[0], zips)
+    path = build_plugin(VERSIONS[0], tmp_path / "out", platform=platform)
+    for name in native_files(path, tmp_path):
+        (jar,) = [each for each in tmp_path.glob("*.jar") if name in zipfile.ZipFile(each).namelist()]
+        data = zipfile.ZipFile(jar).read(name)
+        for word in (b"mbedtls_ssl", b"curl_easy", b"ORT_DISABLE_TELEMETRY", b"events.data.microsoft.com"):
+            assert word not in data, f"{name} holds {word!r}"
 
 
 def test_another_platforms_zip_has_that_ones_files(zips: Path, tmp_path: Path) -> None:

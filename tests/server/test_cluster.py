@@ -18,9 +18,9 @@ from crosslens.ingest.run.run import Options
 from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.search.searcher import HybridSearcher
+from tests.commands import run
 from tests.conftest import Server
 from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, expect_exact, shop
-from tests.plugin.test_cli import run
 from tests.server.conftest import Plugged
 
 pytestmark = pytest.mark.node

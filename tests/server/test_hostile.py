@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import concurrent.futures
 import contextlib
 import io
-import json
 import re
 import shutil
-import socket
 import struct
 import threading
 import time
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,50 +19,13 @@ import onnx
 import pytest
 from PIL import Image
 
-from crosslens.client import Connection, connect
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.known import DEMO_MODEL
-from crosslens.node import Node
-from crosslens.node.installing import install_models, install_plugin
-from tests.conftest import VERSIONS, Server
-from tests.server.conftest import Http, Plugged, plugin_zip
+from crosslens.node.installing import install_models
+from tests.server.conftest import Plugged
+from tests.server.requests import Watched, alive, encoded, left, pipeline, png, search, simulated, vector_index
 
 pytestmark = pytest.mark.node
-
-
-@pytest.fixture(scope="module", params=VERSIONS)
-def small(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, zips: Path, models: Path
-) -> Iterator[Plugged]:
-    """A node with little heap and all defaults, and a folder of images of its own."""
-    version = str(request.param)
-    folder, images = tmp_path_factory.mktemp(f"small-{version}"), tmp_path_factory.mktemp("images")
-    install_plugin(plugin_zip(version, zips), folder)
-    install_models([DEMO_MODEL, models / "small"], folder)
-    node = Node(folder, version=version, heap="512m", settings={"crosslens.image_folder": str(images.resolve())})
-    node.start()
-    try:
-        http = Http(node.url)
-        for inputs in ({"texts": ["a"]}, {"images": [encoded(png(2, 2))]}):
-            http.ok("POST", "_crosslens/encode", {"model": "model", **inputs})
-        yield Plugged(Server(node, connect(Connection(url=node.url)), version), http, images)
-    finally:
-        node.stop()
-
-
-def encoded(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def png(width: int, height: int) -> bytes:
-    """A PNG of one colour, small however large it is."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    rows = zlib.compress((b"\0" + bytes((width + 7) // 8)) * height, 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def tiff(*fields: tuple[int, int, int]) -> bytes:
@@ -85,50 +44,6 @@ def many_scans(size: int, scans: int) -> bytes:
     data = out.getvalue()
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * scans + b"\xff\xd9"
-
-
-class Watched:
-    """How long `_cluster/health` took at most while something else ran."""
-
-    def __init__(self, http: Http) -> None:
-        self._http = http
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self.slowest = 0.0
-
-    def _watch(self) -> None:
-        while not self._end.is_set():
-            start = time.monotonic()
-            self._http.ok("GET", "_cluster/health")
-            self.slowest = max(self.slowest, time.monotonic() - start)
-            self._end.wait(0.05)
-
-    def __enter__(self) -> Watched:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-
-def alive(plugged: Plugged) -> None:
-    """The process is the same, and holds no memory for what is done."""
-    assert plugged.server.node.status() is not None
-    until = time.monotonic() + 30
-    while plugged.stats()["breaker"]["used_bytes"]:
-        assert time.monotonic() < until, plugged.stats()
-        time.sleep(0.1)
-
-
-def vector_index(plugged: Plugged, dims: int, **properties: Any) -> str:
-    mapping = {"v": {"type": "dense_vector", "dims": dims}, "title": {"type": "text"}, **properties}
-    return plugged.server.new_index({"properties": mapping}, [{"title": "a", "v": [1.0] + [0.0] * (dims - 1)}])
-
-
-def search(**builder: Any) -> dict[str, Any]:
-    knn = {"field": "v", "k": 1, "num_candidates": 10, "query_vector_builder": {"crosslens": builder}}
-    return {"knn": knn, "_source": False}
 
 
 @pytest.mark.parametrize("size", [(1_000_000, 1), (100_000, 1), (1, 60_000), (1, 1_000_000), (40_000, 3)])
@@ -210,16 +125,6 @@ def test_pictures_of_unusual_but_honest_files_are_still_read(small: Plugged, dem
     assert (np.array(made) * demo_encoder.encode_images(files)).sum(axis=1).min() >= 0.9999
 
 
-def pipeline(plugged: Plugged, name: str, **options: Any) -> None:
-    step = {"crosslens": {"model": "model", "field": "v", **options}}
-    plugged.http.ok("PUT", f"_ingest/pipeline/{name}", {"processors": [step]})
-
-
-def simulated(plugged: Plugged, name: str, *documents: dict[str, Any]) -> list[dict[str, Any]]:
-    body = {"docs": [{"_source": document} for document in documents]}
-    return list(plugged.http.ok("POST", f"_ingest/pipeline/{name}/_simulate", body)["docs"])
-
-
 def test_a_document_that_names_a_large_file_thirty_times_is_read_file_by_file(small: Plugged) -> None:
     with (small.images / "large.bmp").open("wb") as file:
         file.write(b"BM" + bytes(60))
@@ -262,16 +167,6 @@ def test_a_text_is_cut_before_it_becomes_tokens(small: Plugged, family: str, mod
     alive(small)
 
 
-def left(url: str, path: str, body: dict[str, Any]) -> socket.socket:
-    """Sends a request whose answer nobody will read."""
-    host, port = url.removeprefix("http://").split(":")
-    data = json.dumps(body).encode()
-    connection = socket.create_connection((host, int(port)))
-    head = f"POST /{path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
-    connection.sendall(head.encode() + data)
-    return connection
-
-
 def test_searches_that_nobody_waits_for_hold_up_no_other(small: Plugged) -> None:
     index = vector_index(small, 192)
     waste = {**search(model="model", text="blue running shoes " * 220_000), "timeout": "1s"}
@@ -286,15 +181,20 @@ def test_searches_that_nobody_waits_for_hold_up_no_other(small: Plugged) -> None
 
 def test_a_closed_connection_and_a_timeout_take_a_search_out_of_the_queue(small: Plugged) -> None:
     index = vector_index(small, 192)
-    out = io.BytesIO()
     rng = np.random.default_rng(1)
-    Image.fromarray(rng.integers(0, 255, (500, 500, 3), dtype=np.uint8)).save(out, "PNG", compress_level=0)
-    picture = encoded(out.getvalue())
+
+    def picture() -> str:
+        # Each is another one, or they would be encoded together.
+        out = io.BytesIO()
+        Image.fromarray(rng.integers(0, 255, (500, 500, 3), dtype=np.uint8)).save(out, "PNG", compress_level=0)
+        return encoded(out.getvalue())
+
     before = small.stats()["search"]["ended"]
-    busy = [left(small.server.node.url, f"{index}/_search", search(model="model", image=picture)) for _ in range(40)]
+    searches = [search(model="model", image=picture()) for _ in range(40)]
+    hurried = [{**search(model="model", image=picture()), "timeout": "1ms"} for _ in range(4)]
+    busy = [left(small.server.node.url, f"{index}/_search", each) for each in searches]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        hurried = {**search(model="model", image=picture), "timeout": "1ms"}
-        answers = list(pool.map(lambda _: small.http("POST", f"{index}/_search", hurried), range(4)))
+        answers = list(pool.map(lambda body: small.http("POST", f"{index}/_search", body), hurried))
     for each in busy:
         each.close()
     assert all(status in (429, 500, 504) and "timed out" in str(answer) for status, answer in answers), answers
@@ -451,15 +351,17 @@ def test_no_document_says_that_its_vector_is_of_a_model_that_did_not_make_it(sma
 def test_a_part_of_a_document_leaves_the_state_of_what_it_does_not_send(small: Plugged) -> None:
     index = vector_index(small, 192)
     pipeline(small, "part", source="title", modality="text", ignore_missing=True)
-    small.http.ok("PUT", f"{index}/_doc/1?pipeline=part&refresh=true", {"title": "a red heart"})
+    # A pipeline that a request names sees no parts of documents.
+    small.http.ok("PUT", f"{index}/_settings", {"index.default_pipeline": "part"})
+    small.http.ok("PUT", f"{index}/_doc/1?refresh=true", {"title": "a red heart"})
     before: Any = small.server.source(index, "1")
     lines = [{"update": {"_id": "1"}}, {"doc": {"price": 3}, "doc_as_upsert": True}]
-    answer = small.http.ok("POST", f"{index}/_bulk?pipeline=part&refresh=true", lines)
+    answer = small.http.ok("POST", f"{index}/_bulk?refresh=true", lines)
     assert not answer["errors"], answer
     after: Any = small.server.source(index, "1")
     assert after == {**before, "price": 3}
     # A blank source is one that was sent.
-    small.http.ok("PUT", f"{index}/_doc/2?pipeline=part&refresh=true", {"title": " "})
+    small.http.ok("PUT", f"{index}/_doc/2?refresh=true", {"title": " "})
     blank: Any = small.server.source(index, "2")
     assert "skipped" in blank["crosslens"]["v"]
 

@@ -38,6 +38,7 @@ def tight(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         "crosslens.idle_timeout": "1s",
         "crosslens.max_pixels": "1000000",
         "breaker.crosslens.limit": "4mb",
+        "crosslens.query_cache_size": "0b",
     }
     node = Node(folder, version=version, heap="512m", settings=settings)
     node.start()
@@ -85,18 +86,28 @@ def test_an_image_that_takes_more_memory_than_there_ever_is_gets_400(tight: Plug
     alive(tight)
 
 
-def test_a_full_queue_is_answered_with_429_and_empties_again(tight: Plugged) -> None:
+def test_a_full_queue_is_answered_with_429_before_anything_is_done_and_empties_again(tight: Plugged) -> None:
     picture = base64.b64encode(sorted(PICTURES.glob("*.webp"))[0].read_bytes()).decode()
-    many = {"images": [picture] * 60}
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: tight.http("POST", "_crosslens/encode", many), range(8)))
-    assert {status for status, _ in answers} == {429}
-    assert "crosslens.queue_size" in str(answers[0][1]) or "breaker" in str(answers[0][1])
-    assert tight.stats()["search"]["rejected"] > 0
+    before = tight.stats()["encode"]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        many = {"images": [picture] * 8}
+        answers = list(pool.map(lambda _: tight.http("POST", "_crosslens/encode", many), range(40)))
+    statuses = [status for status, _ in answers]
+    assert set(statuses) == {200, 429}
+    refused = next(answer for status, answer in answers if status == 429)
+    assert "crosslens.queue_size" in str(refused)
+    status, answer = tight.http("POST", "_crosslens/encode", {"images": [picture] * 9})
+    assert status == 400, "what never fits is not asked for again"
+    assert "may have 8 inputs" in str(answer)
     until = time.monotonic() + 30
-    while any(tight.stats()[lane]["queue"] or tight.stats()[lane]["working"] for lane in ("search", "ingest")):
+    while any(
+        tight.stats()[lane]["queue"] or tight.stats()[lane]["working"] for lane in ("search", "ingest", "encode")
+    ):
         assert time.monotonic() < until
         time.sleep(0.1)
+    after = tight.stats()["encode"]
+    assert after["images"] - before["images"] == 8 * statuses.count(200)
+    assert after["rejected"] > before["rejected"]
     alive(tight)
 
 
@@ -111,6 +122,18 @@ def test_documents_wait_in_a_full_queue_and_none_is_refused_or_left_without_a_ve
     assert not answer["errors"], str(answer)[:500]
     assert tight.server.client.count(index=name, query={"exists": {"field": "v"}})["count"] == 500
     alive(tight)
+
+
+def test_query_vectors_are_not_kept_where_that_is_turned_off(tight: Plugged) -> None:
+    mapping = {"properties": {"v": {"type": "dense_vector", "dims": 192}}}
+    index = tight.server.new_index(mapping, [{"v": [1.0] + [0.0] * 191}])
+    knn = {"field": "v", "k": 1, "num_candidates": 1, "query_vector_builder": {"crosslens": {"text": "not kept"}}}
+    before = tight.stats()
+    for _ in range(2):
+        tight.http.ok("POST", f"{index}/_search", {"knn": knn})
+    after = tight.stats()
+    assert after["search"]["texts"] - before["search"]["texts"] == 2
+    assert [after["query_cache"][key] for key in ("hits", "bytes", "limit_bytes")] == [0, 0, 0]
 
 
 def test_an_idle_model_is_unloaded_and_comes_back_by_itself(tight: Plugged) -> None:

@@ -24,12 +24,14 @@ from tests.server.conftest import PICTURES, Plugged
 
 pytestmark = [pytest.mark.node, pytest.mark.export]
 FAMILIES = ("clip", "siglip", "siglip2", "chinese_clip", "align", "multilingual", "text")
+# Quantised graphs, by the operators that ONNX Runtime fuses, beside the float32 ones.
+ALL = (*FAMILIES, "int8")
 
 
 @pytest.fixture(scope="module")
 def families(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("transformers", reason="the extra 'export' is not installed")
-    from crosslens.ingest.model.export import export
+    from crosslens.ingest.model.exporting import export
     from tests import checkpoints
 
     root = tmp_path_factory.mktemp("families")
@@ -41,7 +43,8 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             checkpoint = str(getattr(checkpoints, name)(folder))
         image_tower = str(root / "clip-checkpoint") if name == "multilingual" else None
-        export(checkpoint, root / name, image_tower=image_tower)
+        export(checkpoint, root / name, image_tower=image_tower, precision="fp32")
+    export(str(DATA / "checkpoint"), root / "int8", precision="int8")
     return root
 
 
@@ -75,7 +78,7 @@ def multilingual_texts(count: int = 3_000) -> list[str]:
     return texts
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_texts_of_all_scripts_have_the_same_vectors(plugged: Plugged, families: Path, family: str) -> None:
     install_models([families / family], plugged.folder)
     expected = Encoder(families / family)
@@ -156,7 +159,7 @@ def test_folders_made_elsewhere_have_the_same_vectors_and_fingerprint(
     shutil.rmtree(plugged.folder / "config/crosslens" / name, ignore_errors=True)
 
 
-@pytest.mark.parametrize("family", ["clip", "siglip", "siglip2", "chinese_clip", "align"])
+@pytest.mark.parametrize("family", ["clip", "siglip", "siglip2", "chinese_clip", "align", "int8"])
 def test_pictures_have_the_same_vectors(plugged: Plugged, families: Path, family: str) -> None:
     install_models([families / family], plugged.folder)
     expected = Encoder(families / family)

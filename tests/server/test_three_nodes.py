@@ -23,7 +23,7 @@ from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.search.searcher import HybridSearcher
 from tests.conftest import VERSIONS, Server
 from tests.ingest.exactness import MAPPINGS, expect_exact, shop
-from tests.server.clusters import Three, three_nodes
+from tests.server.clusters import Cluster, three_nodes
 from tests.server.conftest import Http, plugin_zip
 from tests.server.test_ingest import processor
 from tests.server.test_search import expect_same, retriever
@@ -34,7 +34,9 @@ _BULK = 20
 
 
 @pytest.fixture(params=VERSIONS)
-def three(request: pytest.FixtureRequest, tmp_path: Path, zips: Path, models: Path, pictures: Path) -> Iterator[Three]:
+def three(
+    request: pytest.FixtureRequest, tmp_path: Path, zips: Path, models: Path, pictures: Path
+) -> Iterator[Cluster]:
     version = str(request.param)
     with three_nodes(tmp_path, version, plugin_zip(version, zips), [models / "small"], pictures) as nodes:
         yield nodes
@@ -50,7 +52,7 @@ def written(client: Elasticsearch, index: str, lines: list[Any]) -> bool:
 
 
 def test_a_node_killed_while_all_ingest_loses_nothing_and_changes_no_ranking(
-    three: Three, encoder: Encoder, pictures: Path
+    three: Cluster, encoder: Encoder, pictures: Path
 ) -> None:
     first = three.clients[0]
     index = "shop"

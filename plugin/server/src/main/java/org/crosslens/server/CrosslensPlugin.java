@@ -14,16 +14,22 @@ import org.crosslens.server.search.CrosslensQueryVectorBuilder;
 import org.crosslens.server.search.CrosslensRankDoc;
 import org.crosslens.server.search.CrosslensRetrieverBuilder;
 import org.crosslens.server.search.SearchFilter;
+import org.crosslens.server.serve.Encoders;
+import org.crosslens.server.serve.Others;
 import org.crosslens.server.version.VersionedFactory;
 import org.crosslens.server.version.VersionedIndices;
 import org.crosslens.server.version.VersionedPlugin;
+import org.crosslens.server.wire.Peers;
+import org.crosslens.server.wire.Wire;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Models;
+import org.crosslens.server.work.Preload;
 import org.elasticsearch.action.support.ActionFilter;
 import org.elasticsearch.common.breaker.CircuitBreaker;
 import org.elasticsearch.common.io.stream.NamedWriteableRegistry;
 import org.elasticsearch.common.settings.Setting;
 import org.elasticsearch.common.settings.Settings;
+import org.elasticsearch.common.unit.ByteSizeValue;
 import org.elasticsearch.common.unit.MemorySizeValue;
 import org.elasticsearch.common.util.concurrent.EsExecutors;
 import org.elasticsearch.core.TimeValue;
@@ -44,16 +50,25 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
 
     private static final String NAME = "crosslens";
     private static final String BREAKER_LIMIT = "30%";
+    private static final long MOST_BETWEEN_CHECKS_MILLIS = 60_000;
 
-    /** Threads that encode: as many as the node has processors, unless set. */
+    /** Threads that encode for one lane: as many as the node has processors, unless set. */
     static final Setting<Integer> THREADS = new Setting<>(
         "crosslens.threads",
         settings -> Integer.toString(EsExecutors.allocatedProcessors(settings)),
         text -> Setting.parseInt(text, 1, "crosslens.threads"),
         Setting.Property.NodeScope
     );
-    /** How many inputs of searches, and how many of {@code _crosslens/encode} in bulk, wait before more are refused. */
+    /** How many inputs of searches, and how many of {@code _crosslens/encode}, wait before more are refused. */
     static final Setting<Integer> QUEUE_SIZE = Setting.intSetting("crosslens.queue_size", 5_000, 1, Setting.Property.NodeScope);
+    /** How much memory the vectors of recent queries may take; 0 keeps none. */
+    static final Setting<ByteSizeValue> QUERY_CACHE = Setting.memorySizeSetting(
+        "crosslens.query_cache_size",
+        ByteSizeValue.ofMb(4),
+        Setting.Property.NodeScope
+    );
+    /** Models that are loaded when the node starts, and stay loaded. */
+    static final Setting<List<String>> PRELOAD = Setting.stringListSetting("crosslens.preload", Setting.Property.NodeScope);
     /** A model that wasn't used for so long is unloaded. */
     static final Setting<TimeValue> IDLE = Setting.timeSetting(
         "crosslens.idle_timeout",
@@ -76,6 +91,7 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
     private final SetOnce<CrosslensProcessor.Services> services = new SetOnce<>();
     private final SetOnce<CrosslensQueryVectorBuilder.Services> searches = new SetOnce<>();
     private final SetOnce<SearchFilter> filter = new SetOnce<>();
+    private final SetOnce<Peers> peers = new SetOnce<>();
 
     @Override
     public Collection<?> createComponents(PluginServices node) {
@@ -89,17 +105,28 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
             models,
             threadPool.executor(NAME),
             breaker.get(),
-            threads,
-            QUEUE_SIZE.get(settings),
-            MAX_PIXELS.get(settings)
+            new Encoding.Limits(
+                threads,
+                QUEUE_SIZE.get(settings),
+                MAX_PIXELS.get(settings),
+                QUERY_CACHE.get(settings).getBytes()
+            )
         );
         References references = new References(imageFolder(node.environment(), settings));
         services.set(new CrosslensProcessor.Services(models, work, references, threadPool.getThreadContext()));
-        searches.set(new CrosslensQueryVectorBuilder.Services(work, models, request -> VersionedIndices.of(request, node)));
         filter.set(new SearchFilter(threadPool));
-        TimeValue check = TimeValue.timeValueMillis(Math.max(idle.millis() / 4, 1_000));
-        threadPool.scheduleWithFixedDelay(models::unloadIdle, check, threadPool.executor(ThreadPool.Names.MANAGEMENT));
-        return List.of(models, work);
+        peers.set(new Peers(node.clusterService()::state));
+        Encoders encoders = new Encoders(models, work, new Others(peers.get(), threadPool::relativeTimeInMillis));
+        searches.set(new CrosslensQueryVectorBuilder.Services(encoders, request -> VersionedIndices.of(request, node)));
+        Preload preload = new Preload(PRELOAD.get(settings), models, work);
+        TimeValue check = TimeValue.timeValueMillis(Math.min(Math.max(idle.millis() / 4, 1_000), MOST_BETWEEN_CHECKS_MILLIS));
+        threadPool.generic().execute(preload::keep);
+        threadPool.scheduleWithFixedDelay(() -> {
+            // What is kept counts as used just now.
+            preload.keep();
+            models.unloadIdle();
+        }, check, threadPool.generic());
+        return List.of(models, work, encoders);
     }
 
     private static Path imageFolder(Environment environment, Settings settings) {
@@ -109,13 +136,19 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
 
     @Override
     public List<Setting<?>> getSettings() {
-        return List.of(THREADS, QUEUE_SIZE, IDLE, MAX_PIXELS, IMAGE_FOLDER);
+        return List.of(THREADS, QUEUE_SIZE, QUERY_CACHE, PRELOAD, IDLE, MAX_PIXELS, IMAGE_FOLDER);
+    }
+
+    /** Says to other nodes which messages this one's plugin writes. */
+    @Override
+    public Settings additionalSettings() {
+        return Settings.builder().put("node.attr." + Wire.ATTRIBUTE, Wire.VERSION).build();
     }
 
     @Override
     public List<ExecutorBuilder<?>> getExecutorBuilders(Settings settings) {
-        // One more than work for documents, so that a search never waits for them; the queues are Encoding's own.
-        int size = THREADS.get(settings) + 1;
+        // The queues are Encoding's own, and so is who gets a thread.
+        int size = Encoding.threads(THREADS.get(settings));
         return List.of(
             new FixedExecutorBuilder(settings, NAME, size, -1, "crosslens.thread_pool", EsExecutors.TaskTrackingConfig.DO_NOT_TRACK)
         );
@@ -136,7 +169,8 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
     protected List<Handled> actions() {
         return List.of(
             new Handled(EncodeAction.TYPE, EncodeAction.Transport.class),
-            new Handled(InfoAction.TYPE, InfoAction.Transport.class)
+            new Handled(InfoAction.MODELS, InfoAction.ModelsTransport.class),
+            new Handled(InfoAction.STATS, InfoAction.StatsTransport.class)
         );
     }
 
@@ -160,7 +194,7 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
         return List.of(
             new QueryVectorBuilderSpec<>(
                 CrosslensQueryVectorBuilder.NAME,
-                in -> new CrosslensQueryVectorBuilder(in, searches::get),
+                in -> CrosslensQueryVectorBuilder.read(in, searches::get),
                 (parser, ignored) -> CrosslensQueryVectorBuilder.parse(parser, searches::get)
             )
         );
@@ -168,14 +202,19 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
 
     @Override
     public List<RetrieverSpec<?>> getRetrievers() {
-        return List.of(new RetrieverSpec<>(CrosslensRetrieverBuilder.NAME, CrosslensRetrieverBuilder::parse));
+        return List.of(
+            new RetrieverSpec<>(
+                CrosslensRetrieverBuilder.NAME,
+                (parser, context) -> CrosslensRetrieverBuilder.parse(parser, context, () -> peers.get().allRead())
+            )
+        );
     }
 
     @Override
     public List<NamedWriteableRegistry.Entry> getNamedWriteables() {
         return List.of(
             new NamedWriteableRegistry.Entry(RankDoc.class, CrosslensRankDoc.NAME, CrosslensRankDoc::read),
-            new NamedWriteableRegistry.Entry(RankDoc.class, CrosslensRankDoc.TELLING_NAME, CrosslensRankDoc::readTelling)
+            new NamedWriteableRegistry.Entry(RankDoc.class, CrosslensRankDoc.UNNUMBERED_NAME, CrosslensRankDoc::readUnnumbered)
         );
     }
 

@@ -1,12 +1,12 @@
 package org.crosslens.server.action;
 
 import java.io.IOException;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import org.crosslens.server.encode.ModelFolder;
 import org.crosslens.server.encode.Prompts;
-import org.crosslens.server.work.Encoding;
+import org.crosslens.server.serve.Encoders;
+import org.crosslens.server.serve.Purpose;
+import org.crosslens.server.serve.Served;
 import org.crosslens.server.work.Input;
 import org.crosslens.server.work.Models;
 import org.crosslens.server.work.Wanted;
@@ -18,7 +18,6 @@ import org.elasticsearch.action.ActionType;
 import org.elasticsearch.action.ValidateActions;
 import org.elasticsearch.action.support.ActionFilters;
 import org.elasticsearch.action.support.ContextPreservingActionListener;
-import org.elasticsearch.action.support.GroupedActionListener;
 import org.elasticsearch.action.support.TransportAction;
 import org.elasticsearch.common.io.stream.StreamOutput;
 import org.elasticsearch.common.util.concurrent.EsExecutors;
@@ -29,7 +28,7 @@ import org.elasticsearch.tasks.Task;
 import org.elasticsearch.tasks.TaskId;
 import org.elasticsearch.transport.TransportService;
 
-/** Encodes texts and images on the node that is asked. */
+/** Encodes texts and images, on the node that is asked where it has the model. */
 public final class EncodeAction {
 
     public static final String NAME = "cluster:monitor/crosslens/encode";
@@ -37,19 +36,22 @@ public final class EncodeAction {
 
     private EncodeAction() {}
 
-    /** {@code model} as {@link Models#find} takes it; {@code lane} says who asks, {@code role} what texts are for. */
+    /**
+     * {@code model} as {@link Models#find} takes it; {@code role} says what texts are for; in {@code bulk} more is done in
+     * all, and an answer takes longer.
+     */
     public static final class Request extends ActionRequest {
 
         private final String model;
         private final List<Input> inputs;
-        private final Encoding.Lane lane;
         private final Prompts.Role role;
+        private final boolean bulk;
 
-        public Request(String model, List<Input> inputs, Encoding.Lane lane, Prompts.Role role) {
+        public Request(String model, List<Input> inputs, Prompts.Role role, boolean bulk) {
             this.model = model;
             this.inputs = inputs;
-            this.lane = lane;
             this.role = role;
+            this.bulk = bulk;
         }
 
         @Override
@@ -71,10 +73,10 @@ public final class EncodeAction {
     /** The model that was used, and a unit vector for each input in the order given. */
     public static final class Response extends ActionResponse {
 
-        final ModelFolder model;
+        final Served model;
         final List<float[]> vectors;
 
-        Response(ModelFolder model, List<float[]> vectors) {
+        Response(Served model, List<float[]> vectors) {
             this.model = model;
             this.vectors = vectors;
         }
@@ -88,48 +90,34 @@ public final class EncodeAction {
     /** Carries it out. */
     public static final class Transport extends TransportAction<Request, Response> {
 
-        private final Models models;
-        private final Encoding encoding;
+        private final Encoders encoders;
         private final ThreadContext threadContext;
 
-        private record Placed(int at, float[] vector) {}
-
         @Inject
-        public Transport(TransportService transport, ActionFilters filters, Models models, Encoding encoding) {
+        public Transport(TransportService transport, ActionFilters filters, Encoders encoders) {
             super(NAME, filters, transport.getTaskManager(), EsExecutors.DIRECT_EXECUTOR_SERVICE);
-            this.models = models;
-            this.encoding = encoding;
+            this.encoders = encoders;
+            encoders.join(transport);
             this.threadContext = transport.getThreadPool().getThreadContext();
         }
 
         @Override
         protected void doExecute(Task task, Request request, ActionListener<Response> listener) {
-            CancellableTask cancellable = (CancellableTask) task;
-            Wanted wanted = new Wanted(null, cancellable, Long.MAX_VALUE, () -> 0, (millis, what) -> {});
-            models.find(
+            Wanted wanted = new Wanted(null, (CancellableTask) task, Long.MAX_VALUE, () -> 0, (millis, what) -> {});
+            encoders.find(
                 request.model,
                 ContextPreservingActionListener.wrapPreservingContext(listener, threadContext)
-                    .delegateFailureAndWrap((next, model) -> encode(request, model, wanted, next))
+                    .delegateFailureAndWrap(
+                        (next, model) -> encoders.encode(
+                            request.bulk ? Purpose.BULK : Purpose.ENCODE,
+                            request.role,
+                            model,
+                            request.inputs,
+                            wanted,
+                            next.map(vectors -> new Response(model, vectors))
+                        )
+                    )
             );
-        }
-
-        private void encode(Request request, ModelFolder model, Wanted wanted, ActionListener<Response> listener) {
-            if (request.inputs.stream().allMatch(Input::isText) == false) {
-                model.withImages();
-            }
-            GroupedActionListener<Placed> all = new GroupedActionListener<>(request.inputs.size(), listener.map(placed -> {
-                float[][] vectors = new float[placed.size()][];
-                placed.forEach(each -> vectors[each.at] = each.vector);
-                return new Response(model, List.of(vectors));
-            }));
-            List<ActionListener<float[]>> listeners = new ArrayList<>();
-            for (int i = 0; i < request.inputs.size(); i++) {
-                int at = i;
-                listeners.add(all.map(vector -> new Placed(at, vector)));
-            }
-            String prompt = model.prompts().of(request.role);
-            List<Input> inputs = request.inputs.stream().map(each -> each.after(prompt)).toList();
-            encoding.submit(request.lane, model.fingerprint(), inputs, wanted, listeners);
         }
     }
 }

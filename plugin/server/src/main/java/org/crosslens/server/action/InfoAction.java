@@ -8,6 +8,7 @@ import java.util.Map;
 import org.crosslens.server.encode.ModelFolder;
 import org.crosslens.server.version.VersionedNodesRequest;
 import org.crosslens.server.version.VersionedTransportRequest;
+import org.crosslens.server.wire.Wire;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Models;
 import org.elasticsearch.action.ActionType;
@@ -24,52 +25,38 @@ import org.elasticsearch.common.io.stream.StreamOutput;
 import org.elasticsearch.injection.guice.Inject;
 import org.elasticsearch.tasks.Task;
 import org.elasticsearch.threadpool.ThreadPool;
-
 import org.elasticsearch.transport.TransportService;
 
-/** Asks every node for its models or for what it has done. */
+/** Asks every node for its models, or for what it has done: two actions, since each has a privilege of its own. */
 public final class InfoAction {
 
-    public static final String NAME = "cluster:monitor/crosslens/info";
-    public static final ActionType<Response> TYPE = new ActionType<>(NAME);
+    public static final ActionType<Response> MODELS = new ActionType<>("cluster:monitor/crosslens/models");
+    public static final ActionType<Response> STATS = new ActionType<>("cluster:monitor/crosslens/stats");
 
     private InfoAction() {}
-
-    /** What is asked for. */
-    public enum Part {
-        MODELS,
-        STATS
-    }
 
     /** To the nodes named, or all of them. */
     public static final class Request extends VersionedNodesRequest<Request> {
 
-        private final Part part;
-
-        public Request(Part part, String... nodes) {
+        public Request(String... nodes) {
             super(nodes);
-            this.part = part;
         }
     }
 
-    /** To one node. */
+    /** To one node. The action's name says what is asked for. */
     public static final class NodeRequest extends VersionedTransportRequest {
 
-        private final Part part;
-
-        NodeRequest(Part part) {
-            this.part = part;
-        }
+        NodeRequest() {}
 
         public NodeRequest(StreamInput in) throws IOException {
             super(in);
-            part = in.readEnum(Part.class);
+            Wire.read(in, "request for a node's models or statistics", fields -> null);
         }
 
         @Override
         public void writeTo(StreamOutput out) throws IOException {
             super.writeTo(out);
-            out.writeEnum(part);
+            Wire.write(out, 1, fields -> {});
         }
     }
 
@@ -85,13 +72,13 @@ public final class InfoAction {
 
         NodeResponse(StreamInput in, DiscoveryNode node) throws IOException {
             super(in, node);
-            answer = in.readGenericMap();
+            answer = Wire.read(in, "answer with a node's models or statistics", fields -> fields.in().readGenericMap());
         }
 
         @Override
         public void writeTo(StreamOutput out) throws IOException {
             super.writeTo(out);
-            out.writeGenericMap(answer);
+            Wire.write(out, 1, fields -> fields.writeGenericMap(answer));
         }
     }
 
@@ -113,19 +100,15 @@ public final class InfoAction {
         }
     }
 
-    /** Carries it out. */
-    public static final class Transport extends TransportNodesAction<Request, Response, NodeRequest, NodeResponse, Void> {
-
-        private final Models models;
-        private final Encoding encoding;
+    /** Carries either out, by what a node has to {@link #answer}. */
+    private abstract static class Transport extends TransportNodesAction<Request, Response, NodeRequest, NodeResponse, Void> {
 
         /** On generic threads, since a model that was never read is read for this, which may take long. */
-        @Inject
-        public Transport(ClusterService cluster, TransportService transport, ActionFilters filters, Models models, Encoding encoding) {
-            super(NAME, cluster, transport, filters, NodeRequest::new, transport.getThreadPool().executor(ThreadPool.Names.GENERIC));
-            this.models = models;
-            this.encoding = encoding;
+        Transport(ActionType<Response> type, ClusterService cluster, TransportService transport, ActionFilters filters) {
+            super(type.name(), cluster, transport, filters, NodeRequest::new, transport.getThreadPool().executor(ThreadPool.Names.GENERIC));
         }
+
+        abstract Map<String, Object> answer();
 
         @Override
         protected Response newResponse(Request request, List<NodeResponse> responses, List<FailedNodeException> failures) {
@@ -134,7 +117,7 @@ public final class InfoAction {
 
         @Override
         protected NodeRequest newNodeRequest(Request request) {
-            return new NodeRequest(request.part);
+            return new NodeRequest();
         }
 
         @Override
@@ -144,8 +127,41 @@ public final class InfoAction {
 
         @Override
         protected NodeResponse nodeOperation(NodeRequest request, Task task) {
-            Map<String, Object> answer = request.part == Part.STATS ? encoding.stats() : Map.of("models", described());
-            return new NodeResponse(clusterService.localNode(), answer);
+            return new NodeResponse(clusterService.localNode(), answer());
+        }
+    }
+
+    /** {@link #STATS}. */
+    public static final class StatsTransport extends Transport {
+
+        private final Encoding encoding;
+
+        @Inject
+        public StatsTransport(ClusterService cluster, TransportService transport, ActionFilters filters, Encoding encoding) {
+            super(STATS, cluster, transport, filters);
+            this.encoding = encoding;
+        }
+
+        @Override
+        Map<String, Object> answer() {
+            return encoding.stats();
+        }
+    }
+
+    /** {@link #MODELS}. */
+    public static final class ModelsTransport extends Transport {
+
+        private final Models models;
+
+        @Inject
+        public ModelsTransport(ClusterService cluster, TransportService transport, ActionFilters filters, Models models) {
+            super(MODELS, cluster, transport, filters);
+            this.models = models;
+        }
+
+        @Override
+        Map<String, Object> answer() {
+            return Map.of("models", described());
         }
 
         private List<Map<String, Object>> described() {
@@ -158,6 +174,9 @@ public final class InfoAction {
                     model.put("name", folder.name());
                     model.put("fingerprint", folder.fingerprint());
                     model.put("dims", folder.dims());
+                    if (folder.searches().isEmpty() == false) {
+                        model.put("searches", folder.searches().stream().sorted().toList());
+                    }
                     model.put("max_tokens", folder.text().length());
                     if (folder.transform() != null) {
                         model.put("image_size", List.of(folder.transform().outputHeight(), folder.transform().outputWidth()));

@@ -13,6 +13,7 @@ import org.crosslens.server.encode.Prompts;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Input;
 import org.elasticsearch.action.ActionListener;
+import org.elasticsearch.action.ActionType;
 import org.elasticsearch.action.FailedNodeException;
 import org.elasticsearch.action.support.ContextPreservingActionListener;
 import org.elasticsearch.client.internal.node.NodeClient;
@@ -29,6 +30,7 @@ import org.elasticsearch.rest.RestStatus;
 import org.elasticsearch.rest.action.RestActionListener;
 import org.elasticsearch.rest.action.RestBuilderListener;
 import org.elasticsearch.rest.action.RestCancellableNodeClient;
+import org.elasticsearch.rest.action.RestResponseListener;
 import org.elasticsearch.xcontent.ObjectParser;
 import org.elasticsearch.xcontent.ParseField;
 import org.elasticsearch.xcontent.XContentBuilder;
@@ -43,18 +45,18 @@ public final class RestCrosslens {
 
     /** All of them. */
     public static List<RestHandler> handlers(Supplier<Encoding> encoding) {
-        return List.of(new Info("models", InfoAction.Part.MODELS), new Info("stats", InfoAction.Part.STATS), new Encode(encoding));
+        return List.of(new Info("models", InfoAction.MODELS), new Info("stats", InfoAction.STATS), new Metrics(), new Encode(encoding));
     }
 
     /** {@code GET _crosslens/models} and {@code GET _crosslens/stats}: what each node says. */
     private static final class Info extends BaseRestHandler {
 
         private final String path;
-        private final InfoAction.Part part;
+        private final ActionType<InfoAction.Response> action;
 
-        Info(String path, InfoAction.Part part) {
+        Info(String path, ActionType<InfoAction.Response> action) {
             this.path = path;
-            this.part = part;
+            this.action = action;
         }
 
         @Override
@@ -69,7 +71,10 @@ public final class RestCrosslens {
 
         @Override
         protected RestChannelConsumer prepareRequest(RestRequest request, NodeClient client) {
-            return channel -> client.execute(InfoAction.TYPE, new InfoAction.Request(part), new RestBuilderListener<>(channel) {
+            if (action == InfoAction.STATS && "prometheus".equals(request.param("format"))) {
+                return Metrics.answered(client);
+            }
+            return channel -> client.execute(action, new InfoAction.Request(), new RestBuilderListener<>(channel) {
                 @Override
                 public RestResponse buildResponse(InfoAction.Response response, XContentBuilder builder) throws IOException {
                     return new RestResponse(RestStatus.OK, write(response, builder));
@@ -94,10 +99,40 @@ public final class RestCrosslens {
         }
     }
 
+    /** {@code GET _crosslens/metrics}, and the statistics with {@code format=prometheus}: as Prometheus reads them. */
+    private static final class Metrics extends BaseRestHandler {
+
+        @Override
+        public String getName() {
+            return "crosslens_metrics";
+        }
+
+        @Override
+        public List<Route> routes() {
+            return List.of(new Route(RestRequest.Method.GET, "/_crosslens/metrics"));
+        }
+
+        @Override
+        protected RestChannelConsumer prepareRequest(RestRequest request, NodeClient client) {
+            return answered(client);
+        }
+
+        static RestChannelConsumer answered(NodeClient client) {
+            return channel -> client.execute(InfoAction.STATS, new InfoAction.Request(), new RestResponseListener<>(channel) {
+                @Override
+                public RestResponse buildResponse(InfoAction.Response response) {
+                    String text = Prometheus.text(response.getNodes(), response.failures().size());
+                    return new RestResponse(RestStatus.OK, Prometheus.CONTENT_TYPE, text);
+                }
+            });
+        }
+    }
+
     /**
      * {@code POST _crosslens/encode}: {@code {"model": "NAME", "texts": [...], "images": ["BASE64", ...]}} to
      * {@code {"model": {...}, "vectors": [[...], ...]}}, texts first. With {@code "packed": true} a vector is base64 of
-     * little-endian float32; with {@code "bulk": true} searches go first. A model with prompts puts the one for passages
+     * little-endian float32; with {@code "bulk": true} more is done in all, and
+     * each answer takes longer. A model with prompts puts the one for passages
      * before each text or, with {@code "role": "query"}, the one for queries.
      */
     private static final class Encode extends BaseRestHandler {
@@ -119,8 +154,9 @@ public final class RestCrosslens {
 
         static {
             PARSER.declareStringOrNull((body, model) -> body.model = model, new ParseField("model"));
-            PARSER.declareStringArray((body, texts) -> body.texts = texts, new ParseField("texts"));
-            PARSER.declareStringArray((body, images) -> body.images = images, new ParseField("images"));
+            ObjectParser.ValueType several = ObjectParser.ValueType.STRING_ARRAY;
+            PARSER.declareField((body, texts) -> body.texts = texts, (parser, ignored) -> strings(parser), new ParseField("texts"), several);
+            PARSER.declareField((body, images) -> body.images = images, (parser, ignored) -> strings(parser), new ParseField("images"), several);
             PARSER.declareBoolean((body, packed) -> body.packed = packed, new ParseField("packed"));
             PARSER.declareBoolean((body, bulk) -> body.bulk = bulk, new ParseField("bulk"));
             PARSER.declareString((body, role) -> body.role = role(role), new ParseField("role"));
@@ -133,6 +169,26 @@ public final class RestCrosslens {
                 }
             }
             throw new IllegalArgumentException("[role] must be passage or query, not [" + name + "]");
+        }
+
+        /** Several strings, or one. Many short ones would take far more memory than the body that holds them. */
+        private static List<String> strings(XContentParser parser) throws IOException {
+            if (parser.currentToken() != XContentParser.Token.START_ARRAY) {
+                return List.of(parser.text());
+            }
+            List<String> strings = new ArrayList<>();
+            while (parser.nextToken() != XContentParser.Token.END_ARRAY) {
+                if (parser.currentToken() != XContentParser.Token.VALUE_STRING) {
+                    throw new IllegalArgumentException("[" + parser.currentName() + "] must hold strings");
+                }
+                if (strings.size() == Encoding.MOST_INPUTS) {
+                    throw new IllegalArgumentException(
+                        "a request may have " + Encoding.MOST_INPUTS + " inputs encoded; send several requests"
+                    );
+                }
+                strings.add(parser.text());
+            }
+            return strings;
         }
 
         private final Supplier<Encoding> encoding;
@@ -165,8 +221,7 @@ public final class RestCrosslens {
                     protected void processResponse(Void turn) throws IOException {
                         try (XContentParser parser = XContentHelper.createParserNotCompressed(configuration, content, type)) {
                             Body body = PARSER.parse(parser, null);
-                            Encoding.Lane lane = body.bulk ? Encoding.Lane.INGEST : Encoding.Lane.SEARCH;
-                            EncodeAction.Request encode = new EncodeAction.Request(body.model, inputs(body), lane, body.role);
+                            EncodeAction.Request encode = new EncodeAction.Request(body.model, inputs(body), body.role, body.bulk);
                             new RestCancellableNodeClient(client, request.getHttpChannel()).execute(
                                 EncodeAction.TYPE,
                                 encode,
@@ -177,7 +232,7 @@ public final class RestCrosslens {
                 };
                 encoding.get()
                     .prepare(
-                        Encoding.Lane.SEARCH,
+                        Encoding.Lane.ENCODE,
                         TIMES_IN_MEMORY * content.length(),
                         ContextPreservingActionListener.wrapPreservingContext(
                             ActionListener.runAfter(read, release::close),

@@ -3,6 +3,7 @@ package org.crosslens.server.documents;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.URI;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.NoSuchFileException;
@@ -200,7 +201,7 @@ public final class References {
                 throw outside(reference);
             }
             if (Files.isRegularFile(named) == false) {
-                throw new ImageException(shown(reference) + ": no such file in " + folder);
+                throw new ImageException(shown(reference) + ": no such file in the image folder");
             }
             Path real = resolved(named);
             if (real == null || real.startsWith(root) == false) {
@@ -219,7 +220,7 @@ public final class References {
             throw new ImageException(shown(reference) + ": not a usable path (" + e.getMessage() + ")", e);
         } catch (RuntimeException e) {
             // Elasticsearch's entitlements refuse what the policy doesn't allow.
-            throw new ImageException(shown(reference) + ": this node may not read it (" + e.getMessage() + ")", e);
+            throw new ImageException(shown(reference) + ": this node may not read it (" + e.getClass().getSimpleName() + ")");
         }
     }
 
@@ -235,11 +236,17 @@ public final class References {
     }
 
     private static ImageException unreadable(String reference, Exception e) {
-        return new ImageException(shown(reference) + ": can't be read (" + e.getMessage() + ")", e);
+        return new ImageException(shown(reference) + ": can't be read (" + why(e) + ")");
     }
 
-    private ImageException outside(String reference) {
-        return new ImageException(shown(reference) + ": lies outside the image folder " + folder);
+    /** Without the file's whole path, which is only the operator's business; so an error has no cause here, either. */
+    private static String why(Exception e) {
+        String reason = e instanceof FileSystemException failed ? failed.getReason() : e.getMessage();
+        return reason == null ? e.getClass().getSimpleName() : reason;
+    }
+
+    private static ImageException outside(String reference) {
+        return new ImageException(shown(reference) + ": lies outside the image folder");
     }
 
     /** The error with the reference before it, unless it stands there already. */

@@ -132,7 +132,7 @@ public final class Encoder implements Closeable {
         OrtEnvironment environment = OrtEnvironment.getEnvironment();
         OnnxJavaType type = info(session, "pixel_values", folder.visionModel()).type;
         if (type != OnnxJavaType.FLOAT && type != OnnxJavaType.FLOAT16) {
-            throw new ModelException(folder.visionModel() + " asks for pixels as " + type + ", which crosslens can't give");
+            throw new ModelException(shown(folder.visionModel()) + " asks for pixels as " + type + ", which crosslens can't give");
         }
         try (
             OnnxTensor tensor = type == OnnxJavaType.FLOAT
@@ -174,7 +174,7 @@ public final class Encoder implements Closeable {
         try {
             for (String name : session.getInputNames()) {
                 if (TEXT_INPUTS.contains(name) == false) {
-                    throw new ModelException(folder.textModel() + " asks for an input that crosslens doesn't know: " + name);
+                    throw new ModelException(shown(folder.textModel()) + " asks for an input that crosslens doesn't know: " + name);
                 }
                 long[] values = switch (name) {
                     case "input_ids" -> tokens;
@@ -199,7 +199,7 @@ public final class Encoder implements Closeable {
             int[] narrow = Arrays.stream(values).mapToInt(value -> (int) value).toArray();
             return OnnxTensor.createTensor(environment, IntBuffer.wrap(narrow), shape);
         }
-        throw new ModelException(folder.textModel() + " asks for tokens as " + type + ", which crosslens can't give");
+        throw new ModelException(shown(folder.textModel()) + " asks for tokens as " + type + ", which crosslens can't give");
     }
 
     /** All inputs in one run or, for a graph of a fixed {@code batch}, that many at a time, the last batch filled up. */
@@ -219,28 +219,28 @@ public final class Encoder implements Closeable {
         return vectors;
     }
 
-    private static int batch(OrtSession session, String input, Path model) throws OrtException {
+    private int batch(OrtSession session, String input, Path model) throws OrtException {
         long[] shape = info(session, input, model).getShape();
         return shape.length == 0 ? 0 : (int) shape[0];
     }
 
-    private static TensorInfo info(OrtSession session, String input, Path model) throws OrtException {
+    private TensorInfo info(OrtSession session, String input, Path model) throws OrtException {
         NodeInfo node = session.getInputInfo().get(input);
         if (node == null || node.getInfo() instanceof TensorInfo == false) {
-            throw new ModelException(model + " has no input that is called " + input);
+            throw new ModelException(shown(model) + " has no input that is called " + input);
         }
         return (TensorInfo) node.getInfo();
     }
 
-    private static float[][] run(OrtSession session, Map<String, OnnxTensor> inputs, List<String> outputs, Path model)
+    private float[][] run(OrtSession session, Map<String, OnnxTensor> inputs, List<String> outputs, Path model)
         throws OrtException {
         String output = outputs.stream()
             .filter(session.getOutputNames()::contains)
             .findFirst()
-            .orElseThrow(() -> new ModelException(model + " gives none of " + outputs));
+            .orElseThrow(() -> new ModelException(shown(model) + " gives none of " + outputs));
         try (OrtSession.Result result = session.run(inputs, Set.of(output))) {
             if (result.get(0).getValue() instanceof float[][] == false) {
-                throw new ModelException(model + " gives " + output + " in a form that crosslens can't read");
+                throw new ModelException(shown(model) + " gives " + output + " in a form that crosslens can't read");
             }
             float[][] vectors = (float[][]) result.get(0).getValue();
             for (float[] vector : vectors) {
@@ -283,14 +283,22 @@ public final class Encoder implements Closeable {
             options.setSessionLogLevel(OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR);
             // Idle threads that spin would take the cores from the node's own work.
             options.addConfigEntry("session.intra_op.allow_spinning", "0");
-            return OrtEnvironment.getEnvironment().createSession(graph.toString(), options);
+            OrtEnvironment environment = OrtEnvironment.getEnvironment();
+            // On Windows it would tell the system what it runs. Newer builds send that to their maker, from all systems.
+            environment.setTelemetry(false);
+            return environment.createSession(graph.toString(), options);
         } catch (OrtException e) {
             throw new ModelException(graph + " can't be loaded by ONNX Runtime (" + e.getMessage() + ")", e);
         }
     }
 
-    private static ModelException failed(Path model, OrtException e) {
-        return new ModelException(model + " could not be run (" + e.getMessage() + ")", e);
+    /** As errors name it to whoever searches: where the folder lies is the operator's business. */
+    private String shown(Path graph) {
+        return folder.path().getFileName().resolve(folder.path().relativize(graph)).toString();
+    }
+
+    private ModelException failed(Path model, OrtException e) {
+        return new ModelException(shown(model) + " could not be run (" + e.getMessage() + ")", e);
     }
 
     /** Frees the graphs and the tokenizer; nobody may be using them. */

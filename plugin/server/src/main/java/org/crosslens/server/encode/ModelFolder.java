@@ -13,13 +13,15 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 
 /**
  * A folder with both encoders or, of a text model, the one for texts, as {@code crosslens export} and the tools around
  * transformers.js make them. A text model has neither {@code visionModel} nor {@code transform}.
  *
  * <p>{@code fingerprint} changes whenever a file that shapes the vectors does, and equals the one that the Python side
- * records in an index. {@code dims} is 0 where no manifest says it.
+ * records in an index. {@code dims} is 0 where no manifest says it. {@code searches} are the fingerprints of other vectors
+ * that queries of this folder may be compared with, as its export has proved.
  */
 public record ModelFolder(
     Path path,
@@ -30,7 +32,8 @@ public record ModelFolder(
     TextSettings text,
     ImageTransform transform,
     Prompts prompts,
-    int dims
+    int dims,
+    Set<String> searches
 ) {
 
     private static final String MANIFEST = "crosslens.json";
@@ -113,7 +116,8 @@ public record ModelFolder(
             settings.fitted(ids.length > 1 ? ids[1] : 0),
             vision == null ? null : ImageTransform.parse(preprocessor),
             prompts,
-            dims == null ? 0 : dims.intValue()
+            dims == null ? 0 : dims.intValue(),
+            searches(manifest)
         );
     }
 
@@ -135,6 +139,17 @@ public record ModelFolder(
             );
         }
         return this;
+    }
+
+    private static Set<String> searches(Map<String, Object> manifest) {
+        Map<String, Object> relations = Json.object(manifest, "relations");
+        Set<String> allowed = new TreeSet<>();
+        for (String fingerprint : relations.keySet()) {
+            if (Boolean.TRUE.equals(Json.object(relations, fingerprint).get("search"))) {
+                allowed.add(fingerprint);
+            }
+        }
+        return Set.copyOf(allowed);
     }
 
     /** Compares every file with the sha256 in the manifest, if there is one. Throws {@link ModelException}. */

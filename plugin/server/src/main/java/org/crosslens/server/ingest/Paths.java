@@ -51,13 +51,4 @@ final class Paths {
         }
         node.put(parts[parts.length - 1], value);
     }
-
-    /** Removes what lies at {@code path}, if anything does. */
-    static void remove(Map<String, Object> source, String path) {
-        int dot = path.lastIndexOf('.');
-        Object parent = dot < 0 ? source : get(source, path.substring(0, dot));
-        if (parent instanceof Map<?, ?> map) {
-            map.remove(path.substring(dot + 1));
-        }
-    }
 }

@@ -1,142 +1,188 @@
 package org.crosslens.server.search;
 
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
-import java.nio.FloatBuffer;
 import java.util.ArrayList;
-import java.util.Base64;
-import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeSet;
+import org.apache.logging.log4j.LogManager;
+import org.apache.logging.log4j.Logger;
 import org.crosslens.server.fusion.Fusion.Moments;
 import org.elasticsearch.action.ActionListener;
+import org.elasticsearch.action.ActionRunnable;
+import org.elasticsearch.action.ResolvedIndices;
 import org.elasticsearch.action.search.SearchRequest;
 import org.elasticsearch.action.support.IndicesOptions;
 import org.elasticsearch.client.internal.Client;
+import org.elasticsearch.client.internal.OriginSettingClient;
+import org.elasticsearch.cluster.metadata.IndexMetadata;
 import org.elasticsearch.common.cache.Cache;
 import org.elasticsearch.common.cache.CacheBuilder;
 import org.elasticsearch.index.query.QueryBuilders;
+import org.elasticsearch.ingest.IngestService;
 import org.elasticsearch.search.SearchHit;
 import org.elasticsearch.search.builder.SearchSourceBuilder;
 
 /**
  * Mean and covariance of a field's vectors, which the Python side gathers and keeps in the hidden index
  * {@code crosslens-moments}: what any query's cosine is over the whole corpus is q.m and sqrt(q' C q), exactly.
+ *
+ * <p>Entries are read with the rights of the node and not of the user, who needs none on that index: of it the user learns
+ * nothing but what concerns the indices that the search may read anyway. An entry counts only if it has the UUID of such
+ * an index and the model of its field, so that a new index doesn't inherit that of an old one with its name. As in Python,
+ * every index that has the field must have an entry.
  */
 final class CorpusMoments {
 
+    private static final Logger LOG = LogManager.getLogger(CorpusMoments.class);
     private static final String INDEX = "crosslens-moments";
-    private static final int MOST = 1_000;
+    /** As many results as a search has at most. */
+    private static final int MOST = 10_000;
+    /** Entries are read in parts of about so many bytes: one of 512 dims has 1.4 MB. */
+    private static final long PART_BYTES = 16L << 20;
+    private static final int BYTES_A_NUMBER = 6;
 
-    /** Of {@code count} vectors; {@code covariance} row after row. */
-    private record Stored(long count, double[] mean, double[] covariance) {}
+    /** An entry as it was written once; {@code home} is the UUID of the index that it lies in, which may be made anew. */
+    private record Key(String home, String id, long term, long number) {}
 
-    private record Key(String id, long term, long number) {}
-
-    // A covariance of 512 dims is 2 MB as doubles.
-    private static final Cache<Key, Stored> CACHE = CacheBuilder.<Key, Stored>builder()
-        .weigher((key, stored) -> 8L * stored.covariance.length)
+    private static final Cache<Key, StoredMoments> CACHE = CacheBuilder.<Key, StoredMoments>builder()
+        .weigher((key, stored) -> (long) Float.BYTES * stored.covariance().length)
         .setMaximumWeight(64L << 20)
         .build();
 
-    private CorpusMoments() {}
+    /** The moments, or null where {@code lacking} names the indices that have none. */
+    record Found(Moments moments, List<String> lacking) {}
+
+    private final Client client;
+    private final float[] query;
+    // By id: the index, and what its entry must say.
+    private final Map<String, IndexMetadata> indices = new LinkedHashMap<>();
+    private final Map<String, VectorField> fields = new LinkedHashMap<>();
+    private final Map<String, StoredMoments> found = new LinkedHashMap<>();
+    private final TreeSet<String> lacking = new TreeSet<>();
+
+    private CorpusMoments(Client client, float[] query) {
+        // Security knows Elasticsearch's own origins only; by this one its ingest processors read hidden indices.
+        this.client = new OriginSettingClient(client, IngestService.INGEST_ORIGIN);
+        this.query = query;
+    }
 
     /**
      * Answers with the moments of the cosine between {@code query} (unit) and all vectors of {@code field} in the
-     * indices, or with null where none are kept.
+     * {@code searched} indices.
      */
-    static void find(Client client, Collection<String> indices, VectorField field, float[] query, ActionListener<Moments> listener) {
-        var filter = QueryBuilders.boolQuery()
-            .filter(QueryBuilders.termsQuery("index", indices))
-            .filter(QueryBuilders.termQuery("path", field.path()));
-        if (field.fingerprint() != null) {
-            filter.filter(QueryBuilders.termQuery("fingerprint", field.fingerprint()));
+    static void find(Client client, ResolvedIndices searched, String field, float[] query, ActionListener<Found> listener) {
+        new CorpusMoments(client, query).find(searched, field, listener);
+    }
+
+    private void find(ResolvedIndices searched, String field, ActionListener<Found> listener) {
+        if (searched != null) {
+            for (IndexMetadata index : searched.getConcreteLocalIndicesMetadata().values()) {
+                VectorField here = VectorField.of(field, index);
+                if (here != null) {
+                    String id = index.getIndex().getName() + "/" + here.path();
+                    indices.put(id, index);
+                    fields.put(id, here);
+                }
+            }
+            // What another cluster keeps of its indices isn't read from here.
+            searched.getRemoteClusterIndices()
+                .forEach((cluster, named) -> List.of(named.indices()).forEach(name -> lacking.add(cluster + ":" + name)));
         }
-        SearchSourceBuilder which = new SearchSourceBuilder().query(filter).size(MOST).fetchSource(false).seqNoAndPrimaryTerm(true);
+        if (indices.isEmpty() || indices.size() > MOST || lacking.isEmpty() == false) {
+            indices.values().forEach(index -> lacking.add(index.getIndex().getName()));
+            listener.onResponse(new Found(null, List.copyOf(lacking)));
+            return;
+        }
+        SearchSourceBuilder which = named(List.copyOf(indices.keySet())).fetchSource(new String[] { "uuid", "path", "fingerprint" }, null);
         client.search(request(which), listener.delegateFailureAndWrap((next, answer) -> {
-            Map<Key, Stored> found = new LinkedHashMap<>();
-            List<String> missing = new ArrayList<>();
+            List<String> unread = new ArrayList<>();
             for (SearchHit hit : answer.getHits().getHits()) {
-                Key key = key(hit);
-                Stored stored = CACHE.get(key);
-                found.put(key, stored);
-                if (stored == null) {
-                    missing.add(hit.getId());
+                if (isOf(hit)) {
+                    StoredMoments known = CACHE.get(key(hit));
+                    if (known == null) {
+                        unread.add(hit.getId());
+                    } else {
+                        found.put(hit.getId(), known);
+                    }
                 }
             }
-            if (missing.isEmpty()) {
-                next.onResponse(together(found.values(), query));
-                return;
-            }
-            SearchSourceBuilder whole = new SearchSourceBuilder().query(QueryBuilders.idsQuery().addIds(missing.toArray(String[]::new)))
-                .size(missing.size())
-                .seqNoAndPrimaryTerm(true);
-            client.search(request(whole), next.delegateFailureAndWrap((last, documents) -> {
-                for (SearchHit hit : documents.getHits().getHits()) {
-                    Stored stored = stored(hit.getSourceAsMap());
-                    CACHE.put(key(hit), stored);
-                    // One that was written meanwhile takes the place of what the first search saw.
-                    found.keySet().removeIf(known -> known.id.equals(hit.getId()));
-                    found.put(key(hit), stored);
-                }
-                found.values().removeIf(stored -> stored == null);
-                last.onResponse(together(found.values(), query));
-            }));
+            read(unread, 0, next);
         }));
     }
 
+    /** Reads the entries from {@code start} on, a part at a time, then answers. */
+    private void read(List<String> ids, int start, ActionListener<Found> listener) {
+        if (start >= ids.size()) {
+            // A sum over dims * dims numbers for each index is not for a thread that others' requests need.
+            client.threadPool().generic().execute(ActionRunnable.supply(listener, this::together));
+            return;
+        }
+        int size = (int) Math.max(1, PART_BYTES / Math.max(1, BYTES_A_NUMBER * (long) query.length * query.length));
+        int end = Math.min(start + size, ids.size());
+        client.search(request(named(ids.subList(start, end))), listener.delegateFailureAndWrap((next, answer) -> {
+            SearchHit[] hits = answer.getHits().getHits();
+            for (SearchHit hit : hits) {
+                if (isOf(hit)) {
+                    keep(hit);
+                }
+            }
+            read(ids, end, next);
+        }));
+    }
+
+    private void keep(SearchHit hit) {
+        try {
+            StoredMoments stored = StoredMoments.read(hit.getSourceAsMap(), query.length);
+            CACHE.put(key(hit), stored);
+            found.put(hit.getId(), stored);
+        } catch (IllegalArgumentException e) {
+            LOG.warn("the corpus statistics [{}] in {} are damaged ({})", hit.getId(), INDEX, e.getMessage());
+            lacking.add(indices.get(hit.getId()).getIndex().getName() + " (damaged)");
+        }
+    }
+
+    /** Whether the entry is of the index that was searched, not of one that had its name, and of its present vectors. */
+    private boolean isOf(SearchHit hit) {
+        Map<String, Object> source = hit.getSourceAsMap();
+        IndexMetadata index = indices.get(hit.getId());
+        VectorField field = fields.get(hit.getId());
+        return source != null
+            && index != null
+            && index.getIndexUUID().equals(source.get("uuid"))
+            && field.path().equals(source.get("path"))
+            && field.fingerprint() != null
+            && field.fingerprint().equals(source.get("fingerprint"));
+    }
+
+    private Found together() {
+        indices.forEach((id, index) -> {
+            String name = index.getIndex().getName();
+            if (found.containsKey(id) == false && lacking.contains(name + " (damaged)") == false) {
+                lacking.add(name);
+            }
+        });
+        Moments moments = lacking.isEmpty() ? StoredMoments.together(found.values(), query) : null;
+        if (moments == null && lacking.isEmpty()) {
+            indices.values().forEach(index -> lacking.add(index.getIndex().getName()));
+        }
+        return new Found(moments, List.copyOf(lacking));
+    }
+
+    private static SearchSourceBuilder named(List<String> ids) {
+        return new SearchSourceBuilder().query(QueryBuilders.idsQuery().addIds(ids.toArray(String[]::new)))
+            .size(ids.size())
+            .trackTotalHits(false)
+            .seqNoAndPrimaryTerm(true);
+    }
+
     private static SearchRequest request(SearchSourceBuilder source) {
-        return new SearchRequest(INDEX).source(source).indicesOptions(IndicesOptions.LENIENT_EXPAND_OPEN_CLOSED_HIDDEN);
+        return new SearchRequest(INDEX).source(source)
+            .allowPartialSearchResults(false)
+            .indicesOptions(IndicesOptions.LENIENT_EXPAND_OPEN_CLOSED_HIDDEN);
     }
 
     private static Key key(SearchHit hit) {
-        return new Key(hit.getId(), hit.getPrimaryTerm(), hit.getSeqNo());
-    }
-
-    private static Stored stored(Map<String, Object> source) {
-        return new Stored(((Number) source.get("count")).longValue(), floats(source.get("mean")), floats(source.get("covariance")));
-    }
-
-    private static double[] floats(Object base64) {
-        FloatBuffer packed = ByteBuffer.wrap(Base64.getDecoder().decode((String) base64))
-            .order(ByteOrder.LITTLE_ENDIAN)
-            .asFloatBuffer();
-        double[] values = new double[packed.remaining()];
-        for (int i = 0; i < values.length; i++) {
-            values[i] = packed.get(i);
-        }
-        return values;
-    }
-
-    /** Of several indices: the moments of a mixture, from each one's mean and variance. */
-    private static Moments together(Collection<Stored> parts, float[] query) {
-        double count = 0, mean = 0, square = 0;
-        for (Stored part : parts) {
-            int dims = query.length;
-            if (part.mean.length != dims) {
-                throw new IllegalArgumentException(
-                    "the query vector has " + dims + " dims and the moments kept for its field " + part.mean.length
-                        + "; gather them again with: crosslens calibrate"
-                );
-            }
-            double m = 0, variance = 0;
-            for (int i = 0; i < dims; i++) {
-                m += query[i] * part.mean[i];
-                double row = 0;
-                for (int j = 0; j < dims; j++) {
-                    row += part.covariance[i * dims + j] * query[j];
-                }
-                variance += query[i] * row;
-            }
-            count += part.count;
-            mean += part.count * m;
-            square += part.count * (Math.max(variance, 0) + m * m);
-        }
-        if (count == 0) {
-            return null;
-        }
-        mean /= count;
-        return new Moments(mean, Math.sqrt(Math.max(square / count - mean * mean, 0)));
+        return new Key(hit.getShard().getShardId().getIndex().getUUID(), hit.getId(), hit.getPrimaryTerm(), hit.getSeqNo());
     }
 }

@@ -7,10 +7,12 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Set;
 import java.util.function.Supplier;
-import org.crosslens.server.encode.ModelFolder;
-import org.crosslens.server.work.Encoding;
+import org.crosslens.server.encode.Prompts;
+import org.crosslens.server.serve.Encoders;
+import org.crosslens.server.serve.Purpose;
+import org.crosslens.server.serve.Served;
+import org.crosslens.server.wire.Wire;
 import org.crosslens.server.work.Input;
-import org.crosslens.server.work.Models;
 import org.crosslens.server.work.Wanted;
 import org.elasticsearch.TransportVersion;
 import org.elasticsearch.action.ActionListener;
@@ -64,7 +66,7 @@ public final class CrosslensQueryVectorBuilder implements QueryVectorBuilder {
     }
 
     /** What the node lends to the builders. */
-    public record Services(Encoding encoding, Models models, SearchedFields.Indices indices) {}
+    public record Services(Encoders encoders, SearchedFields.Indices indices) {}
 
     private final String model;
     private final String text;
@@ -89,8 +91,12 @@ public final class CrosslensQueryVectorBuilder implements QueryVectorBuilder {
         this.services = services;
     }
 
-    public CrosslensQueryVectorBuilder(StreamInput in, Supplier<Services> services) throws IOException {
+    private CrosslensQueryVectorBuilder(StreamInput in, Supplier<Services> services) throws IOException {
         this(in.readOptionalString(), in.readOptionalString(), in.readOptionalString(), in.readOptionalString(), services);
+    }
+
+    public static CrosslensQueryVectorBuilder read(StreamInput in, Supplier<Services> services) throws IOException {
+        return Wire.read(in, "query vector builder", fields -> new CrosslensQueryVectorBuilder(fields.in(), services));
     }
 
     public static CrosslensQueryVectorBuilder parse(XContentParser parser, Supplier<Services> services) {
@@ -107,7 +113,7 @@ public final class CrosslensQueryVectorBuilder implements QueryVectorBuilder {
             Set<String> fields = request == null || field != null ? Set.of() : SearchedFields.beside(this, request);
             Set<String> recorded = recorded(request, field == null ? fields : Set.of(field));
             String named = field != null ? recorded.iterator().next() : model;
-            services.get().models().find(named, each.delegateFailureAndWrap((next, found) -> {
+            services.get().encoders().find(named, each.delegateFailureAndWrap((next, found) -> {
                 if (recorded.isEmpty() == false && recorded.equals(Set.of(found.fingerprint())) == false) {
                     throw new IllegalArgumentException(
                         "[" + NAME + "] would compare a query by model [" + found.name() + "] (" + found.fingerprint()
@@ -115,7 +121,7 @@ public final class CrosslensQueryVectorBuilder implements QueryVectorBuilder {
                             + "; name the [field] in place of the [model]"
                     );
                 }
-                encode(image == null ? found : found.withImages(), wanted, next);
+                encode(found, wanted, next);
             }));
         });
     }
@@ -137,11 +143,18 @@ public final class CrosslensQueryVectorBuilder implements QueryVectorBuilder {
         return recorded;
     }
 
-    private void encode(ModelFolder found, Wanted wanted, ActionListener<float[]> listener) {
-        Input input = text != null ? Input.of(text).after(found.prompts().query()) : Input.encoded(image);
+    private void encode(Served model, Wanted wanted, ActionListener<float[]> listener) {
+        Input input = text != null ? Input.of(text) : Input.encoded(image);
         services.get()
-            .encoding()
-            .submit(Encoding.Lane.SEARCH, found.fingerprint(), List.of(input), wanted == null ? Wanted.ALWAYS : wanted, List.of(listener));
+            .encoders()
+            .encode(
+                Purpose.QUERY,
+                Prompts.Role.QUERY,
+                model,
+                List.of(input),
+                wanted == null ? Wanted.ALWAYS : wanted,
+                listener.map(vectors -> vectors.get(0))
+            );
     }
 
     @Override
@@ -156,10 +169,12 @@ public final class CrosslensQueryVectorBuilder implements QueryVectorBuilder {
 
     @Override
     public void writeTo(StreamOutput out) throws IOException {
-        out.writeOptionalString(model);
-        out.writeOptionalString(text);
-        out.writeOptionalString(image);
-        out.writeOptionalString(field);
+        Wire.write(out, 1, fields -> {
+            fields.writeOptionalString(model);
+            fields.writeOptionalString(text);
+            fields.writeOptionalString(image);
+            fields.writeOptionalString(field);
+        });
     }
 
     @Override

@@ -6,6 +6,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import org.apache.lucene.search.Explanation;
+import org.crosslens.server.wire.Wire;
 import org.elasticsearch.TransportVersion;
 import org.elasticsearch.common.io.stream.StreamInput;
 import org.elasticsearch.common.io.stream.StreamOutput;
@@ -15,9 +16,9 @@ import org.elasticsearch.xcontent.XContentBuilder;
 /** A fused document that can explain its score: what each leg gave and added. Made only where that was asked for. */
 public final class CrosslensRankDoc extends RankDoc {
 
-    public static final String NAME = "crosslens_rank_doc";
-    /** One that says more, and so is written otherwise: a node with an older plugin refuses it instead of misreading it. */
-    public static final String TELLING_NAME = "crosslens_telling_rank_doc";
+    public static final String NAME = "crosslens_explained_doc";
+    /** As release 0.3 calls and writes it: without a version, and without words. */
+    public static final String UNNUMBERED_NAME = "crosslens_rank_doc";
 
     private final String how;
     private final String[] legs;
@@ -26,12 +27,26 @@ public final class CrosslensRankDoc extends RankDoc {
     private final double[] weighted;
     // By leg; null where the normalizer has nothing to say.
     private final String[] said;
+    private final boolean unnumbered;
 
     /**
      * {@code how} names mean and normalizer; by leg, {@code raw} is NaN where it has no score of the document, and
      * {@code said} says in words what it found (null: nothing).
      */
     CrosslensRankDoc(RankDoc of, String how, String[] legs, double[] raw, double[] normalized, double[] weighted, String[] said) {
+        this(of, how, legs, raw, normalized, weighted, said, false);
+    }
+
+    private CrosslensRankDoc(
+        RankDoc of,
+        String how,
+        String[] legs,
+        double[] raw,
+        double[] normalized,
+        double[] weighted,
+        String[] said,
+        boolean unnumbered
+    ) {
         super(of.doc, of.score, of.shardIndex);
         this.rank = of.rank;
         this.how = how;
@@ -40,38 +55,51 @@ public final class CrosslensRankDoc extends RankDoc {
         this.normalized = normalized;
         this.weighted = weighted;
         this.said = said;
+        this.unnumbered = unnumbered;
     }
 
-    private CrosslensRankDoc(StreamInput in, boolean telling) throws IOException {
-        super(in);
-        how = in.readString();
-        legs = in.readStringArray();
-        raw = in.readDoubleArray();
-        normalized = in.readDoubleArray();
-        weighted = in.readDoubleArray();
-        said = telling ? in.readStringArray() : null;
+    private CrosslensRankDoc(RankDoc of, StreamInput in, boolean unnumbered) throws IOException {
+        this(
+            of,
+            in.readString(),
+            in.readStringArray(),
+            in.readDoubleArray(),
+            in.readDoubleArray(),
+            in.readDoubleArray(),
+            unnumbered ? null : in.readOptionalStringArray(),
+            unnumbered
+        );
     }
 
     /** Reads one called {@link #NAME}. */
     public static CrosslensRankDoc read(StreamInput in) throws IOException {
-        return new CrosslensRankDoc(in, false);
+        RankDoc of = new RankDoc(in);
+        return Wire.read(in, "explanation of a document", fields -> new CrosslensRankDoc(of, fields.in(), false));
     }
 
-    /** Reads one called {@link #TELLING_NAME}. */
-    public static CrosslensRankDoc readTelling(StreamInput in) throws IOException {
-        return new CrosslensRankDoc(in, true);
+    /** Reads one called {@link #UNNUMBERED_NAME}. */
+    public static CrosslensRankDoc readUnnumbered(StreamInput in) throws IOException {
+        return new CrosslensRankDoc(new RankDoc(in), in, true);
     }
 
     @Override
     protected void doWriteTo(StreamOutput out) throws IOException {
+        if (unnumbered) {
+            writeScores(out);
+            return;
+        }
+        Wire.write(out, 1, fields -> {
+            writeScores(fields);
+            fields.writeOptionalStringArray(said);
+        });
+    }
+
+    private void writeScores(StreamOutput out) throws IOException {
         out.writeString(how);
         out.writeStringArray(legs);
         out.writeDoubleArray(raw);
         out.writeDoubleArray(normalized);
         out.writeDoubleArray(weighted);
-        if (said != null) {
-            out.writeStringArray(said);
-        }
     }
 
     @Override
@@ -114,7 +142,7 @@ public final class CrosslensRankDoc extends RankDoc {
 
     @Override
     public String getWriteableName() {
-        return said == null ? NAME : TELLING_NAME;
+        return unnumbered ? UNNUMBERED_NAME : NAME;
     }
 
     @Override

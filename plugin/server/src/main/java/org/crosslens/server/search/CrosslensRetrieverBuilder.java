@@ -5,6 +5,7 @@ import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.function.BooleanSupplier;
 import org.apache.lucene.search.ScoreDoc;
 import org.apache.lucene.util.SetOnce;
 import org.crosslens.server.fusion.Fusion;
@@ -156,6 +157,7 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
     private final Mean mean;
     private final boolean complete;
     private final boolean spelling;
+    private final BooleanSupplier explainable;
 
     CrosslensRetrieverBuilder(
         List<RetrieverSource> retrievers,
@@ -164,7 +166,8 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
         Mean mean,
         boolean complete,
         boolean spelling,
-        int rankWindowSize
+        int rankWindowSize,
+        BooleanSupplier explainable
     ) {
         super(retrievers, rankWindowSize);
         this.children = children;
@@ -172,10 +175,15 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
         this.mean = mean;
         this.complete = complete;
         this.spelling = spelling;
+        this.explainable = explainable;
     }
 
-    /** Reads the retriever from a request. */
-    public static CrosslensRetrieverBuilder parse(XContentParser parser, RetrieverParserContext context) throws IOException {
+    /**
+     * Reads the retriever from a request. {@code explainable} says whether all nodes that search understand explained
+     * documents; otherwise an explanation is Elasticsearch's own.
+     */
+    public static CrosslensRetrieverBuilder parse(XContentParser parser, RetrieverParserContext context, BooleanSupplier explainable)
+        throws IOException {
         Draft draft = PARSER.parse(parser, context);
         if (draft.retrievers.isEmpty()) {
             throw new IllegalArgumentException("[" + NAME + "] needs [retrievers]");
@@ -193,7 +201,8 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
             draft.mean,
             draft.complete,
             draft.spelling,
-            draft.window
+            draft.window,
+            explainable
         );
         builder.preFilterQueryBuilders.addAll(draft.filters);
         builder.minScore = draft.minScore;
@@ -223,7 +232,8 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
             mean,
             complete,
             spelling,
-            rankWindowSize
+            rankWindowSize,
+            explainable
         );
         clone.preFilterQueryBuilders = filters;
         clone.retrieverName = retrieverName;
@@ -280,7 +290,7 @@ public final class CrosslensRetrieverBuilder extends CompoundRetrieverBuilder<Cr
             mean,
             complete,
             rankWindowSize,
-            context.isExplain(),
+            context.isExplain() && explainable.getAsBoolean(),
             spelling,
             context.allowPartialSearchResults(),
             context.getResolvedIndices(),

@@ -18,7 +18,6 @@ import org.elasticsearch.action.ActionListener;
 import org.elasticsearch.action.ResolvedIndices;
 import org.elasticsearch.action.search.SearchResponse;
 import org.elasticsearch.client.internal.Client;
-import org.elasticsearch.index.Index;
 import org.elasticsearch.search.builder.SearchSourceBuilder;
 import org.elasticsearch.search.rank.RankDoc;
 import org.elasticsearch.xcontent.XContentParserConfiguration;
@@ -201,16 +200,16 @@ final class HybridSearch {
             lookedUp(client, i + 1, listener);
             return;
         }
-        List<String> names = indices == null ? List.of() : Arrays.stream(indices.getConcreteLocalIndices()).map(Index::getName).toList();
         float[] query = VectorUtil.l2normalize(leg.knn().getQueryVector().asFloatVector().clone());
-        CorpusMoments.find(client, names, leg.field(), query, listener.delegateFailureAndWrap((next, found) -> {
-            if (found == null) {
+        CorpusMoments.find(client, indices, leg.knn().getField(), query, listener.delegateFailureAndWrap((next, found) -> {
+            if (found.moments() == null) {
+                String where = found.lacking().isEmpty() ? "" : " in [" + String.join(", ", found.lacking()) + "]";
                 throw new IllegalArgumentException(
-                    "[" + leg.name() + "] can't be standardised: no moments are kept for [" + leg.field().path()
-                        + "]; gather them with `crosslens calibrate`, give [moments], or choose another normalizer"
+                    "[" + leg.name() + "] can't be standardised: no corpus statistics are kept of [" + leg.field().path() + "]" + where
+                        + "; gather them with `crosslens calibrate`, give [moments], or choose another normalizer"
                 );
             }
-            moments[i] = found;
+            moments[i] = found.moments();
             lookedUp(client, i + 1, next);
         }));
     }

@@ -37,7 +37,7 @@ final class Directories {
         try (Stream<Path> inside = Files.list(folder)) {
             return inside.sorted().toList();
         } catch (IOException e) {
-            throw new ModelException(folder + " can't be listed (" + e.getMessage() + ")", e);
+            throw new ModelException(folder.getFileName() + " can't be listed (" + e.getClass().getSimpleName() + ")");
         }
     }
 
@@ -53,7 +53,7 @@ final class Directories {
                         stamp.append('@').append(now.lastModifiedTime().to(TimeUnit.NANOSECONDS)).append('\n');
                     }
                 } catch (IOException e) {
-                    throw new ModelException(file + " can't be looked at (" + e.getMessage() + ")", e);
+                    throw new ModelException(file.getFileName() + " can't be looked at (" + e.getClass().getSimpleName() + ")");
                 }
             }
         }

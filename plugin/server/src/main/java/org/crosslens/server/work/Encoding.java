@@ -1,40 +1,44 @@
 package org.crosslens.server.work;
 
 import java.io.Closeable;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Deque;
-import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Executor;
-import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.logging.log4j.LogManager;
 import org.apache.logging.log4j.Logger;
-import org.crosslens.server.encode.Encoder;
 import org.elasticsearch.action.ActionListener;
 import org.elasticsearch.common.breaker.CircuitBreaker;
-import org.elasticsearch.common.breaker.CircuitBreakingException;
 import org.elasticsearch.common.util.concurrent.EsRejectedExecutionException;
+import org.elasticsearch.core.Releasable;
+import org.elasticsearch.core.Releasables;
 
 /**
- * Encodes what searches and documents ask for, on a bounded pool of threads.
+ * Encodes what searches, documents and {@code _crosslens/encode} ask for, on a bounded pool of threads.
  *
- * <p>Requests wait in two lanes, searches before documents, so that a bulk of pictures doesn't hold a search up. What
- * waits together is encoded together: a run of the graph takes as many requests of one model and modality as there are,
- * up to a limit. A full lane refuses with a 429, as does the circuit breaker, which counts what waits and what is being
- * decoded. Documents in a pipeline are never refused for a full lane: they wait, and Elasticsearch's indexing pressure bounds
- * the bulks that hold them. A request that is no longer wanted leaves the lane, or stops where it is.
+ * <p>Each of them waits in a lane with a share of the threads, so that none holds another up. What waits together is encoded
+ * together: a run of the graph takes as many requests of one model and modality as there are, up to a limit. A request is
+ * refused with a 429, before anything of it is done, where its lane is full or too much memory waits; one that was taken
+ * waits for the memory that it is worked on with. Documents in a pipeline are never refused: they wait, and
+ * Elasticsearch's indexing pressure bounds the bulks that hold them. A request that is no longer wanted leaves the lane,
+ * or stops where it is.
  */
 public final class Encoding implements Closeable {
 
-    /** Who asks: searches come first. */
+    /** Who asks. */
     public enum Lane {
+        /** Query vectors of searches. */
         SEARCH,
-        INGEST
+        /** Documents in a pipeline. */
+        INGEST,
+        /** {@code _crosslens/encode}. */
+        ENCODE
     }
+
+    /** How many inputs one request may have, at most: a request is parsed, and taken, as a whole. */
+    public static final int MOST_INPUTS = 1_000;
 
     private static final Logger LOG = LogManager.getLogger(Encoding.class);
     /** Sizes runs of texts: enough memory for each character that several runs fit the circuit breaker's limit. */
@@ -44,121 +48,175 @@ public final class Encoding implements Closeable {
     private final Models models;
     private final Executor executor;
     private final CircuitBreaker breaker;
-    private final long maxPixels;
+    private final Waiting waiting;
     private final Lanes lanes;
-    private final Map<Lane, LaneStats> stats = new EnumMap<>(Lane.class);
-    private final Histogram runs = new Histogram();
+    private final Outcomes outcomes = new Outcomes();
+    private final Runs runs;
+    private final QueryVectors queries;
+
+    /** {@code workers} threads a lane at most; {@code capacity} requests wait in each; {@code cacheBytes} of query vectors. */
+    public record Limits(int workers, int capacity, long maxPixels, long cacheBytes) {}
 
     /**
-     * At most {@code workers} threads of {@code executor} work for documents, each by itself, and as many and one more for
-     * searches, each with all threads of its own; {@code capacity} requests wait in each lane; images of more than
-     * {@code maxPixels} are refused.
+     * Works on at most {@link #threads} threads of {@code executor}: for documents each by itself, for searches each with
+     * all threads of its own. Images of more than {@code maxPixels} are refused.
      */
-    public Encoding(Models models, Executor executor, CircuitBreaker breaker, int workers, int capacity, long maxPixels) {
+    public Encoding(Models models, Executor executor, CircuitBreaker breaker, Limits limits) {
         this.models = models;
         this.executor = executor;
         this.breaker = breaker;
-        this.maxPixels = maxPixels;
-        this.lanes = new Lanes(workers, capacity, breaker.getLimit() / BYTES_A_CHARACTER);
-        for (Lane lane : Lane.values()) {
-            stats.put(lane, new LaneStats());
-        }
+        long queued = breaker.getLimit() / 3;
+        this.waiting = new Waiting(breaker, queued);
+        this.lanes = new Lanes(limits.workers, limits.capacity, breaker.getLimit() / BYTES_A_CHARACTER);
+        WorkMemory work = new WorkMemory(breaker, breaker.getLimit() - queued);
+        this.runs = new Runs(models, work, lanes, limits.maxPixels, outcomes, this::again);
+        this.queries = new QueryVectors(limits.cacheBytes, limits.capacity);
+    }
+
+    /** How many threads the executor should have for {@code workers} a lane. */
+    public static int threads(int workers) {
+        return Lanes.threads(workers);
     }
 
     /** Submits one input whose answer stays wanted. */
     public void submit(Lane lane, String model, Input input, ActionListener<float[]> listener) {
-        submit(lane, model, List.of(input), Wanted.ALWAYS, List.of(listener));
+        submit(lane, lane == Lane.SEARCH, model, List.of(input), Wanted.ALWAYS, List.of(listener));
     }
 
     /**
      * Encodes {@code inputs} with {@code model} (as {@link Models#find} takes it) and answers each one's listener with its
-     * unit vector, on another thread. All of them are taken, or all are refused.
+     * unit vector, on another thread. All of them are taken, or all are refused, and the first that fails ends the others.
+     * {@code alone}: by runs that use all threads, which answer soonest and do less in all.
      *
      * <p>Listeners fail with {@link EsRejectedExecutionException} or a circuit breaker's exception (429) when there is too
-     * much to do, {@link IllegalArgumentException} (400) for an unknown model or an image that can't be read, and as
-     * {@link Wanted#ended} says once the answers are no longer wanted.
+     * much to do, {@link IllegalArgumentException} (400) for too many inputs, an unknown model or an image that can't be
+     * read, and as {@link Wanted#ended} says once the answers are no longer wanted.
      */
-    public void submit(Lane lane, String model, List<Input> inputs, Wanted wanted, List<ActionListener<float[]>> listeners) {
-        List<Job> jobs = new ArrayList<>();
-        for (int i = 0; i < inputs.size(); i++) {
-            jobs.add(new Job(lane, model, inputs.get(i), null, false, wanted, listeners.get(i)));
-        }
-        long held = jobs.stream().mapToLong(Job::held).sum();
+    public void submit(Lane lane, boolean alone, String model, List<Input> inputs, Wanted wanted, List<ActionListener<float[]>> listeners) {
+        int most = Math.min(MOST_INPUTS, lanes.capacity());
         try {
-            breaker.addEstimateBytesAndMaybeBreak(held, "<crosslens_queue>");
+            if (inputs.size() > most) {
+                throw new IllegalArgumentException(
+                    "a request may have " + most + " inputs encoded, not " + inputs.size() + "; send several requests"
+                );
+            }
+            waiting.hold(lane, inputs.stream().mapToLong(Input::held).sum());
         } catch (RuntimeException e) {
-            refuse(lane, jobs, e);
+            refuse(lane, listeners, e);
             return;
         }
-        jobs.forEach(job -> job.reserved = true);
-        if (add(lane, jobs)) {
-            jobs.forEach(job -> wanted.onEnd(() -> drop(job)));
+        Together together = new Together(wanted);
+        for (int i = 0; i < inputs.size(); i++) {
+            Input input = inputs.get(i);
+            ActionListener<float[]> released = ActionListener.runBefore(listeners.get(i), () -> waiting.release(lane, input.held()));
+            together.jobs.add(Job.of(lane, alone, model, input, together, released.delegateResponse((each, e) -> {
+                each.onFailure(e);
+                together.fail(e);
+            })));
         }
+        add(lane, together.jobs);
+    }
+
+    private void refuse(Lane lane, List<ActionListener<float[]>> listeners, RuntimeException e) {
+        outcomes.of(lane).rejected.add(listeners.size());
+        listeners.forEach(listener -> listener.onFailure(e));
+    }
+
+    /** The jobs of one request: once one has failed, the others aren't wanted. */
+    private final class Together extends Wanted {
+
+        private final Wanted request;
+        private final List<Job> jobs = new ArrayList<>();
+        private volatile RuntimeException failed;
+
+        Together(Wanted request) {
+            super(request, null, Long.MAX_VALUE, () -> 0, (millis, what) -> {});
+            this.request = request;
+        }
+
+        @Override
+        public RuntimeException ended() {
+            return failed != null ? failed : request.ended();
+        }
+
+        void fail(Exception e) {
+            if (failed == null && jobs.size() > 1) {
+                failed = e instanceof RuntimeException runtime ? runtime : new IllegalStateException(e);
+                jobs.forEach(Encoding.this::drop);
+            }
+        }
+    }
+
+    /**
+     * Answers with the vector of a search's {@code input} by the model of that {@code fingerprint}: at once where it was made
+     * lately, together with the others where it is being made for several. Fails as {@link #submit} does.
+     */
+    public void query(String fingerprint, Input input, Wanted wanted, ActionListener<float[]> listener) {
+        String digest = input.digest();
+        if (digest == null) {
+            submit(Lane.SEARCH, true, fingerprint, List.of(input), wanted, List.of(listener));
+            return;
+        }
+        QueryVectors.Key key = new QueryVectors.Key(fingerprint, input.isText(), digest);
+        float[] known = queries.known(key);
+        if (known != null) {
+            listener.onResponse(known);
+            return;
+        }
+        try {
+            waiting.hold(Lane.SEARCH, input.held());
+        } catch (RuntimeException e) {
+            refuse(Lane.SEARCH, List.of(listener), e);
+            return;
+        }
+        ActionListener<float[]> released = ActionListener.runBefore(listener, () -> waiting.release(Lane.SEARCH, input.held()));
+        try {
+            queries.await(key, wanted, released, flight -> {
+                add(Lane.SEARCH, List.of(Job.of(Lane.SEARCH, true, fingerprint, input, flight, flight)));
+            });
+        } catch (EsRejectedExecutionException e) {
+            refuse(Lane.SEARCH, List.of(released), e);
+        }
+    }
+
+    /** Holds the memory of what another node encodes for {@code lane}, until it is released. Throws an exception of status 429. */
+    public Releasable hold(Lane lane, long bytes) {
+        waiting.hold(lane, bytes);
+        return Releasables.releaseOnce(() -> waiting.release(lane, bytes));
     }
 
     /** Submits a document's inputs, which wait however full the lane is. */
     public void park(String model, List<Input> inputs, List<ActionListener<float[]>> listeners) {
         List<Job> jobs = new ArrayList<>();
         for (int i = 0; i < inputs.size(); i++) {
-            jobs.add(new Job(Lane.INGEST, model, inputs.get(i), null, true, Wanted.ALWAYS, listeners.get(i)));
+            jobs.add(Job.parked(model, inputs.get(i), listeners.get(i)));
         }
         add(Lane.INGEST, jobs);
     }
 
     /** Runs a document's {@code task} in its turn, for work that must not block the caller's thread. */
     public void park(ActionListener<Void> task) {
-        Job job = new Job(
-            Lane.INGEST,
-            null,
-            null,
-            () -> task.onResponse(null),
-            true,
-            Wanted.ALWAYS,
-            ActionListener.wrap(vector -> {}, task::onFailure)
-        );
-        add(Lane.INGEST, List.of(job));
+        add(Lane.INGEST, List.of(Job.task(Lane.INGEST, true, 0, task)));
     }
 
-    /**
-     * Runs {@code task} in its turn with {@code bytes} of memory reserved, or fails it; for parsing a request.
-     */
+    /** Runs {@code task} in its turn with {@code bytes} of memory reserved, or fails it; for parsing a request. */
     public void prepare(Lane lane, long bytes, ActionListener<Void> task) {
+        add(lane, List.of(Job.task(lane, false, bytes, task)));
+    }
+
+    /** Adds jobs to a lane and starts a thread where needed, or refuses them. */
+    private void add(Lane lane, List<Job> jobs) {
+        boolean start;
         try {
-            breaker.addEstimateBytesAndMaybeBreak(bytes, "<crosslens_request>");
-        } catch (RuntimeException e) {
-            stats.get(lane).rejected.increment();
-            task.onFailure(e);
+            start = lanes.add(lane, jobs);
+        } catch (EsRejectedExecutionException e) {
+            outcomes.refuse(lane, jobs, e);
             return;
         }
-        ActionListener<Void> released = ActionListener.runAfter(task, () -> breaker.addWithoutBreaking(-bytes));
-        Job job = new Job(
-            lane,
-            null,
-            null,
-            () -> released.onResponse(null),
-            false,
-            Wanted.ALWAYS,
-            ActionListener.wrap(vector -> {}, released::onFailure)
-        );
-        add(lane, List.of(job));
-    }
-
-    private void refuse(Lane lane, List<Job> jobs, RuntimeException e) {
-        stats.get(lane).rejected.add(jobs.size());
-        jobs.forEach(job -> job.tell(null, e, breaker));
-    }
-
-    /** Adds jobs to a lane and starts a thread where needed, or refuses them; returns whether they were added. */
-    private boolean add(Lane lane, List<Job> jobs) {
-        try {
-            if (lanes.add(lane, jobs)) {
-                begin(lane);
-            }
-            return true;
-        } catch (EsRejectedExecutionException e) {
-            refuse(lane, jobs, e);
-            return false;
+        if (start) {
+            begin(lane);
         }
+        jobs.forEach(job -> job.wanted.onEnd(() -> drop(job)));
     }
 
     private void begin(Lane lane) {
@@ -171,86 +229,21 @@ public final class Encoding implements Closeable {
     }
 
     private void work(Lane lane) {
-        for (List<Job> batch = lanes.next(lane); batch != null; batch = lanes.next(lane)) {
-            Job first = batch.get(0);
-            if (first.task == null) {
-                run(lane, batch);
-            } else if (first.done.compareAndSet(false, true)) {
-                try {
-                    first.task.run();
-                } catch (RuntimeException e) {
-                    LOG.error("a task of crosslens failed", e);
-                }
-            }
+        for (Lanes.Turn turn = lanes.next(lane); turn != null; turn = lanes.next(turn.lane())) {
+            runs.run(turn);
         }
     }
 
     /** Removes a job that is no longer wanted from its lane; a running one stops by itself. */
     private void drop(Job job) {
         RuntimeException why = job.wanted.ended();
-        if (why == null || job.isDone()) {
-            return;
-        }
-        lanes.remove(job);
-        end(job, why);
-    }
-
-    private void end(Job job, RuntimeException why) {
-        if (job.tell(null, why, breaker)) {
-            stats.get(job.lane).ended.increment();
+        if (why != null && job.isDone() == false) {
+            lanes.remove(job);
+            outcomes.end(job, why);
         }
     }
 
-    private void run(Lane lane, List<Job> batch) {
-        List<Job> left = wanted(batch);
-        if (left.isEmpty()) {
-            return;
-        }
-        Job first = left.get(0);
-        Encoder.Use use = new Encoder.Use(first.input.isText(), lane == Lane.SEARCH);
-        try {
-            Models.Lease lease = models.leaseIfLoaded(first.model, use);
-            if (lease == null) {
-                // The second to arrive continues: this thread where loading was synchronous, else the loading thread.
-                AtomicInteger order = new AtomicInteger();
-                models.load(first.model, use, ActionListener.wrap(loaded -> {
-                    if (order.incrementAndGet() == 2) {
-                        again(lane, left);
-                    }
-                }, e -> List.copyOf(left).forEach(job -> fail(job, e))));
-                if (order.incrementAndGet() < 2) {
-                    return;
-                }
-                lease = models.leaseIfLoaded(first.model, use);
-                if (lease == null) {
-                    throw new IllegalStateException("the model was changed while it was being loaded; try again");
-                }
-            }
-            try (Models.Lease held = lease) {
-                run(left, held.encoder(), use);
-            }
-        } catch (Exception | LinkageError e) {
-            // Nobody may wait for ever, whatever went wrong; a library that can't be loaded is not the node's fault.
-            Exception cause = e instanceof Exception exception ? exception : new IllegalStateException("a library can't be loaded", e);
-            List.copyOf(left).forEach(job -> fail(job, cause));
-        }
-    }
-
-    /** Return the jobs of {@code batch} that are still wanted. */
-    private List<Job> wanted(List<Job> batch) {
-        List<Job> left = new ArrayList<>();
-        for (Job job : batch) {
-            RuntimeException why = job.wanted.ended();
-            if (why != null) {
-                end(job, why);
-            } else if (job.isDone() == false) {
-                left.add(job);
-            }
-        }
-        return left;
-    }
-
-    /** Puts jobs back at the front of their lane once their model is loaded. */
+    /** Puts jobs back into their lane once their model is loaded. */
     private void again(Lane lane, List<Job> jobs) {
         boolean start = lanes.putBack(lane, jobs);
         if (lanes.isClosed()) {
@@ -261,97 +254,22 @@ public final class Encoding implements Closeable {
         }
     }
 
-    private void run(List<Job> left, Encoder encoder, Encoder.Use use) {
-        long start = System.nanoTime();
-        if (use.texts()) {
-            texts(left, encoder, use);
-        } else {
-            images(left, encoder, use);
-        }
-        runs.add(System.nanoTime() - start);
-    }
-
-    private void texts(List<Job> left, Encoder encoder, Encoder.Use use) {
-        List<String> texts = left.stream().map(job -> job.input.text()).toList();
-        try (Memory memory = new Memory(breaker, left.get(0), true, lanes)) {
-            memory.reserve(encoder.working(texts));
-            answer(left, encoder.encodeTexts(texts, use.alone()));
-        }
-    }
-
-    private void images(List<Job> left, Encoder encoder, Encoder.Use use) {
-        Deque<Job> waiting = new ArrayDeque<>(left);
-        while (waiting.isEmpty() == false) {
-            List<Job> prepared = new ArrayList<>();
-            List<float[]> pixels = new ArrayList<>();
-            List<Memory> tensors = new ArrayList<>();
-            try {
-                for (Job job = waiting.peek(); job != null; job = waiting.peek()) {
-                    // Prepared pictures hold memory: run them rather than wait for more.
-                    boolean patient = pixels.isEmpty();
-                    Memory tensor = new Memory(breaker, job, patient, lanes);
-                    tensors.add(tensor);
-                    try {
-                        tensor.reserve((long) Float.BYTES * encoder.folder().transform().outputLength());
-                        pixels.add(prepare(job, encoder, patient));
-                        prepared.add(job);
-                    } catch (CircuitBreakingException e) {
-                        if (job.parked && patient == false) {
-                            break;
-                        }
-                        fail(job, e);
-                    } catch (RuntimeException e) {
-                        fail(job, e);
-                    }
-                    waiting.poll();
-                }
-                if (pixels.isEmpty() == false) {
-                    answer(prepared, encoder.encodePixels(pixels, use.alone()));
-                }
-            } finally {
-                tensors.forEach(Memory::close);
-            }
-        }
-    }
-
-    private float[] prepare(Job job, Encoder encoder, boolean patient) {
-        try (Memory memory = new Memory(breaker, job, patient, lanes)) {
-            memory.reserve(job.input.size());
-            return encoder.prepare(job.input.read(), maxPixels, memory);
-        }
-    }
-
-    private void answer(List<Job> answered, float[][] vectors) {
-        for (int i = 0; i < answered.size(); i++) {
-            Job job = answered.get(i);
-            LaneStats counts = stats.get(job.lane);
-            (job.input.isText() ? counts.texts : counts.images).increment();
-            counts.latency.add(System.nanoTime() - job.since);
-            job.tell(vectors[i], null, breaker);
-        }
-    }
-
-    private void fail(Job job, Exception e) {
-        if (job.tell(null, e, breaker)) {
-            stats.get(job.lane).failed.increment();
-        }
-    }
-
     /** Fails all that waits in a lane. */
     private void failAll(Lane lane, Exception e) {
-        lanes.clear(lane).forEach(job -> fail(job, e));
+        lanes.clear(lane).forEach(job -> outcomes.fail(job, e));
     }
 
     /** Counts, latencies (from asking to answer) and what waits, by lane; and how long runs took. */
     public Map<String, Object> stats() {
         Map<String, Object> all = new LinkedHashMap<>();
-        stats.forEach(
-            (lane, counts) -> all.put(
+        for (Lane lane : Lane.values()) {
+            all.put(
                 lane.name().toLowerCase(Locale.ROOT),
-                counts.asMap(lanes.waiting(lane), lanes.working(lane), lanes.capacity())
-            )
-        );
-        all.put("runs", runs.asMap());
+                outcomes.of(lane).asMap(lanes.waiting(lane), lanes.working(lane), lanes.capacity())
+            );
+        }
+        all.put("runs", runs.took.asMap());
+        all.put("query_cache", queries.stats());
         Map<String, Object> memory = new LinkedHashMap<>();
         memory.put("used_bytes", breaker.getUsed());
         memory.put("limit_bytes", breaker.getLimit());

@@ -1,64 +1,112 @@
 package org.crosslens.server.work;
 
-import java.util.concurrent.locks.LockSupport;
+import java.util.List;
 import org.crosslens.server.encode.Budget;
 import org.crosslens.server.encode.ImageException;
-import org.elasticsearch.common.breaker.CircuitBreaker;
-import org.elasticsearch.common.breaker.CircuitBreakingException;
+import org.elasticsearch.ElasticsearchException;
 
-/** The memory that one job has reserved from the circuit breaker and releases at the end. */
+/**
+ * The memory that one piece of work takes. It waits for memory only before it holds any; one that turns out to need more
+ * than is free gives all back ({@link Crowded}) and begins again with as much as it is known to need.
+ */
 final class Memory implements Budget, AutoCloseable {
 
-    /** How long a document waits for memory that others hold. */
-    private static final long PATIENCE_NANOS = 60_000_000_000L;
-    private static final long PAUSE_NANOS = 20_000_000;
+    /** There isn't enough memory just now. */
+    static final class Crowded extends ElasticsearchException {
 
-    private final CircuitBreaker breaker;
-    private final Job job;
-    private final boolean patient;
+        Crowded() {
+            super("crosslens waits for memory");
+        }
+    }
+
+    private final WorkMemory work;
     private final Lanes lanes;
-    private long reserved;
+    private final List<Job> jobs;
+    private long needed;
+    private long taken;
 
-    /** {@code patient}: whether a document may wait for others to release memory, because it holds none itself. */
-    Memory(CircuitBreaker breaker, Job job, boolean patient, Lanes lanes) {
-        this.breaker = breaker;
-        this.job = job;
-        this.patient = patient;
+    /** For {@code jobs} that are done together. */
+    Memory(WorkMemory work, Lanes lanes, List<Job> jobs) {
+        this.work = work;
         this.lanes = lanes;
+        this.jobs = jobs;
+    }
+
+    /**
+     * Takes {@code bytes}, or as many as an earlier attempt needed. One that is {@code patient} waits for them as long as its
+     * answer is wanted; another throws {@link Crowded}.
+     */
+    void begin(long bytes, boolean patient) {
+        need(bytes);
+        long all = Math.max(needed, jobs.get(0).needed);
+        while (work.take(this, all) == false) {
+            try {
+                if (patient == false) {
+                    throw new Crowded();
+                }
+                check();
+                work.pause();
+            } catch (InterruptedException e) {
+                work.leave(this);
+                Thread.currentThread().interrupt();
+                throw Lanes.closing();
+            } catch (RuntimeException e) {
+                work.leave(this);
+                throw e;
+            }
+        }
+        taken = all;
     }
 
     @Override
     public void reserve(long bytes) {
-        if (reserved + bytes > breaker.getLimit()) {
-            String why = " takes up to " + (reserved + bytes >> 20) + " MB, more than the limit of crosslens's circuit breaker ("
-                + (breaker.getLimit() >> 20) + " MB)";
-            throw job.input.isText() ? new IllegalArgumentException("reading the text" + why) : new ImageException("decoding the image" + why);
+        need(bytes);
+        if (needed <= taken) {
+            return;
         }
-        long until = System.nanoTime() + PATIENCE_NANOS;
-        while (true) {
-            try {
-                breaker.addEstimateBytesAndMaybeBreak(bytes, "<crosslens_work>");
-                reserved += bytes;
-                return;
-            } catch (CircuitBreakingException e) {
-                if (job.parked == false || patient == false || lanes.isClosed() || System.nanoTime() - until > 0) {
-                    throw e;
-                }
-                LockSupport.parkNanos(PAUSE_NANOS);
-            }
+        if (work.takeMore(needed - taken) == false) {
+            jobs.get(0).needed = needed;
+            throw new Crowded();
         }
+        taken = needed;
+    }
+
+    private void need(long bytes) {
+        needed += bytes;
+        if (needed > work.most()) {
+            Input input = jobs.get(0).input;
+            String why = " takes up to " + (needed >> 20) + " MB, more than the " + (work.most() >> 20)
+                + " MB that the limit of crosslens's circuit breaker leaves for it";
+            throw input == null ? new IllegalArgumentException("reading the request" + why)
+                : input.isText() ? new IllegalArgumentException("reading the text" + why)
+                : new ImageException("decoding the image" + why);
+        }
+    }
+
+    /** Gives back all but {@code bytes}. */
+    void keep(long bytes) {
+        work.release(taken - bytes);
+        taken = needed = bytes;
     }
 
     @Override
     public void check() {
-        RuntimeException why = lanes.isClosed() ? Lanes.closing() : job.wanted.ended();
-        if (why != null) {
-            throw why;
+        if (lanes.isClosed()) {
+            throw Lanes.closing();
         }
+        RuntimeException why = null;
+        for (Job job : jobs) {
+            why = job.wanted.ended();
+            if (why == null) {
+                return;
+            }
+        }
+        throw why;
     }
 
     @Override
     public void close() {
-        breaker.addWithoutBreaking(-reserved);
+        work.release(taken);
+        taken = needed = 0;
     }
 }

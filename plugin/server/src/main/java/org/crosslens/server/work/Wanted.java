@@ -10,7 +10,7 @@ import org.elasticsearch.tasks.TaskCancelledException;
  * Whether a request still wants its answer. A search no longer does once its task is cancelled (as Elasticsearch does when
  * the client closes the connection) or its own timeout has passed.
  */
-public final class Wanted {
+public class Wanted {
 
     /** The key of the current search's instance in the thread context. */
     public static final String KEY = "crosslens.wanted";
@@ -45,8 +45,13 @@ public final class Wanted {
         return outer == null ? null : outer.ended();
     }
 
+    /** Return the request's task, or null. */
+    public CancellableTask task() {
+        return task != null || outer == null ? task : outer.task();
+    }
+
     /** Run {@code what} once the answer is no longer wanted, perhaps more than once. */
-    void onEnd(Runnable what) {
+    public void onEnd(Runnable what) {
         if (task != null) {
             task.addListener(what::run);
         }

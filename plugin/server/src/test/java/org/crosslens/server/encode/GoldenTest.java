@@ -56,6 +56,7 @@ class GoldenTest {
         assertEquals(line.get("fingerprint"), folder.fingerprint());
         assertEquals(line.get("name"), folder.name());
         assertEquals(line.get("dims") == null ? 0 : line.get("dims"), folder.dims());
+        assertEquals(line.getOrDefault("searches", List.of()), folder.searches().stream().sorted().toList());
         Map<String, Object> text = Golden.object(line.get("text"));
         assertEquals(text.get("length"), folder.text().length());
         assertEquals(Golden.number(text.get("pad_id")), folder.text().padId());

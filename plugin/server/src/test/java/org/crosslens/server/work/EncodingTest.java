@@ -28,9 +28,6 @@ import org.elasticsearch.ElasticsearchTimeoutException;
 import org.elasticsearch.ExceptionsHelper;
 import org.elasticsearch.action.ActionListener;
 import org.elasticsearch.action.support.PlainActionFuture;
-import org.elasticsearch.common.breaker.CircuitBreaker;
-import org.elasticsearch.common.breaker.CircuitBreakingException;
-import org.elasticsearch.common.breaker.NoopCircuitBreaker;
 import org.elasticsearch.common.logging.LogConfigurator;
 import org.elasticsearch.common.util.concurrent.EsRejectedExecutionException;
 import org.junit.jupiter.api.BeforeAll;
@@ -52,36 +49,6 @@ class EncodingTest {
     private static final Encoder.Use TEXTS = new Encoder.Use(true, true);
     private Models models;
 
-    /** Counts what is reserved, and refuses above a limit. */
-    private static final class Counting extends NoopCircuitBreaker {
-
-        final AtomicLong used = new AtomicLong();
-        final long limit;
-
-        Counting(long limit) {
-            super("crosslens");
-            this.limit = limit;
-        }
-
-        @Override
-        public void addEstimateBytesAndMaybeBreak(long bytes, String label) {
-            if (used.addAndGet(bytes) > limit) {
-                used.addAndGet(-bytes);
-                throw new CircuitBreakingException("full", CircuitBreaker.Durability.TRANSIENT);
-            }
-        }
-
-        @Override
-        public void addWithoutBreaking(long bytes) {
-            used.addAndGet(bytes);
-        }
-
-        @Override
-        public long getLimit() {
-            return limit;
-        }
-    }
-
     @BeforeEach
     void models() throws IOException {
         Path from = Path.of(System.getProperty("crosslens.model"));
@@ -102,8 +69,8 @@ class EncodingTest {
     @Test
     void whatWaitsIsEncodedTogetherAndNothingStaysReserved() {
         Queue<Runnable> tasks = new ArrayDeque<>();
-        Counting breaker = new Counting(1L << 30);
-        Encoding encoding = new Encoding(models, tasks::add, breaker, 2, 100, 1_000_000);
+        CountingBreaker breaker = new CountingBreaker(1L << 30);
+        Encoding encoding = new Encoding(models, tasks::add, breaker, new Encoding.Limits(2, 100, 1_000_000, 1 << 20));
         List<PlainActionFuture<float[]>> answers = new ArrayList<>();
         for (int i = 0; i < 50; i++) {
             answers.add(new PlainActionFuture<>());
@@ -125,7 +92,7 @@ class EncodingTest {
     @Test
     void aFullLaneRefusesWith429AndTheOtherGoesOn() {
         Queue<Runnable> tasks = new ArrayDeque<>();
-        Encoding encoding = new Encoding(models, tasks::add, new Counting(1L << 30), 1, 3, 1_000_000);
+        Encoding encoding = new Encoding(models, tasks::add, new CountingBreaker(1L << 30), new Encoding.Limits(1, 3, 1_000_000, 1 << 20));
         PlainActionFuture<float[]> last = new PlainActionFuture<>();
         for (int i = 0; i < 3; i++) {
             encoding.submit(Encoding.Lane.INGEST, null, Input.of("a"), ActionListener.noop());
@@ -148,8 +115,8 @@ class EncodingTest {
     @Test
     void documentsWaitInAFullLaneAndAreAllEncoded() {
         Queue<Runnable> tasks = new ArrayDeque<>();
-        Counting breaker = new Counting(1L << 30);
-        Encoding encoding = new Encoding(models, tasks::add, breaker, 1, 3, 1_000_000);
+        CountingBreaker breaker = new CountingBreaker(1L << 30);
+        Encoding encoding = new Encoding(models, tasks::add, breaker, new Encoding.Limits(1, 3, 1_000_000, 1 << 20));
         List<PlainActionFuture<float[]>> answers = new ArrayList<>();
         for (int i = 0; i < 500; i++) {
             answers.add(new PlainActionFuture<>());
@@ -169,13 +136,13 @@ class EncodingTest {
     @Test
     void aRequestIsTakenOrRefusedAsAWhole() {
         Queue<Runnable> tasks = new ArrayDeque<>();
-        Counting breaker = new Counting(1L << 30);
-        Encoding encoding = new Encoding(models, tasks::add, breaker, 1, 3, 1_000_000);
+        CountingBreaker breaker = new CountingBreaker(1L << 30);
+        Encoding encoding = new Encoding(models, tasks::add, breaker, new Encoding.Limits(1, 3, 1_000_000, 1 << 20));
         List<PlainActionFuture<float[]>> answers = List.of(new PlainActionFuture<>(), new PlainActionFuture<>());
         List<Input> inputs = List.of(Input.of("a"), Input.of("b"));
-        encoding.submit(Encoding.Lane.SEARCH, null, inputs, Wanted.ALWAYS, List.copyOf(answers));
+        encoding.submit(Encoding.Lane.SEARCH, true, null, inputs, Wanted.ALWAYS, List.copyOf(answers));
         List<PlainActionFuture<float[]>> refused = List.of(new PlainActionFuture<>(), new PlainActionFuture<>());
-        encoding.submit(Encoding.Lane.SEARCH, null, inputs, Wanted.ALWAYS, List.copyOf(refused));
+        encoding.submit(Encoding.Lane.SEARCH, true, null, inputs, Wanted.ALWAYS, List.copyOf(refused));
         refused.forEach(answer -> assertInstanceOf(EsRejectedExecutionException.class, thrown(answer)));
         assertEquals(2, lane(encoding, "search").get("queue"));
         tasks.poll().run();
@@ -187,11 +154,11 @@ class EncodingTest {
     @Test
     void whatNobodyWaitsForLeavesTheLane() {
         Queue<Runnable> tasks = new ArrayDeque<>(), timers = new ArrayDeque<>();
-        Counting breaker = new Counting(1L << 30);
-        Encoding encoding = new Encoding(models, tasks::add, breaker, 1, 3, 1_000_000);
+        CountingBreaker breaker = new CountingBreaker(1L << 30);
+        Encoding encoding = new Encoding(models, tasks::add, breaker, new Encoding.Limits(1, 3, 1_000_000, 1 << 20));
         Wanted hurried = new Wanted(null, null, 100, clock::get, (millis, what) -> timers.add(what));
         PlainActionFuture<float[]> late = new PlainActionFuture<>(), later = new PlainActionFuture<>();
-        encoding.submit(Encoding.Lane.SEARCH, null, List.of(Input.of("a")), hurried, List.of(late));
+        encoding.submit(Encoding.Lane.SEARCH, true, null, List.of(Input.of("a")), hurried, List.of(late));
         timers.forEach(Runnable::run);
         assertFalse(late.isDone());
         clock.set(100);
@@ -200,7 +167,7 @@ class EncodingTest {
         assertEquals(0, lane(encoding, "search").get("queue"));
         assertEquals(0, breaker.used.get());
         // Nor is it begun where nobody has looked since.
-        encoding.submit(Encoding.Lane.SEARCH, null, List.of(Input.of("a")), hurried, List.of(later));
+        encoding.submit(Encoding.Lane.SEARCH, true, null, List.of(Input.of("a")), hurried, List.of(later));
         tasks.poll().run();
         assertInstanceOf(ElasticsearchTimeoutException.class, thrown(later));
         assertEquals(2L, lane(encoding, "search").get("ended"));
@@ -211,8 +178,8 @@ class EncodingTest {
     @Test
     void oneBadImageFailsAlone() throws IOException {
         Queue<Runnable> tasks = new ArrayDeque<>();
-        Counting breaker = new Counting(1L << 30);
-        Encoding encoding = new Encoding(models, tasks::add, breaker, 1, 100, 1_000_000);
+        CountingBreaker breaker = new CountingBreaker(1L << 30);
+        Encoding encoding = new Encoding(models, tasks::add, breaker, new Encoding.Limits(1, 100, 1_000_000, 1 << 20));
         byte[] good;
         try (Stream<Path> files = Files.list(Path.of(System.getProperty("crosslens.pictures")))) {
             good = Files.readAllBytes(files.filter(file -> file.toString().endsWith(".webp")).findFirst().orElseThrow());
@@ -232,8 +199,8 @@ class EncodingTest {
     @Test
     void anImageThatNeverFitsIsTheRequestsFaultAndOneThatMayFitLaterIsNot() throws IOException {
         Queue<Runnable> tasks = new ArrayDeque<>();
-        Counting breaker = new Counting(100_000);
-        Encoding encoding = new Encoding(models, tasks::add, breaker, 1, 100, 1_000_000);
+        CountingBreaker breaker = new CountingBreaker(100_000);
+        Encoding encoding = new Encoding(models, tasks::add, breaker, new Encoding.Limits(1, 100, 1_000_000, 1 << 20));
         byte[] good;
         try (Stream<Path> files = Files.list(Path.of(System.getProperty("crosslens.pictures")))) {
             good = Files.readAllBytes(files.filter(file -> file.toString().endsWith(".webp")).findFirst().orElseThrow());
@@ -258,7 +225,7 @@ class EncodingTest {
     @Test
     void aModelIsLoadedWhenUsedAndUnloadedWhenIdle() throws Exception {
         ExecutorService executor = Executors.newFixedThreadPool(3);
-        Encoding encoding = new Encoding(models, executor, new Counting(1L << 30), 2, 100, 1_000_000);
+        Encoding encoding = new Encoding(models, executor, new CountingBreaker(1L << 30), new Encoding.Limits(2, 100, 1_000_000, 1 << 20));
         assertFalse(models.list().get(0).loaded());
         PlainActionFuture<float[]> answer = new PlainActionFuture<>();
         encoding.submit(Encoding.Lane.SEARCH, "crosslens-emoji", Input.of("a"), answer);

@@ -1,0 +1,36 @@
+package org.crosslens.server.work;
+
+import java.util.concurrent.atomic.AtomicLong;
+import org.elasticsearch.common.breaker.CircuitBreaker;
+import org.elasticsearch.common.breaker.CircuitBreakingException;
+import org.elasticsearch.common.breaker.NoopCircuitBreaker;
+
+/** Counts what is reserved, and refuses above a limit. */
+final class CountingBreaker extends NoopCircuitBreaker {
+
+    final AtomicLong used = new AtomicLong();
+    private final long limit;
+
+    CountingBreaker(long limit) {
+        super("crosslens");
+        this.limit = limit;
+    }
+
+    @Override
+    public void addEstimateBytesAndMaybeBreak(long bytes, String label) {
+        if (used.addAndGet(bytes) > limit) {
+            used.addAndGet(-bytes);
+            throw new CircuitBreakingException("full", CircuitBreaker.Durability.TRANSIENT);
+        }
+    }
+
+    @Override
+    public void addWithoutBreaking(long bytes) {
+        used.addAndGet(bytes);
+    }
+
+    @Override
+    public long getLimit() {
+        return limit;
+    }
+}
