@@ -17,6 +17,7 @@ from crosslens.ingest.model import exporting  # noqa: E402
 from crosslens.ingest.model.encoder import Encoder  # noqa: E402
 from crosslens.ingest.model.folder import open_model  # noqa: E402
 from crosslens.ingest.model.prompts import Prompts, TextOptions, read_prompts  # noqa: E402
+from crosslens.ingest.model.served import check_served  # noqa: E402
 from tests import checkpoints  # noqa: E402
 
 pytestmark = pytest.mark.export
@@ -178,6 +179,41 @@ def test_pooling_and_image_towers_are_refused_where_they_have_no_place(tmp_path:
 def test_smaller_precisions_of_a_text_model_are_proved_as_well(tmp_path: Path, precision: str) -> None:
     report = export(str(checkpoints.sentence_encoder(tmp_path / "c")), tmp_path / "out", precision=precision)
     assert report.text_cosine_min >= (0.9999 if precision == "fp16" else 0.9)
+
+
+def test_the_quantised_twin_of_a_text_model_keeps_its_prompts(tmp_path: Path) -> None:
+    checkpoint = str(checkpoints.sentence_encoder(tmp_path / "c", prompts={"query": "find ", "document": "here is "}))
+    exact = export(checkpoint, tmp_path / "exact")
+    report = export(checkpoint, tmp_path / "made", precision="int8", keep_float32=True)
+    assert [(each.kind, each.precision) for each in report.choices] == [("text", "int8")]
+    assert report.searches is not None
+    assert report.fp32_fingerprint == exact.fingerprint != report.fingerprint
+    made, twin = open_model(tmp_path / "made"), open_model(tmp_path / "made", variant="fp32")
+    assert twin.fingerprint == exact.fingerprint
+    assert made.prompts == twin.prompts == Prompts("find ", "here is ")
+    assert made.vision_model is twin.vision_model is None
+    vectors = [Encoder(tmp_path / "exact"), Encoder(tmp_path / "made", variant="fp32")]
+    queries = [each.encode_texts(TEXTS, role="query") for each in vectors]
+    assert np.array_equal(*queries)
+    check_served([tmp_path / "made", tmp_path / "exact"])
+
+
+def test_by_itself_a_text_models_precision_is_chosen_by_texts_alone(tmp_path: Path) -> None:
+    report = exporting.export(str(checkpoints.sentence_encoder(tmp_path / "c")), tmp_path / "out")
+    assert report.wanted == "auto"
+    assert [each.kind for each in report.choices] == ["text"]
+    assert report.precision == report.choices[0].precision
+    assert (report.image_cosine_min, (tmp_path / "out/onnx/vision_model.onnx").exists()) == (None, False)
+
+
+def test_a_graph_that_gives_a_vector_of_each_token_is_explained(tmp_path: Path) -> None:
+    export(str(checkpoints.sentence_encoder(tmp_path / "c")), tmp_path / "out")
+    graph = tmp_path / "out/onnx/text_model.onnx"
+    (tmp_path / "out/crosslens.json").unlink()
+    graph.rename(graph.with_name("model.onnx"))
+    with pytest.raises(ModelError, match=r"of a text model model\.onnx is not the graph") as refused:
+        open_model(tmp_path / "out")
+    assert refused.value.verb == "export"
 
 
 def test_a_folder_of_another_tool_needs_no_manifest(tmp_path: Path) -> None:
