@@ -7,7 +7,7 @@ from pathlib import Path
 
 from elasticsearch import Elasticsearch
 
-from crosslens.errors import CrosslensError, MappingError
+from crosslens.errors import CrosslensError
 from crosslens.ingest.contract import documents
 from crosslens.ingest.contract.encoders import Encoders
 from crosslens.ingest.contract.fields import recorded_fields
@@ -31,12 +31,6 @@ def sample_index(client: Elasticsearch, index: str, *, image_root: Path | None =
     run = Run.begin(client, index, Options(images=ImageAccess(image_root)))
     mappings = run.mappings()
     fields = recorded_fields(index, mappings)
-    if not fields:
-        raise MappingError(
-            f"index {index!r} has no vector fields, which would say what to calibrate by",
-            hint="give a folder with pictures and texts",
-            parameter="calibrate",
-        )
     run = run.making(fields.values(), Encoders(), mappings)
     texts: list[str] = []
     images: list[ImageSource] = []

@@ -76,9 +76,8 @@ class Small:
 )
 def test_too_little_memory_is_answered_by_smaller_batches(models: Path, message: str) -> None:
     encoder, expected = Encoder(models / "small"), Encoder(models / "small").encode_texts(TEXTS)
-    path = encoder.folder.text_model
-    small = Small(encoder._session(path), 2, message)
-    encoder._sessions[path] = small
+    small = Small(encoder._session(encoder.folder.text_ports), 2, message)
+    encoder._sessions[encoder.folder.text_model, None] = small
     assert np.allclose(encoder.encode_texts(TEXTS), expected, atol=1e-5)
     assert small.sizes == [5, 2, 3, 1, 2]
     small.most = 0
@@ -88,9 +87,8 @@ def test_too_little_memory_is_answered_by_smaller_batches(models: Path, message:
 
 def test_other_failures_are_not_tried_again(models: Path) -> None:
     encoder = Encoder(models / "small")
-    path = encoder.folder.text_model
-    small = Small(encoder._session(path), 2, "Got invalid dimensions for input")
-    encoder._sessions[path] = small
+    small = Small(encoder._session(encoder.folder.text_ports), 2, "Got invalid dimensions for input")
+    encoder._sessions[encoder.folder.text_model, None] = small
     with pytest.raises(ModelError, match="invalid dimensions"):
         encoder.encode_texts(TEXTS)
     assert small.sizes == [5]

@@ -3,7 +3,6 @@ package org.crosslens.server.work;
 import java.util.List;
 import org.crosslens.server.encode.Budget;
 import org.crosslens.server.encode.ImageException;
-import org.elasticsearch.ElasticsearchException;
 
 /**
  * The memory that one piece of work takes. It waits for memory only before it holds any; one that turns out to need more
@@ -11,8 +10,8 @@ import org.elasticsearch.ElasticsearchException;
  */
 final class Memory implements Budget, AutoCloseable {
 
-    /** There isn't enough memory just now. */
-    static final class Crowded extends ElasticsearchException {
+    /** There isn't enough memory just now; whoever meets it begins again, so that nobody else ever does. */
+    static final class Crowded extends RuntimeException {
 
         Crowded() {
             super("crosslens waits for memory");
