@@ -47,9 +47,7 @@ class MessagesTest {
         "action.EncodeAction$Request",
         "action.EncodeAction$Response",
         "action.InfoAction$Request",
-        "action.InfoAction$Response",
-        // Thrown and caught on one node.
-        "work.Memory$Crowded"
+        "action.InfoAction$Response"
     );
 
     @BeforeAll
