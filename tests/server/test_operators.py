@@ -14,6 +14,7 @@ from tests.server.conftest import Plugged
 from tests.server.test_search import retriever
 
 pytestmark = pytest.mark.node
+LANES = ("search", "ingest", "encode")
 # As a Prometheus server sends it.
 _SCRAPER = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 
@@ -43,7 +44,7 @@ def test_metrics_are_those_of_the_statistics_in_prometheus_form(plugged: Plugged
         (found,) = [s.value for s in family.samples if s.name == name and s.labels == labels]
         return float(found)
 
-    for lane in ("search", "ingest"):
+    for lane in LANES:
         where = {"node": node, "lane": lane}
         for name in ("texts", "images", "failed", "rejected", "ended"):
             assert value(f"crosslens_{name}_total", **where) == stats[lane][name]
@@ -62,8 +63,8 @@ def test_metrics_are_those_of_the_statistics_in_prometheus_form(plugged: Plugged
     assert value("crosslens_breaker_limit_bytes", node=node) == stats["breaker"]["limit_bytes"]
     assert value("crosslens_failed_nodes") == 0
     # Nothing that the statistics count is left out, whatever is added to them.
-    lanes, others = ("search", "ingest"), set(stats) - {"search", "ingest"}
-    counted = {key for lane in lanes for key in leaves(stats[lane])} | leaves({k: stats[k] for k in others})
+    others = set(stats) - set(LANES)
+    counted = {key for lane in LANES for key in leaves(stats[lane])} | leaves({k: stats[k] for k in others})
     assert len(families) - 1 == len(counted)
     # Each family's lines are together, after its type.
     named = re.findall(r"^# TYPE (\S+)", text, re.M)

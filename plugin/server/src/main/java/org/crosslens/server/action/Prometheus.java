@@ -15,7 +15,16 @@ final class Prometheus {
 
     static final String CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
     /** What may also fall; all else only grows while a node runs. */
-    private static final Set<String> GAUGES = Set.of("queue", "queue_size", "working", "entries", "used_bytes", "limit_bytes", "size_bytes");
+    private static final Set<String> GAUGES = Set.of(
+        "queue",
+        "queue_size",
+        "working",
+        "entries",
+        "bytes",
+        "used_bytes",
+        "limit_bytes",
+        "size_bytes"
+    );
     private static final Map<String, String> HELP = Map.of(
         "texts", "Texts encoded.",
         "images", "Images encoded.",
