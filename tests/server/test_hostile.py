@@ -197,7 +197,7 @@ def test_a_closed_connection_and_a_timeout_take_a_search_out_of_the_queue(small:
         answers = list(pool.map(lambda body: small.http("POST", f"{index}/_search", body), hurried))
     for each in busy:
         each.close()
-    assert all(status in (429, 500, 504) and "timed out" in str(answer) for status, answer in answers), answers
+    assert all(status in (429, 504) and "timed out" in str(answer) for status, answer in answers), answers
     start = time.monotonic()
     small.http.ok("POST", f"{index}/_search", search(model="model", text="red"))
     assert time.monotonic() - start < 5

@@ -2,7 +2,8 @@ package org.crosslens.server.work;
 
 import java.util.function.BiConsumer;
 import java.util.function.LongSupplier;
-import org.elasticsearch.ElasticsearchTimeoutException;
+import org.elasticsearch.ElasticsearchStatusException;
+import org.elasticsearch.rest.RestStatus;
 import org.elasticsearch.tasks.CancellableTask;
 import org.elasticsearch.tasks.TaskCancelledException;
 
@@ -40,7 +41,11 @@ public class Wanted {
             return new TaskCancelledException("task cancelled [" + task.getReasonCancelled() + "]");
         }
         if (until != Long.MAX_VALUE && clock.getAsLong() >= until) {
-            return new ElasticsearchTimeoutException("the search timed out before crosslens had encoded its query");
+            // Elasticsearch's own exception for it is a server's fault (500) in version 8, and 429 since.
+            return new ElasticsearchStatusException(
+                "the search timed out before crosslens had encoded its query",
+                RestStatus.TOO_MANY_REQUESTS
+            );
         }
         return outer == null ? null : outer.ended();
     }
