@@ -24,7 +24,7 @@ import org.crosslens.server.encode.ImageException;
 import org.crosslens.server.encode.ModelException;
 import org.crosslens.server.encode.ModelFolder;
 import org.elasticsearch.ElasticsearchException;
-import org.elasticsearch.ElasticsearchTimeoutException;
+import org.elasticsearch.ElasticsearchStatusException;
 import org.elasticsearch.ExceptionsHelper;
 import org.elasticsearch.action.ActionListener;
 import org.elasticsearch.action.support.PlainActionFuture;
@@ -163,13 +163,13 @@ class EncodingTest {
         assertFalse(late.isDone());
         clock.set(100);
         timers.forEach(Runnable::run);
-        assertInstanceOf(ElasticsearchTimeoutException.class, thrown(late));
+        assertInstanceOf(ElasticsearchStatusException.class, thrown(late));
         assertEquals(0, lane(encoding, "search").get("queue"));
         assertEquals(0, breaker.used.get());
         // Nor is it begun where nobody has looked since.
         encoding.submit(Encoding.Lane.SEARCH, true, null, List.of(Input.of("a")), hurried, List.of(later));
         tasks.poll().run();
-        assertInstanceOf(ElasticsearchTimeoutException.class, thrown(later));
+        assertInstanceOf(ElasticsearchStatusException.class, thrown(later));
         assertEquals(2L, lane(encoding, "search").get("ended"));
         assertEquals(0L, lane(encoding, "search").get("texts"));
         encoding.close();

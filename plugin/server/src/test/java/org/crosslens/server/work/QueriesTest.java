@@ -15,7 +15,7 @@ import java.util.Map;
 import java.util.Queue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
-import org.elasticsearch.ElasticsearchTimeoutException;
+import org.elasticsearch.ElasticsearchStatusException;
 import org.elasticsearch.action.ActionListener;
 import org.elasticsearch.action.support.PlainActionFuture;
 import org.elasticsearch.common.logging.LogConfigurator;
@@ -106,7 +106,7 @@ class QueriesTest {
         PlainActionFuture<float[]> hurried = ask("a", until(10, timers)), patient = ask("a", Wanted.ALWAYS);
         clock.set(10);
         timers.forEach(Runnable::run);
-        assertInstanceOf(ElasticsearchTimeoutException.class, assertThrows(Exception.class, hurried::actionGet));
+        assertInstanceOf(ElasticsearchStatusException.class, assertThrows(Exception.class, hurried::actionGet));
         assertFalse(patient.isDone());
         work();
         assertEquals(192, patient.actionGet().length);
@@ -114,7 +114,7 @@ class QueriesTest {
         List<PlainActionFuture<float[]>> both = List.of(ask("b", until(20, timers)), ask("b", until(20, timers)));
         clock.set(20);
         timers.forEach(Runnable::run);
-        both.forEach(each -> assertInstanceOf(ElasticsearchTimeoutException.class, assertThrows(Exception.class, each::actionGet)));
+        both.forEach(each -> assertInstanceOf(ElasticsearchStatusException.class, assertThrows(Exception.class, each::actionGet)));
         assertEquals(0, ((Map<?, ?>) encoding.stats().get("search")).get("queue"));
         // Who asks next begins anew.
         PlainActionFuture<float[]> next = ask("b", Wanted.ALWAYS);
