@@ -3,6 +3,7 @@ package org.crosslens.server.work;
 import java.util.List;
 import org.crosslens.server.encode.Budget;
 import org.crosslens.server.encode.ImageException;
+import org.elasticsearch.ElasticsearchException;
 
 /**
  * The memory that one piece of work takes. It waits for memory only before it holds any; one that turns out to need more
@@ -10,8 +11,8 @@ import org.crosslens.server.encode.ImageException;
  */
 final class Memory implements Budget, AutoCloseable {
 
-    /** There isn't enough memory just now; whoever meets it begins again, so that nobody else ever does. */
-    static final class Crowded extends RuntimeException {
+    /** There isn't enough memory just now. One of Elasticsearch's, which decoders let pass; it never leaves the node. */
+    static final class Crowded extends ElasticsearchException {
 
         Crowded() {
             super("crosslens waits for memory");

@@ -47,7 +47,9 @@ class MessagesTest {
         "action.EncodeAction$Request",
         "action.EncodeAction$Response",
         "action.InfoAction$Request",
-        "action.InfoAction$Response"
+        "action.InfoAction$Response",
+        // Thrown and caught on one node.
+        "work.Memory$Crowded"
     );
 
     @BeforeAll
