@@ -97,7 +97,7 @@ public final class EncodeAction {
 
         @Override
         protected void doExecute(Task task, Request request, ActionListener<Response> listener) {
-            Wanted wanted = new Wanted(null, (CancellableTask) task, Long.MAX_VALUE, () -> 0, (millis, what) -> {});
+            Wanted wanted = Wanted.by((CancellableTask) task);
             encoders.find(
                 request.model,
                 ContextPreservingActionListener.wrapPreservingContext(listener, threadContext)

@@ -50,7 +50,7 @@ public final class Serving {
         CancellableTask task,
         ActionListener<EncodeMessages.Response> listener
     ) {
-        Wanted wanted = new Wanted(null, task, Long.MAX_VALUE, () -> 0, (millis, what) -> {});
+        Wanted wanted = Wanted.by(task);
         models.find(request.fingerprint, ActionListener.wrap(found -> {
             ActionListener<List<float[]>> vectors = listener.map(EncodeMessages.Response::new);
             Encoders.here(encoding, request.purpose, found.fingerprint(), request.inputs, wanted, vectors);

@@ -15,7 +15,7 @@ public class Wanted {
 
     /** The key of the current search's instance in the thread context. */
     public static final String KEY = "crosslens.wanted";
-    public static final Wanted ALWAYS = new Wanted(null, null, Long.MAX_VALUE, () -> 0, (millis, what) -> {});
+    public static final Wanted ALWAYS = by(null);
 
     private final Wanted outer;
     private final CancellableTask task;
@@ -33,6 +33,11 @@ public class Wanted {
         this.until = until;
         this.clock = clock;
         this.timer = timer;
+    }
+
+    /** Until {@code task} is cancelled; null: always. */
+    public static Wanted by(CancellableTask task) {
+        return new Wanted(null, task, Long.MAX_VALUE, () -> 0, (millis, what) -> {});
     }
 
     /** Return why the answer is no longer wanted, or null while it is. */

@@ -6,7 +6,7 @@ import org.crosslens.server.encode.ImageException;
 /** A GIF frame's codes: LZW of growing width, the lowest bits first, in blocks of up to 255 bytes. */
 final class GifCodes {
 
-    private static final int MOST_CODES = 4096, MOST_BITS = 12;
+    private static final int MOST_BITS = 12;
 
     private final byte[] data;
     private final Runnable check;
@@ -28,44 +28,29 @@ final class GifCodes {
 
     /** Fills {@code out}, and returns how many indices there were. */
     int decoded(byte[] out) throws IOException {
-        int[] before = new int[MOST_CODES], lengths = new int[MOST_CODES];
-        byte[] last = new byte[MOST_CODES], first = new byte[MOST_CODES];
-        int clear = 1 << root, end = clear + 1, next = end + 1, width = root + 1, previous = -1, size = 0;
-        for (int i = 0; i < clear; i++) {
-            last[i] = first[i] = (byte) i;
-            lengths[i] = 1;
-        }
+        int clear = 1 << root, end = clear + 1, width = root + 1, previous = -1, size = 0;
+        LzwTable table = new LzwTable(clear, end + 1);
         while (size < out.length) {
             int code = code(width);
             if (code < 0 || code == end) {
                 break;
             }
             if (code == clear) {
-                next = end + 1;
+                table.clear();
                 width = root + 1;
                 previous = -1;
                 continue;
             }
-            if (code > next || code == next && (previous < 0 || next == MOST_CODES)) {
+            if (code > table.next() || code == table.next() && (previous < 0 || table.isFull())) {
                 throw new IOException("code " + code + " is not in the table");
             }
-            if (previous >= 0 && next < MOST_CODES) {
-                before[next] = previous;
-                first[next] = first[previous];
-                last[next] = first[code == next ? previous : code];
-                lengths[next] = lengths[previous] + 1;
-                next++;
-                if (next == 1 << width && width < MOST_BITS) {
+            if (previous >= 0 && table.isFull() == false) {
+                table.add(previous, code);
+                if (table.next() == 1 << width && width < MOST_BITS) {
                     width++;
                 }
             }
-            int stop = Math.min(size + lengths[code], out.length);
-            for (int i = size + lengths[code] - 1, each = code; i >= size; i--, each = before[each]) {
-                if (i < stop) {
-                    out[i] = last[each];
-                }
-            }
-            size = stop;
+            size = table.write(code, out, size);
             previous = code;
         }
         return size;

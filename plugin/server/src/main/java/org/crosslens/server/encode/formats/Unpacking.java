@@ -12,7 +12,7 @@ final class Unpacking {
     static final int NONE = 1, LZW = 5, DEFLATE = 8, PACK_BITS = 32773, OLD_DEFLATE = 32946;
     static final Set<Integer> KNOWN = Set.of(NONE, LZW, DEFLATE, PACK_BITS, OLD_DEFLATE);
     private static final int AT_ONCE = 1 << 20;
-    private static final int CLEAR = 256, END = 257, MOST_CODES = 4096;
+    private static final int CLEAR = 256, END = 257;
 
     private Unpacking() {}
 
@@ -73,14 +73,8 @@ final class Unpacking {
         if (length > 1 && data[from] == 0 && (data[from + 1] & 1) == 1) {
             throw new ImageException("a TIFF of the old kind of LZW compression is not read");
         }
-        // The string of a code is that of the code before, with one more byte.
-        int[] before = new int[MOST_CODES], lengths = new int[MOST_CODES];
-        byte[] last = new byte[MOST_CODES], first = new byte[MOST_CODES];
-        for (int i = 0; i < 256; i++) {
-            last[i] = first[i] = (byte) i;
-            lengths[i] = 1;
-        }
-        int next = END + 1, width = 9, previous = -1, size = 0, at = from, end = from + length, held = 0, bits = 0;
+        LzwTable table = new LzwTable(CLEAR, END + 1);
+        int width = 9, previous = -1, size = 0, at = from, end = from + length, held = 0, bits = 0;
         while (size < out.length) {
             while (bits < width && at < end) {
                 held = held << 8 | data[at++] & 0xFF;
@@ -96,39 +90,25 @@ final class Unpacking {
                 break;
             }
             if (code == CLEAR) {
-                next = END + 1;
+                table.clear();
                 width = 9;
                 previous = -1;
                 continue;
             }
-            if (code > next || code >= MOST_CODES || previous < 0 && code > END || code == next && previous < 0) {
+            if (code > table.next() || code >= LzwTable.MOST_CODES || previous < 0 && code > END) {
                 throw new IOException("LZW code " + code + " is not in the table");
             }
-            if (previous >= 0 && next < MOST_CODES) {
-                before[next] = previous;
-                first[next] = first[previous];
-                last[next] = first[code == next ? previous : code];
-                lengths[next] = lengths[previous] + 1;
-                next++;
-            } else if (code >= next) {
+            if (previous >= 0 && table.isFull() == false) {
+                table.add(previous, code);
+            } else if (code >= table.next()) {
                 throw new IOException("LZW code " + code + " is not in the table");
             }
-            size = written(code, before, last, lengths[code], out, size);
+            size = table.write(code, out, size);
             previous = code;
-            if (next >= (1 << width) - 1 && width < 12) {
+            if (table.next() >= (1 << width) - 1 && width < 12) {
                 width++;
             }
         }
         return size;
-    }
-
-    private static int written(int code, int[] before, byte[] last, int length, byte[] out, int size) {
-        int end = Math.min(size + length, out.length);
-        for (int at = size + length - 1, each = code; at >= size; at--, each = before[each]) {
-            if (at < end) {
-                out[at] = last[each];
-            }
-        }
-        return end;
     }
 }
