@@ -124,13 +124,18 @@ def encoder(models: Path) -> Encoder:
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 60 small pictures, 0.png to 59.png, each of its own colours."""
+    """A folder as `draw_pictures` makes it."""
     folder = tmp_path_factory.mktemp("pictures")
+    draw_pictures(folder)
+    return folder
+
+
+def draw_pictures(folder: Path) -> None:
+    """Draws 60 small pictures, 0.png to 59.png, each of its own colours."""
     rng = np.random.default_rng(3)
     for i in range(60):
         base = rng.integers(0, 255, (4, 4, 3), dtype=np.uint8)
         Image.fromarray(base).resize((40 + i, 50), Image.Resampling.BICUBIC).save(folder / f"{i}.png")
-    return folder
 
 
 def read_lines(path: Path) -> list[dict[str, object]]:

@@ -129,9 +129,10 @@ def export(
         manifest["dims"] = encoder.dims
         if precision in ("auto", "int8"):
             search = precision == "auto"
+            calibration = calibration or default_calibration()
             choices, searches = quantise_folder(
                 encoder,
-                calibration or default_calibration(),
+                calibration,
                 search=search,
                 keep=keep_float32,
                 bounds=Bounds(),
@@ -167,7 +168,7 @@ def export(
         wanted=precision,
         choices=choices,
         searches=searches,
-        calibration=(calibration or default_calibration()).source if choices else "",
+        calibration=calibration.source if calibration is not None and choices else "",
         fp32_fingerprint=own if searches is not None else "",
     )
 

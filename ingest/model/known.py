@@ -34,8 +34,8 @@ def find(fingerprint: str, name: str, *, searching: bool = False) -> tuple[Path,
     Raises `ModelError`, with a hint to name the folder, when there is none.
     """
     known = _read(_register())
-    noted = known.get(fingerprint)
-    for folder in [*([Path(noted)] if noted else []), DEMO_MODEL]:
+    recorded = known.get(fingerprint)
+    for folder in [*([Path(recorded)] if recorded else []), DEMO_MODEL]:
         for variant in (None, FLOAT32) if folder.is_dir() else ():
             if variant is None or has_variant(folder, variant):
                 opened = open_model(folder, verify=False, variant=variant)

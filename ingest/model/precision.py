@@ -150,43 +150,42 @@ def choose(
     search: bool,
     least: int,
     progress: Callable[[str], None],
-) -> Choice:
+) -> tuple[Choice, Float32Array]:
     """Quantise a tower's graph into ``out`` if that is harmless and faster; otherwise nothing is written.
 
     Without ``search`` all layers are quantised, whatever that loses; with it at ``least`` so many stay in float32.
+    Also returns the vectors [n, dims] that the calibration set then has.
     """
     model = onnx.load(str(tower.path))
     names = [layer.name for layer in layers(model)]
     if not names:
-        return Choice(tower.kind, "fp32", 0, why="it has no matrix products to quantise")
+        return Choice(tower.kind, "fp32", 0, why="it has no matrix products to quantise"), tower.vectors
     kept: tuple[str, ...] = ()
-    loss = _write(tower, other, model, names, out)
-    if search:
-        rates = speeds(tower, out)
-        slower = _slower(rates)
-        if slower:
-            remove(out)
-            return Choice(tower.kind, "fp32", len(names), (), loss, *rates, why=slower)
-        if least or not loss.within(bounds):
-            progress(f"looking for the layers of the {tower.kind} encoder that lose most")
-            found = _search(tower, other, model, names, out, bounds, least)
-            if found is None:
-                remove(out)
-                why = f"half of its layers in float32 don't bring it within the bounds, {_described(bounds)}"
-                return Choice(tower.kind, "fp32", len(names), (), loss, *rates, why=why)
-            kept = found
-            loss = _write(tower, other, model, [name for name in names if name not in kept], out)
+    made = _write(tower, model, names, out)
+    loss = measure(tower, made, other)
     rates = speeds(tower, out)
-    slower = _slower(rates) if search else ""
-    if slower:
+    why = _slower(rates) if search else ""
+    if search and not why and (least or not loss.within(bounds)):
+        progress(f"looking for the layers of the {tower.kind} encoder that lose most")
+        found = _search(tower, other, model, names, out, bounds, least)
+        if found is None:
+            why = f"half of its layers in float32 don't bring it within the bounds, {_described(bounds)}"
+        else:
+            kept = found
+            made = _write(tower, model, [name for name in names if name not in kept], out)
+            loss = measure(tower, made, other)
+            rates = speeds(tower, out)
+            why = _slower(rates)
+    if why:
         remove(out)
-        return Choice(tower.kind, "fp32", len(names), kept, loss, *rates, why=slower)
-    return Choice(tower.kind, "int8", len(names), kept, loss, *rates)
+        return Choice(tower.kind, "fp32", len(names), kept, loss, *rates, why=why), tower.vectors
+    return Choice(tower.kind, "int8", len(names), kept, loss, *rates), made
 
 
-def _write(tower: Tower, other: Tower, model: onnx.ModelProto, names: Collection[str], out: Path) -> Loss:
+def _write(tower: Tower, model: onnx.ModelProto, names: Collection[str], out: Path) -> Float32Array:
+    """Quantise these layers into ``out``, and return the vectors that it gives to the calibration set."""
     save(quantised(model, set(names)), out)
-    return measure(tower, tower.encode(load_session(out)), other)
+    return tower.encode(load_session(out))
 
 
 def _search(

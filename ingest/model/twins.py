@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from crosslens.ingest.model.calibration import Calibration
-from crosslens.ingest.model.devices import load_session
 from crosslens.ingest.model.encoder import Encoder, Inputs
 from crosslens.ingest.model.folder import FLOAT32
 from crosslens.ingest.model.precision import Bounds, Choice, Loss, Tower, choose, recall
@@ -76,9 +75,11 @@ def _chosen(
     for tower, other in ((text, images), (images, text)):
         progress(f"quantising the {tower.kind} encoder")
         out = tower.path.with_suffix(".int8.onnx")
-        choice = choose(tower, other, out, bounds=bounds, search=search, least=least[tower.kind], progress=progress)
+        choice, vectors = choose(
+            tower, other, out, bounds=bounds, search=search, least=least[tower.kind], progress=progress
+        )
         choices.append(choice)
-        made.append(tower.encode(load_session(out)) if choice.precision == "int8" else tower.vectors)
+        made.append(vectors)
     if all(choice.precision == "fp32" for choice in choices):
         return tuple(choices), None
     return tuple(choices), _between(text, images, made[0], made[1])

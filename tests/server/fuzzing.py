@@ -10,7 +10,6 @@ request is made from the seed and its number alone, so that ``--only`` sends one
 from __future__ import annotations
 
 import argparse
-import base64
 import collections
 import functools
 import io
@@ -40,6 +39,7 @@ from crosslens.ingest.model.known import DEMO_MODEL
 from crosslens.node import Node
 from crosslens.node.build import build_plugin
 from crosslens.node.installing import install_models, install_plugin
+from tests.server.requests import encoded
 
 DIMS = 192
 INDEX = "fuzz"
@@ -93,10 +93,6 @@ class Findings:
         ]
         lines += [f"429 of {kind}, request {n}: {said!r}" for (kind, s), (n, said) in self.examples.items() if s == 429]
         return "\n".join(lines)
-
-
-def encoded(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 @functools.cache
@@ -493,14 +489,14 @@ def fuzz(node: Node, url: str, seed: int, numbers: Iterator[int], clients: int =
     if before is None or after is None or before.pid != after.pid:
         found.faults.append("the node's process is not the one that it was")
     else:
-        found.faults += _held(url)
+        found.faults += held(url)
     with node.log.open("rb") as log:
         log.seek(logged)
         found.faults += [f"in the log: {line[:300]}" for line in _suspicious(log.read().decode(errors="replace"))]
     return found
 
 
-def _held(url: str) -> list[str]:
+def held(url: str) -> list[str]:
     """Memory that the plugin's breaker still counts, half a minute after the last request."""
     until = time.monotonic() + 30
     while True:

@@ -17,7 +17,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import statistics
 import sys
 import tempfile
@@ -33,14 +32,17 @@ from typing import Any
 import numpy as np
 from elastic_transport import ConnectionTimeout, TransportError
 from elasticsearch import ApiError
-from PIL import Image
 
-from crosslens.client import Connection, connect, parse_version
+from crosslens.client import Connection, connect
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.exporting import export
 from crosslens.node.build import build_plugin
 from tests import checkpoints
+from tests.conftest import Server, draw_pictures
+from tests.ingest.exactness import all_documents
 from tests.server.clusters import Cluster, three_nodes
+from tests.server.fuzzing import held
+from tests.server.requests import left
 
 INDEX = "soak"
 _DIMS = 24
@@ -171,12 +173,7 @@ def leaving(soak: Soak, rng: random.Random) -> None:
     which = rng.choice(sorted(soak.up))
     node = soak.three.nodes[which]
     if rng.random() < 0.5:
-        body = json.dumps(knn("small", "pv", long_text)).encode()
-        about = ("host: x", "content-type: application/json", f"content-length: {len(body)}")
-        head = "\r\n".join((f"POST /{INDEX}/_search HTTP/1.1", *about, "", ""))
-        port = int(node.url.rsplit(":", 1)[1])
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as asked:
-            asked.sendall(head.encode() + body)
+        with contextlib.suppress(OSError), left(node.url, f"{INDEX}/_search", knn("small", "pv", long_text)):
             time.sleep(rng.random() / 20)
         soak.count("gone client")
     else:
@@ -237,19 +234,7 @@ def checked(soak: Soak, encoders: dict[str, Encoder]) -> None:
     """Compares everything that is stored with its source."""
     client = soak.three.clients[0]
     client.cluster.health(wait_for_status="green", timeout="120s")
-    client.indices.refresh(index=INDEX)
-    whole: Any = {"exclude_vectors": False} if parse_version(soak.three.version) >= (9, 2) else True
-    stored: dict[str, dict[str, Any]] = {}
-    after: list[Any] | None = None
-    pit = client.open_point_in_time(index=INDEX, keep_alive="2m")["id"]
-    while True:
-        body: dict[str, Any] = {"pit": {"id": pit}, "size": 1_000, "sort": ["_shard_doc"], "_source": whole}
-        hits = client.search(body={**body, **({"search_after": after} if after else {})})["hits"]["hits"]
-        if not hits:
-            break
-        stored |= {hit["_id"]: hit["_source"] for hit in hits}
-        after = hits[-1]["sort"]
-    client.close_point_in_time(id=pit)
+    stored = all_documents(Server(soak.three.nodes[0], client, soak.three.version), INDEX)
 
     @cache
     def picture(model: str, name: str) -> Any:
@@ -270,19 +255,7 @@ def checked(soak: Soak, encoders: dict[str, Encoder]) -> None:
             elif np.dot(found[name], expected(model, found)) < 0.999:
                 soak.fault(f"document {id}: {name} isn't what {model} makes of its source")
     soak.counts["checked"] = len(stored)
-    for node in soak.three.nodes:
-        until = time.monotonic() + 30
-        while True:
-            nodes = connect(Connection(url=node.url)).perform_request(
-                "GET", "/_crosslens/stats", headers={"accept": "application/json"}
-            )["nodes"]
-            used = sum(each["breaker"]["used_bytes"] for each in nodes.values())
-            if not used:
-                break
-            if time.monotonic() > until:
-                soak.fault(f"{used} bytes are still held")
-                break
-            time.sleep(0.2)
+    soak.faults += held(soak.three.nodes[0].url)
 
 
 def growth(samples: list[tuple[float, int]]) -> float | None:
@@ -346,12 +319,10 @@ def main() -> int:
         root = Path(tmp)
         models, images = root / "models", root / "images"
         images.mkdir()
-        rng = np.random.default_rng(3)
-        for i in range(60):
-            base = rng.integers(0, 255, (4, 4, 3), dtype=np.uint8)
-            Image.fromarray(base).resize((40 + i, 50), Image.Resampling.BICUBIC).save(images / f"{i}.png")
+        draw_pictures(images)
         for name, seed in (("small", 0), ("other", 7)):
-            export(str(checkpoints.clip(root / f"{name}-checkpoint", seed=seed, projection_dim=_DIMS)), models / name)
+            checkpoint = checkpoints.clip(root / f"{name}-checkpoint", seed=seed, projection_dim=_DIMS)
+            export(str(checkpoint), models / name, precision="fp32")
         shutil.copytree(models / "small", models / "turning")
         plugin = build_plugin(options.version, root)
         with three_nodes(root, options.version, plugin, [models / "small", models / "turning"], images) as three:
