@@ -124,10 +124,13 @@ final class Runs {
 
     private void texts(List<Job> left, Encoder encoder, Encoder.Use use) {
         List<String> texts = left.stream().map(job -> job.input.text()).toList();
+        float[][] vectors;
         try (Memory memory = new Memory(work, lanes, left)) {
             memory.begin(encoder.working(texts), true);
-            outcomes.answer(left, encoder.encodeTexts(texts, use.alone()));
+            vectors = encoder.encodeTexts(texts, use.alone());
         }
+        // Whoever has an answer no longer holds memory.
+        outcomes.answer(left, vectors);
     }
 
     private void images(List<Job> left, Encoder encoder, Encoder.Use use) {
@@ -136,6 +139,7 @@ final class Runs {
             List<Job> prepared = new ArrayList<>();
             List<float[]> pixels = new ArrayList<>();
             List<Memory> taken = new ArrayList<>();
+            float[][] vectors = {};
             try {
                 while (waiting.isEmpty() == false) {
                     Job job = waiting.peek();
@@ -159,11 +163,12 @@ final class Runs {
                     waiting.poll();
                 }
                 if (pixels.isEmpty() == false) {
-                    outcomes.answer(prepared, encoder.encodePixels(pixels, use.alone()));
+                    vectors = encoder.encodePixels(pixels, use.alone());
                 }
             } finally {
                 taken.forEach(Memory::close);
             }
+            outcomes.answer(prepared, vectors);
         }
     }
 
