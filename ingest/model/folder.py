@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -169,6 +170,7 @@ def _fingerprint(
         if prompts != Prompts():
             hashes["prompts"] = hashlib.sha256(prompts.line().encode()).hexdigest()
     for file in files:
+        _check_inside(roots[1], file)
         name = file.relative_to(next(root for root in roots if file.is_relative_to(root))).as_posix()
         if not file.is_file():
             raise ModelError(
@@ -249,9 +251,17 @@ def _searches(manifest: dict[str, Any], variant: dict[str, Any] | None) -> froze
     return frozenset({manifest["fingerprint"]} if variant["fingerprint"] in allowed else ())
 
 
+def _check_inside(path: Path, file: Path) -> None:
+    """A graph and a manifest name files; what one from elsewhere names may not lead out of its folder."""
+    # Without looking at the disk: a link in the folder is its owner's.
+    if Path(os.path.relpath(file, path)).parts[:1] == ("..",):
+        raise ModelError(f"{path} names a file outside of the model's folder: {file}", hint="don't use this folder")
+
+
 def _verify(path: Path, root: Path, hashes: dict[str, str]) -> None:
     for name, expected in hashes.items():
         file = root / name if (root / name).exists() else path / name
+        _check_inside(path, file)
         if not file.exists():
             raise ModelError(f"{file} is missing: the model folder is incomplete", hint="copy or export it again")
         if sha256(file) != expected:

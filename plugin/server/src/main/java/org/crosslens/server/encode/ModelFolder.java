@@ -95,6 +95,7 @@ public record ModelFolder(
             OnnxFile.read(vision).external().forEach(name -> files.add(vision.resolveSibling(name)));
         }
         for (Path file : files) {
+            checkInside(path, file);
             String name = path.relativize(file).toString().replace('\\', '/');
             if (Files.isRegularFile(file) == false) {
                 throw new ModelException(file + " is missing; it holds weights: copy or export the folder again");
@@ -156,6 +157,7 @@ public record ModelFolder(
     public void verify() {
         recorded(manifest(path)).forEach((name, expected) -> {
             Path file = path.resolve(name);
+            checkInside(path, file);
             if (Files.exists(file) == false) {
                 throw new ModelException(file + " is missing: the model folder is incomplete; copy or export it again");
             }
@@ -166,6 +168,13 @@ public record ModelFolder(
                 );
             }
         });
+    }
+
+    /** A graph and a manifest name files; what one from elsewhere names may not lead out of its folder. */
+    private static void checkInside(Path path, Path file) {
+        if (file.normalize().startsWith(path.normalize()) == false) {
+            throw new ModelException(path + " names a file outside of the model's folder: " + path.relativize(file));
+        }
     }
 
     private static Map<String, Object> manifest(Path path) {

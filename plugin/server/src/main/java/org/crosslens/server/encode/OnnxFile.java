@@ -38,6 +38,8 @@ record OnnxFile(Map<String, long[]> inputs, Set<String> external) {
         "sparse", Map.of(1, "tensor", 2, "tensor")
     );
     private static final int GRAPH = 7, INPUT = 11, EXTERNAL = 13;
+    /** Far more than any graph has, and little to hold: what a stranger's graph says of itself. */
+    private static final int DEEPEST = 100, LONGEST_TEXT = 4_096, MOST_EXTERNAL = 10_000, MOST_INPUTS = 100, MOST_SIZES = 64;
     /** The largest message that Protocol Buffers knows; larger models keep their weights in external files. */
     private static final long LARGEST = Integer.MAX_VALUE;
 
@@ -54,7 +56,7 @@ record OnnxFile(Map<String, long[]> inputs, Set<String> external) {
         }
         try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
             ByteBuffer data = channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size());
-            read.tensors(data, "model");
+            read.tensors(data, "model", 0);
             messages(data, (number, graph) -> {
                 if (number == GRAPH) {
                     messages(graph, (field, input) -> {
@@ -87,14 +89,21 @@ record OnnxFile(Map<String, long[]> inputs, Set<String> external) {
         }
     }
 
-    private void tensors(ByteBuffer message, String kind) {
+    private void tensors(ByteBuffer message, String kind, int depth) {
+        // As deep as Protocol Buffers themselves go, and not until the stack overflows.
+        check(depth < DEEPEST, "it is nested too deeply");
         if (kind.equals("tensor")) {
             messages(message, (number, entry) -> {
                 if (number == EXTERNAL) {
                     Map<Integer, String> pair = new HashMap<>();
-                    messages(entry, (field, text) -> pair.put(field, text(text)));
-                    if ("location".equals(pair.get(1))) {
+                    messages(entry, (field, text) -> {
+                        if (field == 1 || field == 2) {
+                            pair.put(field, text(text));
+                        }
+                    });
+                    if ("location".equals(pair.get(1)) && pair.get(2) != null) {
                         external.add(pair.get(2));
+                        check(external.size() <= MOST_EXTERNAL, "it names too many files");
                     }
                 }
             });
@@ -103,23 +112,31 @@ record OnnxFile(Map<String, long[]> inputs, Set<String> external) {
         Map<Integer, String> inside = INSIDE.get(kind);
         messages(message, (number, part) -> {
             if (inside.containsKey(number)) {
-                tensors(part, inside.get(number));
+                tensors(part, inside.get(number), depth + 1);
             }
         });
     }
 
     private void input(ByteBuffer value) {
         Map<Integer, ByteBuffer> parts = new HashMap<>();
-        messages(value, parts::put);
+        messages(value, (field, part) -> {
+            if (field == 1 || field == 2) {
+                parts.put(field, part);
+            }
+        });
         String name = text(parts.get(1));
         List<Long> sizes = new ArrayList<>();
         if (parts.containsKey(2)) {
             messages(parts.get(2), (tensor, type) -> messages(type, (shape, dimensions) -> {
                 if (tensor == 1 && shape == 2) {
-                    messages(dimensions, (number, dimension) -> sizes.add(size(dimension)));
+                    messages(dimensions, (number, dimension) -> {
+                        sizes.add(size(dimension));
+                        check(sizes.size() <= MOST_SIZES, "an input has too many dimensions");
+                    });
                 }
             }));
         }
+        check(inputs.size() < MOST_INPUTS, "it has too many inputs");
         inputs.put(name, sizes.stream().mapToLong(Long::longValue).toArray());
     }
 
@@ -132,7 +149,14 @@ record OnnxFile(Map<String, long[]> inputs, Set<String> external) {
         return 0;
     }
 
+    private static void check(boolean holds, String otherwise) {
+        if (holds == false) {
+            throw new IllegalArgumentException(otherwise);
+        }
+    }
+
     private static String text(ByteBuffer data) {
+        check(data == null || data.remaining() <= LONGEST_TEXT, "a name is too long");
         return StandardCharsets.UTF_8.decode(data.duplicate()).toString();
     }
 
