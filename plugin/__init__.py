@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from crosslens.ingest.model.encoder import Encoder
     from crosslens.ingest.model.exporting import ExportReport, export
     from crosslens.ingest.model.prompts import TextOptions
+    from crosslens.ingest.model.sharing import SharedModel, SharedOn, drop_model, push_model
     from crosslens.ingest.run.calibrate import calibrate, try_null_queries
     from crosslens.ingest.run.copying import copy_index
     from crosslens.ingest.run.migrate import Migration, drop_old, migrate, rollback
@@ -109,6 +110,12 @@ _HOMES = {
         "export",
     ),
     "crosslens.ingest.model.prompts": ("TextOptions",),
+    "crosslens.ingest.model.sharing": (
+        "SharedModel",
+        "SharedOn",
+        "drop_model",
+        "push_model",
+    ),
     "crosslens.ingest.run.calibrate": (
         "calibrate",
         "try_null_queries",
@@ -195,6 +202,8 @@ __all__ = [
     "SearchOptions",
     "SearchResult",
     "Selection",
+    "SharedModel",
+    "SharedOn",
     "Status",
     "Target",
     "TextError",
@@ -208,12 +217,14 @@ __all__ = [
     "connect",
     "connect_async",
     "copy_index",
+    "drop_model",
     "drop_old",
     "evaluate",
     "export",
     "measure_recall",
     "migrate",
     "parse_target",
+    "push_model",
     "put_pipeline",
     "read_judged",
     "reindex",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,18 @@ from rich.table import Table
 
 from crosslens.client import connect
 from crosslens.commands.options import FILE, FOLDER, connection, connection_options, opened
+from crosslens.commands.running import size
 from crosslens.commands.saying import note, out, print_json
 from crosslens.errors import NodeError
 from crosslens.ingest.model.cluster import cluster_models
 from crosslens.ingest.model.served import check_served
+from crosslens.ingest.model.sharing import SharedModel, drop_model, push_model
 from crosslens.local import default_folder
 from crosslens.node import DEFAULT_VERSION
 from crosslens.node.build import PLATFORMS, build_plugin, cached_plugin
 from crosslens.node.installing import install_models, install_plugin, read_plugin
 from crosslens.node.process import Node
-from crosslens.progress import waiting
+from crosslens.progress import counting_bar, waiting
 
 _es_version = click.option(
     "--es-version",
@@ -150,6 +153,56 @@ def list_(as_json: bool, **where: Any) -> None:
         there = ", ".join(f"{m.name} ({m.fingerprint})" for m in models if name in m.nodes)
         table.add_row(name, version or "none", there or "none")
     out.print(table)
+
+
+@plugin.command()
+@click.argument("model_folder", type=FOLDER)
+@click.option("--name", metavar="NAME", help="What the nodes call the model. Default: the folder's name.")
+@click.option("--dry-run", is_flag=True, help="Ask whether the cluster would take the model; send nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@connection_options
+def push(model_folder: Path, name: str | None, dry_run: bool, as_json: bool, **where: Any) -> None:
+    """Hand MODEL_FOLDER to all nodes of the cluster, which load it without a restart.
+
+    The nodes' setting crosslens.models.upload must be true. An interrupted push goes on where it ended. Exits with 1 if
+    a node couldn't take the model; it tries again by itself.
+    """
+    with counting_bar(note, "sending") as progress:
+        shared = push_model(connect(connection(**where)), model_folder, name, dry_run=dry_run, progress=progress)
+    would = f"{size(shared.missing)} of {size(shared.total)} to send; nothing was sent"
+    _show_shared(shared, would if dry_run else "is in the cluster", as_json=as_json)
+
+
+@plugin.command()
+@click.argument("name")
+@click.option("--dry-run", is_flag=True, help="Show which nodes have the model; delete nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@connection_options
+def drop(name: str, dry_run: bool, as_json: bool, **where: Any) -> None:
+    """Take the model NAME, which `crosslens plugin push` handed out, away from all nodes.
+
+    Exits with 1 if a node couldn't do so; it does when it can.
+    """
+    shared = drop_model(connect(connection(**where)), name, dry_run=dry_run)
+    _show_shared(shared, "would be deleted" if dry_run else "is deleted", as_json=as_json)
+
+
+def _show_shared(shared: SharedModel, done: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(shared))
+    else:
+        _print_shared(shared, done)
+    if shared.failed:
+        raise click.exceptions.Exit(1)
+
+
+def _print_shared(shared: SharedModel, done: str) -> None:
+    out.print(f"{shared.name} ({shared.fingerprint}): {done}", highlight=False, markup=False, soft_wrap=True)
+    if shared.nodes:
+        table = Table("node", "model", "reason", box=None)
+        for node, on in sorted(shared.nodes.items()):
+            table.add_row(node, on.state, on.reason or "")
+        out.print(table)
 
 
 @plugin.command()

@@ -12,6 +12,7 @@ import pytest
 from crosslens.errors import ModelError
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.folder import open_model, text_settings
+from crosslens.ingest.model.sharing import served_files
 
 FILES = ["onnx/text_model.onnx", "onnx/vision_model.onnx", "tokenizer.json", "preprocessor_config.json", "config.json"]
 
@@ -43,6 +44,25 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(ModelError, match=Path(name).name):
         open_model(folder)
+
+
+@pytest.mark.parametrize("name", ["../secret", "onnx/../../secret", "/etc/hostname"])
+def test_a_manifest_that_names_files_elsewhere_is_refused(folder: Path, name: str) -> None:
+    (folder.parent / "secret").write_text("x")
+    manifest = json.loads((folder / "crosslens.json").read_text())
+    manifest["files"][name] = "0"
+    (folder / "crosslens.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelError, match="names a file outside of the model's folder"):
+        open_model(folder)
+
+
+def test_only_what_the_plugin_reads_is_handed_to_a_cluster(folder: Path) -> None:
+    for stray in ("README.md", "onnx/text_model_quantized.onnx", ".git"):
+        (folder / stray).write_text("x")
+    made = {"config.json", "crosslens.json", "onnx/text_model.onnx", "onnx/vision_model.onnx", "tokenizer.json"}
+    names = served_files(open_model(folder))
+    assert made <= set(names) <= made | {"preprocessor_config.json", "tokenizer_config.json"}
+    assert names == sorted(names)
 
 
 def test_no_folder_says_how_to_make_one(tmp_path: Path) -> None:

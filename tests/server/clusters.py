@@ -87,7 +87,16 @@ def three_nodes(
 ) -> Iterator[Cluster]:
     """Three equal nodes of one cluster, each in a folder of ``root`` of its own; stopped at the end."""
     chosen = list(models)
-    settings = {"crosslens.image_folder": str(images.resolve())}
+    settings = {"crosslens.image_folder": str(images.resolve()), "crosslens.models.upload": "true"}
     members = [Member(name, plugin, chosen, settings) for name in NAMES]
     with running(members, version, root) as cluster:
         yield cluster
+
+
+def shared(node: Node) -> dict[str, list[str]]:
+    """What lies in a node's folder of shared models, and in that of unfinished ones."""
+    root = node.folder / "data" / "crosslens"
+    return {
+        name: sorted(each.name for each in (root / name).iterdir()) if (root / name).exists() else []
+        for name in ("models", "incoming")
+    }

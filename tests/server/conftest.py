@@ -116,7 +116,8 @@ def plugged(
     folder = tmp_path_factory.mktemp(f"plugged-{version}")
     install_plugin(plugin_zip(version, zips), folder)
     install_models([DEMO_MODEL, models / "small", models / "wide"], folder)
-    node = Node(folder, version=version, heap="1g", settings={"crosslens.image_folder": str(pictures.resolve())})
+    settings = {"crosslens.image_folder": str(pictures.resolve()), "crosslens.models.upload": "true"}
+    node = Node(folder, version=version, heap="1g", settings=settings)
     node.start()
     try:
         client = connect(Connection(url=node.url))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import socket
@@ -17,6 +18,27 @@ from tests.server.conftest import Http, Plugged
 
 def encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def part(data: bytes) -> dict[str, str]:
+    """A part of a model, as it is sent."""
+    return {"data": encoded(data)}
+
+
+def parts(files: dict[str, bytes]) -> list[bytes]:
+    """The files' bytes, one after the other, in parts of a model."""
+    data = b"".join(files.values())
+    return [data[at : at + (1 << 20)] for at in range(0, len(data), 1 << 20)]
+
+
+def announcement(files: dict[str, bytes], fingerprint: str = "0" * 16) -> dict[str, Any]:
+    """What a client says of a model, by the documentation."""
+
+    def sha256(data: bytes) -> str:
+        return hashlib.sha256(data).hexdigest()
+
+    said = [{"name": name, "size": len(data), "sha256": sha256(data)} for name, data in files.items()]
+    return {"fingerprint": fingerprint, "files": said, "parts": [sha256(data) for data in parts(files)]}
 
 
 def png(width: int, height: int) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.server.conftest import Plugged
+from tests.server.requests import announcement, part
 from tests.server.test_search import retriever
 
 pytestmark = pytest.mark.node
@@ -115,7 +116,8 @@ def test_each_request_runs_under_the_action_that_the_documentation_names(traced:
     knn = {"field": "v", "k": 1, "num_candidates": 1, "query_vector_builder": builder}
     legs = {"keyword": {"standard": {"query": {"match": {"title": "shoe"}}}}, "v": {"knn": knn}}
     pipeline = {"processors": [{"crosslens": {"model": "small", "field": "v", "modality": "text", "source": "title"}}]}
-    monitor = "cluster:monitor/crosslens"
+    announced = announcement({"config.json": b"{}"})
+    monitor, admin = "cluster:monitor/crosslens", "cluster:admin/crosslens"
     search = {"indices:data/read/search"}
     # Elasticsearch's own, which several searches at once are made by.
     several = {
@@ -129,6 +131,9 @@ def test_each_request_runs_under_the_action_that_the_documentation_names(traced:
         ("GET", "_crosslens/stats", None, {f"{monitor}/stats"}),
         ("GET", "_crosslens/stats?format=prometheus", None, {f"{monitor}/stats"}),
         ("POST", "_crosslens/encode", {"model": "small", "texts": ["a"]}, {f"{monitor}/encode"}),
+        ("PUT", "_crosslens/models/actions", announced, {f"{admin}/models/put"}),
+        ("PUT", "_crosslens/models/actions/parts/0", part(b"{}"), {f"{admin}/models/put"}),
+        ("DELETE", "_crosslens/models/actions", None, {f"{admin}/models/delete"}),
         ("POST", f"{index}/_search", {"knn": knn}, search),
         ("POST", f"{index}/_search", retriever(legs, {}), search),
         ("PUT", "_ingest/pipeline/actions", pipeline, {"cluster:admin/ingest/pipeline/put"}),
@@ -158,5 +163,7 @@ def test_each_request_runs_under_the_action_that_the_documentation_names(traced:
 
 def test_the_documentation_names_these_actions() -> None:
     page = (Path(__file__).parents[2] / "docs" / "server-plugin.md").read_text()
-    for name in ("models", "stats", "encode"):
-        assert f"`cluster:monitor/crosslens/{name}`" in page
+    for name in ("monitor/crosslens/models", "monitor/crosslens/stats", "monitor/crosslens/encode"):
+        assert f"`cluster:{name}`" in page
+    for name in ("put", "delete"):
+        assert f"`cluster:admin/crosslens/models/{name}`" in page

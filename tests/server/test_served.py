@@ -15,38 +15,78 @@ from typing import Any
 import numpy as np
 import pytest
 
+from crosslens.errors import ModelError
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.cluster import ClusterEncoder, cluster_models
 from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.sharing import drop_model, push_model
 from crosslens.ingest.run.run import Options
 from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.node.installing import install_models
 from tests.conftest import VERSIONS
 from tests.ingest.exactness import MAPPINGS, shop
-from tests.server.clusters import Cluster, Member, running
+from tests.server.clusters import Cluster, Member, running, shared
 from tests.server.conftest import Http, plugin_zip
 
 pytestmark = pytest.mark.node
 _TEXTS = [f"a shoe of the colour {i}" for i in range(40)]
 
 
-@pytest.fixture(params=VERSIONS)
-def three(request: pytest.FixtureRequest, tmp_path: Path, zips: Path, models: Path) -> Iterator[Cluster]:
-    """Two nodes with a model, and one without that neither holds data nor ingests."""
+@pytest.fixture(scope="module", params=VERSIONS)
+def three(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, zips: Path, models: Path
+) -> Iterator[Cluster]:
+    """Two nodes with a model, and one without that neither holds data nor ingests; "two" takes no shared models."""
     version = str(request.param)
     plugin = plugin_zip(version, zips)
+    takes = {"crosslens.models.upload": "true"}
     members = [
-        Member("asked", plugin, settings={"node.roles": "remote_cluster_client"}),
-        Member("one", plugin, [models / "small"]),
+        Member("asked", plugin, settings={"node.roles": "remote_cluster_client", **takes}),
+        Member("one", plugin, [models / "small"], takes),
         Member("two", plugin, [models / "small"]),
     ]
-    with running(members, version, tmp_path) as cluster:
+    with running(members, version, tmp_path_factory.mktemp(f"served-{version}")) as cluster:
         yield cluster
 
 
 def close(made: Any, expected: Any) -> bool:
     return bool((np.array(made) * expected).sum(axis=1).min() >= 0.99999)
+
+
+def test_a_pushed_model_reaches_every_node_that_takes_models(three: Cluster, models: Path) -> None:
+    wide = Encoder(models / "wide")
+    seen: list[tuple[int, int]] = []
+    asked, one, two = (Http(node.url) for node in three.nodes)
+
+    pushed = push_model(three.clients[0], models / "wide", "pushed", progress=lambda *done: seen.append(done))
+    states = {name: node.state for name, node in pushed.nodes.items()}
+    assert states == {"asked": "installed", "one": "installed", "two": "off"}
+    assert (pushed.failed, pushed.fingerprint) == ((), wide.fingerprint)
+    assert seen[-1] == (pushed.total, pushed.total)
+    for http in (asked, one, two):
+        made = http.ok("POST", "_crosslens/encode", {"model": "pushed", "texts": _TEXTS[:3]})
+        assert close(made["vectors"], wide.encode_texts(_TEXTS[:3]))
+    # Those that have it encode for themselves.
+    nodes = one.ok("GET", "_crosslens/models")["nodes"].values()
+    have = {node["name"]: [model["directory"] for model in node["models"]] for node in nodes}
+    assert have == {"asked": ["pushed"], "one": ["small", "pushed"], "two": ["small"]}
+    assert [shared(node)["models"] for node in three.nodes] == [["pushed"], ["pushed"], []]
+
+    # A node that doesn't take models neither gives any, and what lies on some node by hand is left alone.
+    status, answer = two("DELETE", "_crosslens/models/pushed")
+    assert (status, "crosslens.models.upload" in str(answer)) == (403, True), answer
+    with pytest.raises(ModelError, match=r"by hand into crosslens/ in the configuration folder of one, two"):
+        push_model(three.clients[0], models / "small")
+    with pytest.raises(ModelError, match=r"by hand into crosslens/ in the configuration folder of one, two"):
+        drop_model(three.clients[0], "small")
+
+    assert drop_model(three.clients[0], "pushed").failed == ()
+    assert [shared(node)["models"] for node in three.nodes] == [[], [], []]
+    status, answer = asked("POST", "_crosslens/encode", {"model": "pushed", "texts": ["a"]})
+    assert (status, "no model [pushed]" in str(answer)) == (400, True), answer
+    used = [n["breaker"]["used_bytes"] for n in asked.ok("GET", "_crosslens/stats")["nodes"].values()]
+    assert used == [0, 0, 0]
 
 
 def test_a_node_without_a_model_is_served_by_those_that_have_it(

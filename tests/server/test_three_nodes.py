@@ -1,4 +1,6 @@
-"""Three nodes that ingest through pipelines, one of which is killed: nothing is lost, and no ranking changes."""
+"""Three nodes that ingest through pipelines, one of which is killed: nothing is lost, and no ranking changes.
+
+What the cluster was given or lost of models meanwhile, the one that was away catches up with."""
 
 from __future__ import annotations
 
@@ -17,13 +19,14 @@ from elasticsearch import ApiError, Elasticsearch
 
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.sharing import drop_model, push_model
 from crosslens.ingest.run.run import Options
 from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.search.searcher import HybridSearcher
 from tests.conftest import VERSIONS, Server
 from tests.ingest.exactness import MAPPINGS, expect_exact, shop
-from tests.server.clusters import Cluster, three_nodes
+from tests.server.clusters import Cluster, shared, three_nodes
 from tests.server.conftest import Http, plugin_zip
 from tests.server.test_ingest import processor
 from tests.server.test_search import expect_same, retriever
@@ -52,7 +55,7 @@ def written(client: Elasticsearch, index: str, lines: list[Any]) -> bool:
 
 
 def test_a_node_killed_while_all_ingest_loses_nothing_and_changes_no_ranking(
-    three: Cluster, encoder: Encoder, pictures: Path
+    three: Cluster, encoder: Encoder, models: Path, pictures: Path
 ) -> None:
     first = three.clients[0]
     index = "shop"
@@ -94,6 +97,8 @@ def test_a_node_killed_while_all_ingest_loses_nothing_and_changes_no_ranking(
                     assert status is not None
                     os.kill(status.pid, signal.SIGKILL)
 
+    assert push_model(first, models / "wide", "before").failed == ()
+    assert [shared(node)["models"] for node in three.nodes] == [["before"]] * 3
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(feed, range(3)))
     assert killed.is_set()
@@ -117,9 +122,16 @@ def test_a_node_killed_while_all_ingest_loses_nothing_and_changes_no_ranking(
     body = {**retriever(legs, {}, window=100), "size": 50}
     for node in three.nodes[:2]:
         expect_same(Http(node.url).ok("POST", f"{index}/_search", body), expected)
+    assert drop_model(first, "before").failed == ()
+    assert push_model(first, models / "wide", "after").failed == ()
+    assert [shared(node)["models"] for node in three.nodes] == [["after"], ["after"], ["before"]]
     three.nodes[2].start()
     first.cluster.health(wait_for_status="green", wait_for_nodes="3", timeout="90s")
     first.indices.forcemerge(index=index, max_num_segments=1)
     for node in three.nodes:
         expect_same(Http(node.url).ok("POST", f"{index}/_search", body), expected)
     assert first.count(index=index)["count"] == _COUNT
+    until = time.monotonic() + 60
+    while shared(three.nodes[2]) != {"models": ["after"], "incoming": []}:
+        assert time.monotonic() < until, shared(three.nodes[2])
+        time.sleep(0.2)

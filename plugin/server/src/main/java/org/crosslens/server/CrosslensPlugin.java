@@ -1,13 +1,17 @@
 package org.crosslens.server;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.apache.lucene.util.SetOnce;
 import org.crosslens.server.action.EncodeAction;
 import org.crosslens.server.action.InfoAction;
+import org.crosslens.server.action.ModelAction;
 import org.crosslens.server.action.RestCrosslens;
+import org.crosslens.server.action.RestModels;
 import org.crosslens.server.documents.References;
 import org.crosslens.server.ingest.CrosslensProcessor;
 import org.crosslens.server.search.CrosslensQueryVectorBuilder;
@@ -16,6 +20,8 @@ import org.crosslens.server.search.CrosslensRetrieverBuilder;
 import org.crosslens.server.search.SearchFilter;
 import org.crosslens.server.serve.Encoders;
 import org.crosslens.server.serve.Others;
+import org.crosslens.server.share.Shared;
+import org.crosslens.server.share.Sharing;
 import org.crosslens.server.version.VersionedFactory;
 import org.crosslens.server.version.VersionedIndices;
 import org.crosslens.server.version.VersionedPlugin;
@@ -34,11 +40,13 @@ import org.elasticsearch.common.unit.MemorySizeValue;
 import org.elasticsearch.common.util.concurrent.EsExecutors;
 import org.elasticsearch.core.TimeValue;
 import org.elasticsearch.env.Environment;
+import org.elasticsearch.indices.SystemIndexDescriptor;
 import org.elasticsearch.indices.breaker.BreakerSettings;
 import org.elasticsearch.ingest.Processor;
 import org.elasticsearch.plugins.CircuitBreakerPlugin;
 import org.elasticsearch.plugins.IngestPlugin;
 import org.elasticsearch.plugins.SearchPlugin;
+import org.elasticsearch.plugins.SystemIndexPlugin;
 import org.elasticsearch.rest.RestHandler;
 import org.elasticsearch.search.rank.RankDoc;
 import org.elasticsearch.threadpool.ExecutorBuilder;
@@ -46,7 +54,12 @@ import org.elasticsearch.threadpool.FixedExecutorBuilder;
 import org.elasticsearch.threadpool.ThreadPool;
 
 /** CLIP inside Elasticsearch: query vectors, an ingest processor and a hybrid retriever. */
-public final class CrosslensPlugin extends VersionedPlugin implements SearchPlugin, IngestPlugin, CircuitBreakerPlugin {
+public final class CrosslensPlugin extends VersionedPlugin
+    implements
+        SearchPlugin,
+        IngestPlugin,
+        CircuitBreakerPlugin,
+        SystemIndexPlugin {
 
     private static final String NAME = "crosslens";
     private static final String BREAKER_LIMIT = "30%";
@@ -91,6 +104,7 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
     private final SetOnce<CrosslensProcessor.Services> services = new SetOnce<>();
     private final SetOnce<CrosslensQueryVectorBuilder.Services> searches = new SetOnce<>();
     private final SetOnce<SearchFilter> filter = new SetOnce<>();
+    private final SetOnce<Sharing> sharing = new SetOnce<>();
     private final SetOnce<Peers> peers = new SetOnce<>();
 
     @Override
@@ -100,7 +114,10 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
         int threads = THREADS.get(settings);
         TimeValue idle = IDLE.get(settings);
         Path folder = node.environment().configDir().resolve(NAME);
-        Models models = new Models(folder, threads, idle.millis(), threadPool::relativeTimeInMillis, threadPool.generic());
+        // A node with several data paths keeps models in the first one.
+        Path data = node.environment().dataDirs()[0], shared = Shared.models(settings, data);
+        List<Path> roots = shared == null ? List.of(folder) : List.of(folder, shared);
+        Models models = new Models(roots, threads, idle.millis(), threadPool::relativeTimeInMillis, threadPool.generic());
         Encoding work = new Encoding(
             models,
             threadPool.executor(NAME),
@@ -118,6 +135,7 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
         peers.set(new Peers(node.clusterService()::state));
         Encoders encoders = new Encoders(models, work, new Others(peers.get(), threadPool::relativeTimeInMillis));
         searches.set(new CrosslensQueryVectorBuilder.Services(encoders, request -> VersionedIndices.of(request, node)));
+        sharing.set(Shared.start(settings, data, folder, node.client(), peers.get(), breaker.get(), threadPool, models::forget));
         Preload preload = new Preload(PRELOAD.get(settings), models, work);
         TimeValue check = TimeValue.timeValueMillis(Math.min(Math.max(idle.millis() / 4, 1_000), MOST_BETWEEN_CHECKS_MILLIS));
         threadPool.generic().execute(preload::keep);
@@ -126,7 +144,7 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
             preload.keep();
             models.unloadIdle();
         }, check, threadPool.generic());
-        return List.of(models, work, encoders);
+        return List.of(models, work, encoders, sharing.get());
     }
 
     private static Path imageFolder(Environment environment, Settings settings) {
@@ -136,7 +154,24 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
 
     @Override
     public List<Setting<?>> getSettings() {
-        return List.of(THREADS, QUEUE_SIZE, QUERY_CACHE, PRELOAD, IDLE, MAX_PIXELS, IMAGE_FOLDER);
+        List<Setting<?>> all = new ArrayList<>(List.of(THREADS, QUEUE_SIZE, QUERY_CACHE, PRELOAD, IDLE, MAX_PIXELS, IMAGE_FOLDER));
+        all.addAll(Shared.settings());
+        return all;
+    }
+
+    @Override
+    public String getFeatureName() {
+        return NAME;
+    }
+
+    @Override
+    public String getFeatureDescription() {
+        return "Keeps the models that crosslens hands to all nodes";
+    }
+
+    @Override
+    public Collection<SystemIndexDescriptor> getSystemIndexDescriptors(Settings settings) {
+        return Shared.indices();
     }
 
     /** Says to other nodes which messages this one's plugin writes. */
@@ -170,13 +205,15 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
         return List.of(
             new Handled(EncodeAction.TYPE, EncodeAction.Transport.class),
             new Handled(InfoAction.MODELS, InfoAction.ModelsTransport.class),
-            new Handled(InfoAction.STATS, InfoAction.StatsTransport.class)
+            new Handled(InfoAction.STATS, InfoAction.StatsTransport.class),
+            new Handled(ModelAction.PUT, ModelAction.PutTransport.class),
+            new Handled(ModelAction.DELETE, ModelAction.DeleteTransport.class)
         );
     }
 
     @Override
     protected List<RestHandler> handlers() {
-        return RestCrosslens.handlers(() -> services.get().encoding());
+        return Stream.concat(RestCrosslens.handlers(() -> services.get().encoding()).stream(), RestModels.handlers().stream()).toList();
     }
 
     @Override
@@ -220,6 +257,9 @@ public final class CrosslensPlugin extends VersionedPlugin implements SearchPlug
 
     @Override
     public void close() {
+        if (sharing.get() != null) {
+            sharing.get().close();
+        }
         if (services.get() != null) {
             services.get().encoding().close();
         }

@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.function.Supplier;
 import org.elasticsearch.cluster.ClusterState;
 import org.elasticsearch.cluster.node.DiscoveryNode;
+import org.elasticsearch.gateway.GatewayService;
 
 /** The other nodes of the cluster, as the attribute {@link Wire#ATTRIBUTE} shows their plugins. */
 public final class Peers {
@@ -24,6 +25,18 @@ public final class Peers {
     public List<DiscoveryNode> others() {
         String local = state.get().nodes().getLocalNodeId();
         return state.get().nodes().stream().filter(node -> reads(node) && node.getId().equals(local) == false).toList();
+    }
+
+    /** Whether this node has joined a cluster that has a master and knows its own state. */
+    public boolean areKnown() {
+        ClusterState now = state.get();
+        return now.nodes().getMasterNode() != null && now.blocks().hasGlobalBlock(GatewayService.STATE_NOT_RECOVERED_BLOCK) == false;
+    }
+
+    /** Whether the elected master node's plugin reads numbered messages; without a master, not. */
+    public boolean masterReads() {
+        DiscoveryNode master = state.get().nodes().getMasterNode();
+        return master != null && reads(master);
     }
 
     private static boolean reads(DiscoveryNode node) {

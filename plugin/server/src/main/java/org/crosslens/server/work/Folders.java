@@ -22,7 +22,7 @@ final class Folders {
     /** Failures for other reasons than the folder's content, such as read errors, are retried after so long. */
     private static final long RETRY_MILLIS = 10_000;
 
-    private final Path root;
+    private final List<Path> roots;
     private final LongSupplier clock;
     private final Object lock;
     private final Consumer<Entry> replaced;
@@ -33,17 +33,37 @@ final class Folders {
     /** A folder that some thread is reading, as it was then. */
     private record Reading(String stamp, CompletableFuture<Entry> done) {}
 
-    /** {@code replaced} gets what was read of a folder's earlier state, with the {@code lock} held. */
-    Folders(Path root, LongSupplier clock, Object lock, Consumer<Entry> replaced) {
-        this.root = root;
+    /**
+     * In {@code roots}, of which an earlier one hides what is called the same in a later one. {@code replaced} gets what was
+     * read of a folder's earlier state, with the {@code lock} held.
+     */
+    Folders(List<Path> roots, LongSupplier clock, Object lock, Consumer<Entry> replaced) {
+        this.roots = List.copyOf(roots);
         this.clock = clock;
         this.lock = lock;
         this.replaced = replaced;
     }
 
-    /** The paths of all that look like models, below the root. */
+    /** The paths of all that look like models, below their roots. */
     List<String> directories() {
-        return Directories.of(root);
+        return roots.stream().flatMap(root -> Directories.of(root).stream()).distinct().toList();
+    }
+
+    private Path path(String directory) {
+        for (Path root : roots) {
+            if (ModelFolder.isModel(root.resolve(directory))) {
+                return root.resolve(directory);
+            }
+        }
+        return roots.get(0).resolve(directory);
+    }
+
+    /** Forgets a folder that was taken away; the lock must be held. */
+    void forget(String directory) {
+        Entry before = entries.remove(directory);
+        if (before != null) {
+            replaced.accept(before);
+        }
     }
 
     /** What was last read of a folder, or null; the lock must be held. */
@@ -67,7 +87,7 @@ final class Folders {
     }
 
     private String stamp(String directory) {
-        return Directories.stamp(root.resolve(directory));
+        return Directories.stamp(path(directory));
     }
 
     /** What was read of the folder's present state, or null where that would have to be read. */
@@ -87,7 +107,7 @@ final class Folders {
 
     /** Return the folder's present content, read by this thread or by another that is waited for. */
     Entry read(String directory) {
-        Path path = root.resolve(directory);
+        Path path = path(directory);
         String stamp = Directories.stamp(path);
         Reading others, mine = new Reading(stamp, new CompletableFuture<>());
         synchronized (lock) {
@@ -144,6 +164,10 @@ final class Folders {
 
     /** Return {@code message} with paths from the models' folder on: where that lies is the operator's business. */
     String shown(String message) {
-        return message == null ? null : message.replace(root + root.getFileSystem().getSeparator(), "").replace(root.toString(), "the folder of models");
+        String shown = message;
+        for (Path root : message == null ? List.<Path>of() : roots) {
+            shown = shown.replace(root + root.getFileSystem().getSeparator(), "").replace(root.toString(), "the folder of models");
+        }
+        return shown;
     }
 }

@@ -17,8 +17,8 @@ import org.crosslens.server.encode.ModelFolder;
 import org.elasticsearch.action.ActionListener;
 
 /**
- * The models in this node's configuration folder, {@code config/crosslens/NAME/} or {@code config/crosslens/GROUP/NAME/}:
- * read when first asked for, loaded when first used, shared between threads, and unloaded when idle. A folder that was
+ * The models in this node's configuration folder, {@code config/crosslens/NAME/} or {@code config/crosslens/GROUP/NAME/},
+ * and those that the cluster has been given: read when first asked for, loaded when first used, shared between threads, and unloaded when idle. A folder that was
  * changed is read again.
  *
  * <p>Reading may hash gigabytes, and loading reads them again. Both run on the {@code loader}'s threads, once for all
@@ -38,12 +38,15 @@ public final class Models implements Closeable {
     // All guarded by this, which is held for moments only.
     private final Map<String, Resolved> resolved = new HashMap<>();
 
-    /** {@code root} need not exist; models unused for {@code idleMillis} by the {@code clock} are unloaded. */
-    public Models(Path root, int threads, long idleMillis, LongSupplier clock, Executor loader) {
+    /**
+     * In {@code roots}, which need not exist; of two models with one name that in the earlier root counts. Models unused for
+     * {@code idleMillis} by the {@code clock} are unloaded.
+     */
+    public Models(List<Path> roots, int threads, long idleMillis, LongSupplier clock, Executor loader) {
         this.threads = threads;
         this.idleMillis = idleMillis;
         this.clock = clock;
-        this.folders = new Folders(root, clock, this, this::replaced);
+        this.folders = new Folders(roots, clock, this, this::replaced);
         this.once = new Once<>(loader, this::carryOut);
     }
 
@@ -205,6 +208,12 @@ public final class Models implements Closeable {
     /** Loads what {@code name} means for {@code use} on the loader's threads, then answers. */
     public void load(String name, Encoder.Use use, ActionListener<Void> listener) {
         once.run(new Wish(name, use), listener);
+    }
+
+    /** Unloads a model whose folder was taken away, once nobody uses it. */
+    public synchronized void forget(String directory) {
+        resolved.values().removeIf(each -> each.directory.equals(directory));
+        folders.forget(directory);
     }
 
     private synchronized Lease leased(Entry entry) {

@@ -37,7 +37,7 @@ class GoldenTest {
     static void node() {
         LogConfigurator.configureESLogging();
         Path folder = Path.of(System.getProperty("crosslens.model")).getParent();
-        Models models = new Models(folder, 1, 60_000, System::currentTimeMillis, Runnable::run);
+        Models models = new Models(List.of(folder), 1, 60_000, System::currentTimeMillis, Runnable::run);
         NoopCircuitBreaker breaker = new NoopCircuitBreaker("crosslens") {
             @Override
             public long getLimit() {

@@ -28,6 +28,7 @@ import org.crosslens.server.encode.ImageException;
 import org.crosslens.server.encode.ModelException;
 import org.crosslens.server.search.SearchMessages;
 import org.crosslens.server.serve.ServeMessages;
+import org.crosslens.server.share.ShareMessages;
 import org.elasticsearch.ExceptionsHelper;
 import org.elasticsearch.common.bytes.BytesArray;
 import org.elasticsearch.common.bytes.BytesReference;
@@ -48,6 +49,8 @@ class MessagesTest {
         "action.EncodeAction$Response",
         "action.InfoAction$Request",
         "action.InfoAction$Response",
+        "action.ModelAction$Request",
+        "action.ModelAction$Response",
         // Thrown and caught on one node.
         "work.Memory$Crowded"
     );
@@ -59,7 +62,7 @@ class MessagesTest {
     }
 
     private static List<Message<?>> messages() {
-        return Stream.of(ActionMessages.all(), SearchMessages.all(), ServeMessages.all()).flatMap(List::stream).collect(Collectors.toList());
+        return Stream.of(ActionMessages.all(), SearchMessages.all(), ServeMessages.all(), ShareMessages.all()).flatMap(List::stream).collect(Collectors.toList());
     }
 
     private static String name(Class<?> kind) {

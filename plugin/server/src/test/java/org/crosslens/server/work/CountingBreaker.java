@@ -6,12 +6,12 @@ import org.elasticsearch.common.breaker.CircuitBreakingException;
 import org.elasticsearch.common.breaker.NoopCircuitBreaker;
 
 /** Counts what is reserved, and refuses above a limit. */
-final class CountingBreaker extends NoopCircuitBreaker {
+public final class CountingBreaker extends NoopCircuitBreaker {
 
-    final AtomicLong used = new AtomicLong();
+    public final AtomicLong used = new AtomicLong();
     private final long limit;
 
-    CountingBreaker(long limit) {
+    public CountingBreaker(long limit) {
         super("crosslens");
         this.limit = limit;
     }

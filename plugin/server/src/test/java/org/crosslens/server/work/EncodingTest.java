@@ -19,6 +19,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.Stream;
+import org.crosslens.server.Demo;
 import org.crosslens.server.encode.Encoder;
 import org.crosslens.server.encode.ImageException;
 import org.crosslens.server.encode.ModelException;
@@ -51,15 +52,8 @@ class EncodingTest {
 
     @BeforeEach
     void models() throws IOException {
-        Path from = Path.of(System.getProperty("crosslens.model"));
-        try (Stream<Path> files = Files.walk(from)) {
-            for (Path file : files.filter(Files::isRegularFile).toList()) {
-                Path to = root.resolve("emoji").resolve(from.relativize(file).toString());
-                Files.createDirectories(to.getParent());
-                Files.copy(file, to);
-            }
-        }
-        models = new Models(root, 1, 1_000, clock::get, Runnable::run);
+        Demo.copyTo(root.resolve("emoji"));
+        models = new Models(List.of(root), 1, 1_000, clock::get, Runnable::run);
     }
 
     private static Map<?, ?> lane(Encoding encoding, String lane) {

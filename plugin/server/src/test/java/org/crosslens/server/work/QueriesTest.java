@@ -42,7 +42,7 @@ class QueriesTest {
     @BeforeEach
     void encoding() {
         Path folder = Path.of(System.getProperty("crosslens.model")).getParent();
-        models = new Models(folder, 1, 60_000, System::currentTimeMillis, Runnable::run);
+        models = new Models(List.of(folder), 1, 60_000, System::currentTimeMillis, Runnable::run);
         encoding = new Encoding(models, tasks::add, breaker, new Encoding.Limits(1, 10, 1_000_000, 10_000));
     }
 
