@@ -9,8 +9,9 @@ from elasticsearch import ApiError
 
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.documents import DocumentKey
+from crosslens.queries.search.keys import key_of
 from crosslens.queries.search.legs import Leg
-from crosslens.queries.search.requests import MultiSearch, Search, Steps
+from crosslens.queries.search.requests import MultiSearch, NamedSearch, Search, Steps
 from crosslens.refusals import reason
 
 # Of the server's answers, and of its exceptions, those that a later attempt may not meet.
@@ -40,6 +41,15 @@ def ask(searches: Sequence[Search]) -> Steps[list[Answer]]:
         raise refused(error) from error
     answers: list[Answer] = answer["responses"]
     return answers
+
+
+def ask_named(search: Search) -> Steps[Answer]:
+    """Return the answer of one search, with the scores of its named clauses. Raises `QueryError` as `checked` does."""
+    try:
+        answer: Answer = yield NamedSearch(search)
+    except ApiError as error:
+        raise refused(error) from error
+    return answer
 
 
 def refused(error: ApiError) -> QueryError:
@@ -106,7 +116,7 @@ def raw_scores(
     for leg, answer in zip(legs, answers, strict=True):
         scores = raw.setdefault(leg.name, {})
         for hit in answer["hits"]["hits"]:
-            key = (hit["_index"], hit["_id"])
+            key = key_of(hit)
             scores[key] = leg.raw(hit["_score"])
             value = leg.matched(hit)
             if value is not None:
@@ -115,5 +125,5 @@ def raw_scores(
 
 
 def hits_of(answers: Sequence[Mapping[str, Any]]) -> dict[DocumentKey, Mapping[str, Any]]:
-    """Return the hits of all answers by index and id."""
-    return {(hit["_index"], hit["_id"]): hit for answer in answers for hit in answer["hits"]["hits"]}
+    """Return the hits of all answers by what they are known by."""
+    return {key_of(hit): hit for answer in answers for hit in answer["hits"]["hits"]}

@@ -13,7 +13,8 @@ from elasticsearch import ApiError
 
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.encoders import Encoders
-from crosslens.queries.search.legs import Leg, keyword_leg, knn_leg, named
+from crosslens.queries.search.keys import named
+from crosslens.queries.search.legs import Leg, keyword_leg, knn_leg
 from crosslens.queries.search.liked import Liked
 from crosslens.queries.search.mapping import Seen, Text
 from crosslens.queries.search.probes import probes_of

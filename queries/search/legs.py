@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.ingest.contract.record import Modality, VectorField
+from crosslens.queries.search.keys import named
 from crosslens.queries.search.probes import Probes, single
 from crosslens.queries.search.readings import Reads
 from crosslens.queries.search.requests import Query
@@ -22,17 +23,6 @@ PART, _NESTED_PART = 5_000, 250
 _INNER = "matched"
 _TOLD = ("position", "reference")
 KEYWORD = "keyword"
-
-
-def named(keys: Sequence[DocumentKey]) -> Query:
-    """A query that exactly the documents of these indices and ids meet."""
-    by_index: dict[str, list[str]] = {}
-    for index, id in keys:
-        by_index.setdefault(index, []).append(id)
-    parts: list[Query] = [
-        {"bool": {"filter": [{"term": {"_index": index}}, {"ids": {"values": ids}}]}} for index, ids in by_index.items()
-    ]
-    return parts[0] if len(parts) == 1 else {"bool": {"should": parts, "minimum_should_match": 1}}
 
 
 @dataclass(frozen=True)
@@ -98,12 +88,26 @@ class Leg:
             if self.kind == "keyword":
                 yield {"query": {"bool": {"filter": [named(part)], "should": [self.query]}}, **_bare(len(part))}
                 continue
-            candidates = _MAX_CANDIDATES if self.nested else len(part)
-            knn = {**self.query, "k": len(part), "num_candidates": candidates}
-            knn.pop("rescore_vector", None)
-            if rescore and self.quantised:
-                knn["rescore_vector"] = {"oversample": 1.0}
-            yield {**self._body(knn, (named(part),)), **_bare(len(part))}
+            yield {**self._body(self._exactly(len(part), rescore=rescore), (named(part),)), **_bare(len(part))}
+
+    def clause(self, keys: Sequence[DocumentKey], *, rescore: bool) -> Query:
+        """A clause by the leg's name that scores the documents named, `PART` at most, as `completions` do.
+
+        For a ``bool`` query which only they meet, in a search that returns the scores of named clauses. Not of a leg
+        whose vectors are nested.
+        """
+        if self.kind == "keyword":
+            return {"bool": {"must": [self.query], "_name": self.name}}
+        knn = self._exactly(len(keys), rescore=rescore)
+        return {"knn": {**knn, "filter": named(keys), "_name": self.name}}
+
+    def _exactly(self, count: int, *, rescore: bool) -> Query:
+        """The kNN search with as many candidates as documents that pass its filter."""
+        knn = {**self.query, "k": count, "num_candidates": _MAX_CANDIDATES if self.nested else count}
+        knn.pop("rescore_vector", None)
+        if rescore and self.quantised:
+            knn["rescore_vector"] = {"oversample": 1.0}
+        return knn
 
     def _body(self, query: Query, filters: Sequence[Query]) -> dict[str, Any]:
         if self.kind == "knn":

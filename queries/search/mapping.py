@@ -38,6 +38,7 @@ MAPPING_TTL_S = 30.0
 # What an index returns at most where it doesn't say otherwise (index.max_result_window).
 MOST_RESULTS = 10_000
 _MAX_RESULTS = "index.max_result_window"
+_SHARDS = "index.number_of_shards"
 _CONSISTENT_TRIES = 10
 _CONSISTENT_PAUSE_S = 0.1
 # A text, and the fields that it is searched in.
@@ -53,7 +54,8 @@ class Seen:
     documents a search may return. ``settings`` are the weights and the normalizer that the index records, ``copies``
     the fields whose words a text field holds. ``moments`` are the corpus statistics by vector field (None: not asked
     for yet); ``parted`` has the words of texts that only the server can part. ``holders`` are the searched vector
-    fields by index and name, ``uuids`` the indices' where they are known.
+    fields by index and name, ``uuids`` the indices' where they are known. ``single``: whether each index is known
+    to have one shard.
     """
 
     fields: dict[str, VectorField]
@@ -70,6 +72,7 @@ class Seen:
     parted: dict[Text, list[str]] = field(default_factory=dict)
     holders: dict[str, dict[str, VectorField]] = field(default_factory=dict)
     uuids: dict[str, str] = field(default_factory=dict)
+    single: bool = False
 
 
 class IndexReader:
@@ -195,6 +198,7 @@ class IndexReader:
                 for name, mapping in mappings.items()
             },
             uuids={name: found["index.uuid"] for name, found in settings.items() if "index.uuid" in found},
+            single=all(settings.get(name, {}).get(_SHARDS) == "1" for name in mappings),
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crosslens.errors import QueryError
+from crosslens.queries.search.keys import BY_SLOT
 from crosslens.queries.search.legs import KEYWORD, Leg
 from crosslens.queries.search.mapping import Seen
 from crosslens.queries.search.options import SearchOptions
@@ -26,7 +27,8 @@ class Plan:
     standard deviation of a leg's cosine over the whole corpus, ``floors`` the standardised cosine that chance exceeds
     at the false-alarm rate, ``sources`` the name of what a leg reads. ``rescore``: whether the server compares with
     whole floats on demand. ``most`` is how many documents a search may return. ``pit`` is the point in time to search
-    (None: the index as it is), and ``offset`` how many of the best were shown before.
+    (None: the index as it is), and ``offset`` how many of the best were shown before. ``slots``: whether documents are
+    known by their slots until they are shown (see `crosslens.queries.search.keys`), in so many ``indices``.
     """
 
     wanted: Wanted
@@ -41,6 +43,8 @@ class Plan:
     most: int
     pit: str | None
     offset: int
+    slots: bool
+    indices: int
 
     @classmethod
     def of(cls, seen: Seen, wanted: Wanted, index: str, legs: Sequence[Leg], page: Page | None) -> Plan:
@@ -65,6 +69,8 @@ class Plan:
             seen.most,
             page.pit if page else None,
             page.offset if page else 0,
+            seen.single and not wanted.comparing and not _needs_ids(options, legs),
+            len(seen.indices),
         )
 
     @property
@@ -88,6 +94,10 @@ class Plan:
             return self.index, {**body, "pit": {"id": self.pit, "keep_alive": KEEP_ALIVE}}
         return self.index, dict(body)
 
+    def bare(self, body: Mapping[str, Any]) -> Search:
+        """Return a search whose hits are known by what the plan knows documents by, and show nothing else."""
+        return self.search({**body, **BY_SLOT} if self.slots else body)
+
     def siblings(self, leg: Leg) -> list[Leg]:
         """Return the other vector legs of which it must be asked along whether a document lacks their vector.
 
@@ -103,6 +113,17 @@ class Plan:
 
 def _aggregates(options: SearchOptions, over: str) -> bool:
     return options.aggregations is not None and options.aggregate_over == over
+
+
+def _needs_ids(options: SearchOptions, legs: Sequence[Leg]) -> bool:
+    """Whether more than scores is asked of the window's documents, or nothing but ids of those shown."""
+    return bool(
+        not (options.presents or options.size == 0)
+        or options.collapse
+        or options.sort is not None
+        or _aggregates(options, "window")
+        or any(leg.nested for leg in legs)
+    )
 
 
 def _shown(options: SearchOptions, own_paths: Sequence[str]) -> dict[str, Any]:

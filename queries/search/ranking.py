@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.queries.fusion.fuse import fused_scores
 from crosslens.queries.fusion.scores import Part, Scores
 from crosslens.queries.search.completion import Best, completed, shown_of
+from crosslens.queries.search.keys import Moved
 from crosslens.queries.search.options import SearchOptions
 from crosslens.queries.search.plan import Plan
 from crosslens.queries.search.requests import Steps
@@ -23,25 +25,44 @@ def ranked(plan: Plan) -> Steps[SearchResult]:
 
     By evidence the first trip decides the ranking, and the second one brings what is shown: the documents, and their
     true scores in every leg. It is left out where nothing of that is missing. Where a word is nobody's, and may be
-    misspelt, there is one more between them. By the other normalizers the second trip completes the whole window, which
-    decides the ranking. Without completion there is one trip (two if the window is aggregated). Sorting by a field is a
-    trip of its own.
+    misspelt, there is one more between them. By the other normalizers another trip completes the whole window, which
+    decides the ranking. Sorting by a field is a trip of its own.
+
+    Where slots don't name the documents, or not any longer, the search is made again by ids.
 
     Raises `QueryError` for weights, normalizers and the like that make no sense, and for answers that are errors.
     """
-    wanted, options = plan.wanted, plan.options
+    if plan.slots:
+        try:
+            return (yield from _ranked(plan))
+        except Moved:
+            plan = replace(plan, slots=False)
+    return (yield from _ranked(plan))
+
+
+def scores_of(plan: Plan) -> Steps[dict[str, Scores[DocumentKey]]]:
+    """Return what is fused, by leg. Raises as `ranked` does."""
+    return (yield from _scores(plan))[1]
+
+
+def _scores(plan: Plan) -> Steps[tuple[Windows, dict[str, Scores[DocumentKey]]]]:
     windows = yield from first_trip(plan)
     yield from respelling_trip(plan, windows)
     keys = windows.keys
     raw: Mapping[str, Mapping[DocumentKey, float]] = windows.raw
-    if keys and options.complete and not wanted.by_evidence:
+    if keys and plan.options.complete and not plan.wanted.by_evidence:
         # A document that was deleted between the two trips isn't a result.
-        kept, raw = yield from completed(plan, windows, keys, scoring=True)
+        kept, raw = yield from completed(plan, windows, keys, scoring=True, showing=None)
         windows.raw = {
             name: {key: score for key, score in scores.items() if key in kept} for name, scores in windows.raw.items()
         }
         windows.note_lacking(plan, kept, raw)
-    by_leg = windows.by_leg(plan, raw)
+    return windows, windows.by_leg(plan, raw)
+
+
+def _ranked(plan: Plan) -> Steps[SearchResult]:
+    wanted, options = plan.wanted, plan.options
+    windows, by_leg = yield from _scores(plan)
     fused = fused_scores(by_leg, plan.weights, normalizer=wanted.normalizer, mean=options.mean)
     # Equal totals are ordered by index and id, so that the same search always gives the same list.
     best: Best = sorted(fused.totals.items(), key=lambda item: (-item[1], item[0]))
@@ -51,14 +72,10 @@ def ranked(plan: Plan) -> Steps[SearchResult]:
     if options.collapse:
         best = _collapsed(best, windows.documents, options.collapse)
     best = yield from sorted_by_field(plan, best)
-    gone = 0
-    if wanted.by_evidence and options.complete:
-        shown, gone = yield from shown_of(plan, windows, best, fused.parts)
-    else:
-        end = plan.offset + options.size
-        shown = [(key, total, fused.parts(key)) for key, total in best[plan.offset : end]]
-    if plan.over_window and keys and not windows.aggregated:
-        yield from completed(plan, windows, (), scoring=False)
+    scoring = wanted.by_evidence and options.complete
+    shown, gone = yield from shown_of(plan, windows, best, fused.parts, scoring=scoring)
+    if plan.over_window and windows.keys and not windows.aggregated:
+        yield from completed(plan, windows, (), scoring=False, showing=None)
     modalities = {leg.name: leg.modality if leg.kind == "knn" else None for leg in plan.legs}
     depth = max((leg.window for leg in plan.legs), default=0)
     return SearchResult(
@@ -72,7 +89,6 @@ def ranked(plan: Plan) -> Steps[SearchResult]:
         min_score=options.min_score,
         sources=dict(plan.sources),
         best=greatest,
-        scores=by_leg,
     )
 
 

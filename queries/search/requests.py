@@ -20,7 +20,7 @@ Query = dict[str, Any]
 Search = tuple[str, dict[str, Any]]
 KEEP_ALIVE = "5m"
 _OF_SEARCHES: Mapping[str, Any] = {
-    "name": "index.analysis.*,index.max_result_window,index.uuid",
+    "name": "index.analysis.*,index.max_result_window,index.number_of_shards,index.uuid",
     "flat_settings": True,
     "expand_wildcards": "open",
     "ignore_unavailable": True,
@@ -48,6 +48,19 @@ class MultiSearch(ServerRequest):
 
 
 @dataclass(frozen=True)
+class NamedSearch(ServerRequest):
+    """One search whose hits say what each named clause scores; a point in time names its index itself."""
+
+    search: Search
+
+    def sent_by(self, client: Any) -> Any:
+        """``POST INDEX/_search?include_named_queries_score``, which `_msearch` doesn't have."""
+        index, body = self.search
+        where = {} if "pit" in body else {"index": index}
+        return client.search(**where, body=body, include_named_queries_score=True)
+
+
+@dataclass(frozen=True)
 class GetMapping(ServerRequest):
     """The mappings of every open index behind a name."""
 
@@ -60,12 +73,12 @@ class GetMapping(ServerRequest):
 
 @dataclass(frozen=True)
 class GetSettings(ServerRequest):
-    """The flat settings that concern searches, of every open index behind a name: analysis, result window, and uuid."""
+    """The flat settings that concern searches, of every open index behind a name."""
 
     index: str
 
     def sent_by(self, client: Any) -> Any:
-        """``GET INDEX/_settings/index.analysis.*,index.max_result_window,index.uuid``."""
+        """``GET INDEX/_settings`` of analysis, result window, number of shards, and uuid."""
         return client.indices.get_settings(index=self.index, **_OF_SEARCHES)
 
 

@@ -6,7 +6,7 @@ from crosslens.errors import QueryError
 from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.queries.search.answers import ask, checked
 from crosslens.queries.search.completion import Best
-from crosslens.queries.search.legs import named
+from crosslens.queries.search.keys import named
 from crosslens.queries.search.plan import Plan
 from crosslens.queries.search.requests import Steps
 

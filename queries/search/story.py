@@ -20,7 +20,7 @@ from crosslens.queries.search.liked import read_liked
 from crosslens.queries.search.mapping import IndexReader, Seen
 from crosslens.queries.search.options import ScoreOptions, SearchOptions
 from crosslens.queries.search.plan import Plan
-from crosslens.queries.search.ranking import ranked
+from crosslens.queries.search.ranking import ranked, scores_of
 from crosslens.queries.search.remembered import QueryVectors
 from crosslens.queries.search.requests import OpenPointInTime, Steps
 from crosslens.queries.search.wanted import Wanted
@@ -46,9 +46,9 @@ class Story:
         """Return what any normalizer would fuse. Raises as `HybridSearcher.search` does."""
         seen = yield from self.current()
         normalizer: Normalizer = "standardise" if options.standardise else "theoretical-min-max"
-        raw = replace(options, normalizer=normalizer, size=0, source=False)
-        result = yield from self._search(seen, self._wanted(seen, raw, comparing=True))
-        return result.scores
+        wanted = self._wanted(seen, replace(options, normalizer=normalizer, size=0, source=False), comparing=True)
+        seen, legs = yield from self._prepared(seen, wanted)
+        return (yield from scores_of(Plan.of(seen, wanted, self._reader.index, legs, None)))
 
     def legs(self, options: SearchOptions) -> Steps[list[Leg]]:
         """Return the legs of a search. Raises as `HybridSearcher.search` does."""
@@ -79,11 +79,14 @@ class Story:
         liked = yield from read_liked(seen, wanted.terms.like)
         return (yield from legs_of(seen, wanted, liked, self._reader.encoders, self._remembered, self._window_of(seen)))
 
-    def _search(self, seen: Seen, wanted: Wanted) -> Steps[SearchResult]:
-        started = time.perf_counter()
+    def _prepared(self, seen: Seen, wanted: Wanted) -> Steps[tuple[Seen, list[Leg]]]:
         if wanted.needs_moments:
             seen = yield from self._reader.with_moments(seen)
-        legs = yield from self._legs(seen, wanted)
+        return seen, (yield from self._legs(seen, wanted))
+
+    def _search(self, seen: Seen, wanted: Wanted) -> Steps[SearchResult]:
+        started = time.perf_counter()
+        seen, legs = yield from self._prepared(seen, wanted)
         encoded = time.perf_counter()
         opened = None
         if wanted.options.page is True:

@@ -12,6 +12,7 @@ from typing import Any
 from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.queries.fusion.scores import Scores
 from crosslens.queries.search.answers import ByLeg, ask, checked, failed, hits_of, raw_scores
+from crosslens.queries.search.keys import Moved, key_of
 from crosslens.queries.search.legs import Leg
 from crosslens.queries.search.plan import Plan
 from crosslens.queries.search.requests import Steps
@@ -75,14 +76,17 @@ def first_trip(plan: Plan) -> Steps[Windows]:
     """Return the legs' own windows, and what a fusion by evidence needs besides.
 
     Raises `QueryError` for a search that the server refuses; a refused probe only leaves its query's limit unknown.
+    Raises `Moved` where slots don't distinguish documents: in an index that has got another shard.
     """
-    searches = [plan.search(_body(plan, leg)) for leg in plan.legs]
+    searches = [plan.bare(_body(plan, leg)) for leg in plan.legs]
     probing = [(leg, leg.probes) for leg in plan.legs if plan.wanted.needs_chances and leg.probes is not None]
     for _, probes in probing:
         searches += [plan.search(body) for body in probes.searches]
     everything = yield from ask(searches)
     names = [leg.name for leg in plan.legs]
     answers = checked(everything[: len(names)], names)
+    if plan.slots and any(answer["_shards"]["total"] != plan.indices for answer in answers):
+        raise Moved
     raw, matched = raw_scores(plan.legs, answers)
     attainable: dict[str, float] = {}
     probed: dict[str, Sequence[Mapping[str, Any]]] = {}
@@ -97,15 +101,12 @@ def first_trip(plan: Plan) -> Steps[Windows]:
         probed[leg.name] = said
         if most is not None:
             attainable[leg.name] = most
-    options = plan.options
-    shown_already = not options.complete or (plan.wanted.by_evidence and options.collapse)
     return Windows(
         raw,
         matched,
         attainable,
         _lacking(plan, plan.legs, answers),
-        # The keyword leg's, which come first, have what is highlighted.
-        hits_of(answers[::-1]) if shown_already else {},
+        hits_of(answers) if plan.options.collapse else {},
         next((answer["aggregations"] for answer in answers if "aggregations" in answer), {}),
         {name: float(answer["took"]) for name, answer in zip(names, answers, strict=True)},
         probed,
@@ -122,7 +123,7 @@ def respelling_trip(plan: Plan, windows: Windows) -> Steps[None]:
         if otherwise is None:
             continue
         again = replace(leg, query=otherwise.query)
-        answers = yield from ask([plan.search(_body(plan, again)), *(plan.search(body) for body in otherwise.searches)])
+        answers = yield from ask([plan.bare(_body(plan, again)), *(plan.search(body) for body in otherwise.searches)])
         # A spelling that the server refuses to look for leaves the query as it was typed.
         if failed(answers):
             continue
@@ -133,7 +134,7 @@ def respelling_trip(plan: Plan, windows: Windows) -> Steps[None]:
             continue
         raw, _ = raw_scores([again], [answer])
         windows.respelt[leg.name] = Scores(raw[leg.name], leg.floor, attainable=attainable)
-        if windows.documents or not plan.options.complete:
+        if plan.options.collapse:
             windows.documents = {**hits_of([answer]), **windows.documents}
         for name, keys in _lacking(plan, [again], [answer]).items():
             windows.lacks.setdefault(name, set()).update(keys)
@@ -142,9 +143,7 @@ def respelling_trip(plan: Plan, windows: Windows) -> Steps[None]:
 def _body(plan: Plan, leg: Leg) -> dict[str, Any]:
     """The search for a leg's window, with whatever else the first trip brings."""
     body, options = leg.request, plan.options
-    if not options.complete:
-        body = {**body, **plan.shown}
-    elif options.collapse and plan.wanted.by_evidence:
+    if options.collapse:
         body = {**body, "fields": [options.collapse]}
     if plan.over_keyword and leg.kind == "keyword":
         body = {**body, "aggs": dict(options.aggregations or {})}
@@ -164,8 +163,6 @@ def _lacking(plan: Plan, legs: Sequence[Leg], answers: Sequence[Mapping[str, Any
         for other in plan.siblings(leg):
             has = _HAS + other.name
             lacks.setdefault(other.name, set()).update(
-                (hit["_index"], hit["_id"])
-                for hit in answer["hits"]["hits"]
-                if has not in hit.get("matched_queries", ())
+                key_of(hit) for hit in answer["hits"]["hits"] if has not in hit.get("matched_queries", ())
             )
     return lacks

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.queries.fusion.normalizers import DEFAULT_NORMALIZER, Normalizer
-from crosslens.queries.fusion.scores import Part, Scores
+from crosslens.queries.fusion.scores import Part
 
 if TYPE_CHECKING:
     from crosslens.queries.show.pictures import Pictures
@@ -44,8 +43,8 @@ class SearchResult:
     Times in milliseconds; ``profile`` has the server's own time of each leg and of the completion. ``next`` continues a
     search by pages (None: the window is at its end). ``noise`` has, by vector leg, the standardised cosine ``z`` of its
     best document, and the ``floor`` that chance exceeds at the rate asked for. ``sources`` names, by leg, what it reads
-    (see `crosslens.queries.search.readings`). ``best`` is the greatest total found, before ``min_score``. ``scores``
-    are what was fused: every leg's raw scores of all documents of the window.
+    (see `crosslens.queries.search.readings`). ``best`` is the greatest total found, before ``min_score``. What
+    was fused of the whole window, `HybridSearcher.scores` returns.
     """
 
     hits: list[Hit]
@@ -61,7 +60,6 @@ class SearchResult:
     min_score: float | None = None
     sources: dict[str, str] = field(default_factory=dict)
     best: float = 0.0
-    scores: dict[str, Scores[DocumentKey]] = field(default_factory=dict, repr=False, compare=False)
     pictures: Pictures | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -85,4 +83,4 @@ class SearchResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionaries and lists, for JSON."""
-        return asdict(replace(self, scores={}, pictures=None))
+        return asdict(replace(self, pictures=None))

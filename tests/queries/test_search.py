@@ -177,15 +177,15 @@ def test_words_that_match_nothing_leave_the_ranking_to_the_vectors(searcher: Hyb
     assert ids(result) == ids(alone)
 
 
-def test_two_round_trips_with_completion_and_one_without(
+def test_documents_are_fetched_when_it_is_known_which_are_shown(
     searcher: HybridSearcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = counted(searcher, monkeypatch)
     searcher.search("blue hat", normalizer="theoretical-min-max")
-    assert len(asked) == 2
+    assert len(asked) == 3
     asked.clear()
     hit = searcher.search("blue hat", complete=False, normalizer="theoretical-min-max").hits[0]
-    assert asked == [4]
+    assert asked == [4, 1]
     assert hit.source["colour"]
 
 
