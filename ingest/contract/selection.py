@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -88,6 +89,16 @@ def changed_since(marks: Mapping[str, int]) -> Query:
 def narrowed(query: Query, by: Query | None) -> Query:
     """Documents that meet both."""
     return query if by is None else {"bool": {"filter": [query, by]}}
+
+
+def chosen_at_random(query: Query, share: float) -> Query:
+    """Of the documents that meet ``query`` a ``share`` from 0 to 1: each with that probability, anew at each call."""
+    if share >= 1:
+        return query
+    # A column that every document has and that doesn't change while a point in time is read.
+    luck = {"seed": random.randrange(2**31), "field": "_seq_no"}
+    scored = {"query": query, "random_score": luck, "boost_mode": "replace", "min_score": 1 - share}
+    return {"bool": {"filter": [{"function_score": scored}]}}
 
 
 def any_of(queries: list[Query]) -> Query:

@@ -98,13 +98,11 @@ def _gather(
     query = done_query(each)
     total = min(sample, reader.count(query))
     statistics, read = None, 0
-    for page in prefetched(reader.pages(query)):
+    for page in prefetched(reader.sampled(query, sample)):
         vectors = [vector for document in page for vector in vectors_of(document.source, each)]
         if vectors:
             here = CorpusStatistics.of(vectors)
             statistics = here if statistics is None else statistics.merged(here)
         read += len(page)
         progress(min(read, total), total)
-        if read >= sample:
-            break
     return statistics

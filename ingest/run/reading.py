@@ -103,6 +103,13 @@ class Reader:
             else:
                 return
 
+    def sampled(self, query: dict[str, Any], count: int) -> Iterator[list[Document]]:
+        """About ``count`` of the documents that meet ``query``, chosen at random, in pages; all, if they aren't more.
+
+        A page alone, or what lies together, is no sample: documents lie as they were written.
+        """
+        return self.pages(selection.chosen_at_random(query, count / max(self.count(query), 1)))
+
     def _pages_once(self, query: dict[str, Any]) -> Iterator[list[Document]]:
         pit = self._client.open_point_in_time(index=self._index, keep_alive=_KEEP_ALIVE, expand_wildcards="open")["id"]
         try:

@@ -1,14 +1,20 @@
-"""How an index stands with its vectors: what is done, missing, stale and failed of each field, and its size on disk."""
+"""How an index stands with its vectors: what is done, missing, stale and failed of each field, and its size on disk.
+
+What each document's state says is counted by queries. Whether a source changed since only a document itself shows: so
+all are read, or a random sample.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from elasticsearch import ApiError, Elasticsearch
 
-from crosslens.ingest.contract.documents import standing
+from crosslens.ingest.contract.documents import Standing, standing, state_of
 from crosslens.ingest.contract.fields import recorded_fields, searchable_sources
 from crosslens.ingest.contract.record import VectorField, read_record
 from crosslens.ingest.contract.selection import (
@@ -18,8 +24,9 @@ from crosslens.ingest.contract.selection import (
     other_model_query,
     skipped_query,
 )
+from crosslens.ingest.run.interval import interval
 from crosslens.ingest.run.prefetch import prefetched
-from crosslens.ingest.run.reading import Reader
+from crosslens.ingest.run.reading import Document, Reader
 from crosslens.ingest.run.run import Run
 
 
@@ -28,13 +35,15 @@ class FieldStatus:
     """One vector field: how many documents stand how, and ``bytes`` on disk (None where that can't be asked).
 
     ``stale`` counts texts, references and models that changed since; where documents were only counted by queries,
-    models alone. ``next`` and ``previous`` name the models of a change under way or not yet dropped.
+    models alone. Where a sample was read, it is estimated, and with 95 % confidence within ``stale_range``. ``next``
+    and ``previous`` name the models of a change under way or not yet dropped.
     """
 
     field: VectorField
     done: int = 0
     missing: int = 0
     stale: int = 0
+    stale_range: tuple[int, int] | None = None
     failed: int = 0
     skipped: int = 0
     bytes: int | None = None
@@ -51,11 +60,24 @@ class Status:
     scanned: int = 0
     fields: dict[str, FieldStatus] = field(default_factory=dict)
 
+    @property
+    def estimated(self) -> bool:
+        """Whether what is stale was estimated from a sample."""
+        return any(each.stale_range is not None for each in self.fields.values())
+
 
 def survey(
-    client: Elasticsearch, index: str, *, quick: bool = False, progress: Callable[[Status], None] = lambda _: None
+    client: Elasticsearch,
+    index: str,
+    *,
+    quick: bool = False,
+    sample: int | None = None,
+    progress: Callable[[Status], None] = lambda _: None,
 ) -> Status:
     """Counts by reading every document's sources and states, or with ``quick`` by queries only, without sizes.
+
+    With a ``sample``, an index of more documents is counted by queries, and of so many documents, chosen at random, it
+    is read whether their sources changed. ``progress`` is first called before anything is read.
 
     Raises `MappingError` when there is no such index, or it has no vectors.
     """
@@ -75,18 +97,51 @@ def survey(
     if quick:
         _count(run, reader, status)
         return status
-    for page in prefetched(reader.pages({"match_all": {}})):
-        for document in page:
-            for each in status.fields.values():
-                stands = standing(document.source, each.field)
-                if stands != "empty":
-                    setattr(each, stands, getattr(each, stands) + 1)
-        status.scanned += len(page)
-        progress(status)
+    progress(status)
+    if sample is not None and sample < status.documents:
+        _estimate(run, reader, status, sample, progress)
+    else:
+        for each, stands, _ in _read(reader.pages({"match_all": {}}), status, progress):
+            if stands != "empty":
+                setattr(each, stands, getattr(each, stands) + 1)
     sizes = disk_sizes(run.client, index)
     for each in status.fields.values():
         each.bytes = None if sizes is None else sizes.get(each.field.vector_path, 0)
     return status
+
+
+def _read(
+    pages: Iterator[list[Document]], status: Status, progress: Callable[[Status], None]
+) -> Iterator[tuple[FieldStatus, Standing, bool]]:
+    """Say by document and field how it stands, and whether its state is of the field's model."""
+    for page in prefetched(pages):
+        for document in page:
+            for each in status.fields.values():
+                state = state_of(document.source, each.field.path)
+                current = state is not None and state["model"] == each.field.fingerprint
+                yield each, standing(document.source, each.field), current
+        status.scanned += len(page)
+        progress(status)
+
+
+def _estimate(run: Run, reader: Reader, status: Status, sample: int, progress: Callable[[Status], None]) -> None:
+    """Count by queries, and call as large a share of it stale as changed in the sample."""
+    _count(run, reader, status)
+    seen: Counter[str] = Counter()
+    changed: Counter[str] = Counter()
+    for each, stands, current in _read(reader.sampled({"match_all": {}}, sample), status, progress):
+        seen[each.field.field] += current
+        changed[each.field.field] += current and stands == "stale"
+    for name, each in status.fields.items():
+        share = changed[name] / max(seen[name], 1)
+        low, high = interval(share, seen[name])
+        known, others = each.done + each.failed + each.skipped, each.stale
+        each.stale = others + round(share * known)
+        each.stale_range = (others + math.floor(low * known), others + math.ceil(high * known))
+        # Those that failed or had nothing to encode change as others do.
+        each.done, each.failed, each.skipped = (
+            round(count * (1 - share)) for count in (each.done, each.failed, each.skipped)
+        )
 
 
 def _count(run: Run, reader: Reader, status: Status) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from crosslens.client import connect
 from crosslens.commands.options import connection, connection_options, opened
-from crosslens.commands.running import size
+from crosslens.commands.running import forewarning, size
 from crosslens.commands.saying import note, out, print_json
 from crosslens.ingest.contract.targets import INDEX_TYPES
 from crosslens.progress import counting_bar
@@ -35,6 +35,12 @@ from crosslens.queries.evaluate.recall import advice
     multiple=True,
     help="Also try this index type, on a copy of the vectors that is deleted afterwards.",
 )
+@click.option(
+    "--sample",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Read so many vectors only; a search with 10,000 candidates stands for all of them. Default: all.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
 @connection_options
 def recall(
@@ -43,6 +49,7 @@ def recall(
     queries: int,
     k: int,
     types: tuple[str, ...],
+    sample: int | None,
     as_json: bool,
     **where: Any,
 ) -> None:
@@ -58,10 +65,11 @@ def recall(
             queries=queries,
             k=k,
             index_types=types,
-            progress=advance,
+            sample=sample,
+            progress=forewarning(advance, "vectors", "--sample"),
         )
     if as_json:
-        print_json([asdict(row) for row in rows])
+        print_json([{**asdict(row), "interval": row.interval} for row in rows])
         return
     table = Table(title=f"{index}: recall@{k} over {queries} of its own vectors", title_justify="left")
     for heading in ("direction", "field", "index type", "oversample", f"recall@{k}", "p50", "on disk"):
@@ -69,9 +77,12 @@ def recall(
     for row in rows:
         times = f"{row.oversample:g}" if row.oversample else "-"
         on_disk = "-" if row.bytes is None else size(row.bytes)
-        table.add_row(
-            row.direction, row.field, row.index_type, times, f"{row.recall:.3f}", f"{row.p50_ms:.1f} ms", on_disk
-        )
+        recalled = f"{row.recall:.3f} ({row.interval[0]:.2f} to {row.interval[1]:.2f})"
+        table.add_row(row.direction, row.field, row.index_type, times, recalled, f"{row.p50_ms:.1f} ms", on_disk)
     out.print(table)
+    for direction, row in {row.direction: row for row in rows if row.missed is not None}.items():
+        those = (row.seen or 0) + (row.missed or 0)
+        said = f"{direction}: the search that stood for all vectors had {row.seen} of {those} neighbours in the sample"
+        out.print(said, highlight=False, soft_wrap=True)
     for line in advice(rows):
         out.print(line, highlight=False)

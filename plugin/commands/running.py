@@ -18,6 +18,8 @@ from crosslens.progress import encoding_bar
 
 _LOG = logging.getLogger("crosslens")
 _SHOWN_FAILURES = 20
+# What takes longer than a few seconds to read.
+_MUCH = 100_000
 _SECRETS = {"--api-key", "--password"}
 _SELECTIONS = {"--missing", "--stale", "--all", "--failed", "--retry-failed"}
 GO_ON = "interrupted; what is written stays. Run the same command again to go on."
@@ -50,6 +52,20 @@ def run(
             out.print(f"all {log.written} are listed in {failures}", highlight=False, soft_wrap=True)
     finish(report)
     return report
+
+
+def forewarning(advance: Callable[[int, int], None], what: str, option: str) -> Callable[[int, int], None]:
+    """The same listener to progress, which first says that there is much to read, and that ``option`` reads less."""
+    said = False
+
+    def listen(done: int, total: int) -> None:
+        nonlocal said
+        if not said and total > _MUCH:
+            _LOG.info("reading %d %s, which takes time in proportion; %s 20000 reads a sample", total, what, option)
+            said = True
+        advance(done, total)
+
+    return listen
 
 
 def finish(report: Report) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from crosslens.client import connect
 from crosslens.commands.options import connection, connection_options, opened
-from crosslens.commands.running import size
+from crosslens.commands.running import forewarning, size
 from crosslens.commands.saying import note, out, print_json
 from crosslens.ingest.run.status import Status
 from crosslens.progress import counting_bar
@@ -19,9 +19,15 @@ from crosslens.progress import counting_bar
 @click.command()
 @click.argument("index")
 @click.option("--quick", is_flag=True, help="Count by queries only, without looking for changed sources and sizes.")
+@click.option(
+    "--sample",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Read so many documents, chosen at random, and estimate how many sources changed. Default: all.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 @connection_options
-def status(index: str, quick: bool, as_json: bool, **where: Any) -> None:
+def status(index: str, quick: bool, sample: int | None, as_json: bool, **where: Any) -> None:
     """Count the vectors of INDEX that are done, missing, stale or failed, and show their models and size on disk.
 
     Reads every document's source fields, but not the images: an image that changed under its name is found by reindex
@@ -29,7 +35,7 @@ def status(index: str, quick: bool, as_json: bool, **where: Any) -> None:
     """
     looked_at = opened(index, connect(connection(**where)))
     with counting_bar(note, "reading") as advance:
-        found = looked_at.status(quick=quick, progress=advance)
+        found = looked_at.status(quick=quick, sample=sample, progress=forewarning(advance, "documents", "--sample"))
     if as_json:
         print_json(asdict(found))
         return
@@ -47,7 +53,11 @@ def show(found: Status, quick: bool) -> None:
         table.add_column(heading, justify="left" if heading == headings[0] else "right", no_wrap=True)
     for name, each in found.fields.items():
         on_disk = "-" if each.bytes is None else size(each.bytes)
-        table.add_row(name, *map(str, (each.done, each.missing, each.stale, each.failed, each.skipped)), on_disk)
+        stale = (
+            f"{each.stale} ({each.stale_range[0]} to {each.stale_range[1]})" if each.stale_range else str(each.stale)
+        )
+        counts = (str(each.done), str(each.missing), stale, str(each.failed), str(each.skipped))
+        table.add_row(name, *counts, on_disk)
     out.print(table)
     for name, each in found.fields.items():
         made = each.field
@@ -60,6 +70,9 @@ def show(found: Status, quick: bool) -> None:
             out.print(f"  is being changed to {each.next}: crosslens migrate goes on", style="yellow", soft_wrap=True)
         if each.previous:
             out.print(f"  vectors of {each.previous} are kept for --rollback", style="yellow", soft_wrap=True)
+    if found.estimated:
+        said = f"stale is estimated from {found.scanned} documents, with its 95 % interval"
+        out.print(said, style="dim", highlight=False)
     if quick:
         out.print("stale counts other models only; without --quick every document's sources are compared", style="dim")
     due = [

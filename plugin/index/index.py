@@ -45,11 +45,13 @@ class Index(WritableIndex, MeasurableIndex):
         result = searcher.search(**options.of_search)
         return replace(result, pictures=Pictures(list(searcher.fields.values()), self._reader))
 
-    def status(self, *, quick: bool = False, progress: Progress = nothing) -> IndexStatus:
+    def status(self, *, quick: bool = False, sample: int | None = None, progress: Progress = nothing) -> IndexStatus:
         """Count documents by state for each vector field, with warnings about fields that look useless. See
-        `crosslens.survey`; ``quick`` counts by queries alone."""
-        found = survey(
-            self._client, self.name, quick=quick, progress=lambda status: progress(status.scanned, status.documents)
-        )
+        `crosslens.survey`; ``quick`` counts by queries alone, and a ``sample`` of documents bounds what is read."""
+
+        def advance(status: Status) -> None:
+            progress(status.scanned, min(status.documents, sample or status.documents))
+
+        found = survey(self._client, self.name, quick=quick, sample=sample, progress=advance)
         warnings = [] if quick else looks_useless(self._client, self.name)
         return IndexStatus(**vars(found), warnings=warnings)

@@ -97,6 +97,7 @@ class MeasurableIndex(OpenedIndex):
         k: int = 10,
         oversamples: Sequence[float | None] = DEFAULT_OVERSAMPLES,
         index_types: Sequence[str] = (),
+        sample: int | None = None,
         progress: Progress = nothing,
     ) -> list[RecallRow]:
         """Compare the index's approximate search with an exact one, on its own vectors. See
@@ -109,6 +110,7 @@ class MeasurableIndex(OpenedIndex):
             k=k,
             oversamples=oversamples,
             index_types=index_types,
+            sample=sample,
             progress=progress,
         )
 

@@ -1,11 +1,13 @@
 """How many of the true nearest documents an index's approximate search finds, on the user's own vectors.
 
 Queries are the index's own vectors: those of its texts look for images, those of its images for images, and so on. The
-true neighbours are computed here, from every vector, read in pages.
+true neighbours are computed here, from every vector, read in pages. In a large index a search with as many candidates
+as the server takes stands for the truth, and a sample of the vectors shows how well it does.
 """
 
 from __future__ import annotations
 
+import random
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +25,7 @@ from crosslens.ingest.contract.mapping import mapping_update
 from crosslens.ingest.contract.record import VectorField, read_record
 from crosslens.ingest.contract.selection import done_query
 from crosslens.ingest.contract.statistics import vectors_of
+from crosslens.ingest.run.interval import interval
 from crosslens.ingest.run.prefetch import prefetched
 from crosslens.ingest.run.reading import Reader
 from crosslens.ingest.run.status import disk_sizes
@@ -31,13 +34,19 @@ from crosslens.retrying import patient
 
 DEFAULT_OVERSAMPLES: tuple[float | None, ...] = (None, 2.0, 3.0)
 _BULK = 500
+# Elasticsearch's own limit of num_candidates, and how many times more candidates than results are compared with floats.
+_DEEPEST, _RESCORED = 10_000, 10
+# Cosines that differ by less are equal: the server's are single floats.
+_EQUAL = 1e-6
 
 
 @dataclass(frozen=True)
 class RecallRow:
     """Recall@k of one direction ("text -> image") with one index type and oversampling, over ``queries``.
 
-    ``p50_ms`` is a search's median time by the client's clock; ``bytes`` the field's size on disk, if known.
+    ``p50_ms`` is a search's median time by the client's clock; ``bytes`` the field's size on disk, if known. Where a
+    sample was read: of the true neighbours in it the search that stood for the truth had ``seen`` so many, and so many
+    it had ``missed``.
     """
 
     direction: str
@@ -48,6 +57,13 @@ class RecallRow:
     queries: int
     p50_ms: float
     bytes: int | None
+    seen: int | None = None
+    missed: int | None = None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the recall, as far as it depends on which queries were tried."""
+        return interval(self.recall, self.queries)
 
 
 @dataclass
@@ -59,6 +75,14 @@ class _Task:
     keys: list[DocumentKey]
     vectors: NDArray[np.float32]
     best: list[list[tuple[float, DocumentKey]]] = field(default_factory=list)
+    seen: int | None = None
+    missed: int | None = None
+
+    @property
+    def unit(self) -> NDArray[np.float32]:
+        """The queries' vectors, of length 1."""
+        unit: NDArray[np.float32] = self.vectors / np.linalg.norm(self.vectors, axis=1, keepdims=True)
+        return unit
 
     @property
     def direction(self) -> str:
@@ -74,13 +98,20 @@ def measure_recall(
     k: int = 10,
     oversamples: Sequence[float | None] = DEFAULT_OVERSAMPLES,
     index_types: Sequence[str] = (),
+    sample: int | None = None,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> list[RecallRow]:
     """Compare approximate with exact search for every pair of fields of one model.
 
     ``index_types`` are tried on a copy of the field's vectors in an index of its own, which is deleted afterwards;
-    fields with several vectors a document are measured as they are. Raises `QueryError` for fewer than 2 * k vectors.
+    fields with several vectors a document are measured as they are. With a ``sample`` only about so many vectors are
+    read, and 10,000 candidates a shard, compared with whole floats, stand for all; else every vector is. ``progress``
+    is first called before any is read.
+
+    Raises `QueryError` for fewer than 2 * k vectors, and for a sample with other index types, which need all vectors.
     """
+    if sample is not None and index_types:
+        raise QueryError("other index types are tried on a copy of all vectors, for which a sample isn't enough")
     client = patient(client)
     mappings = read_mappings(client, index)
     chosen = list(choose(index, mappings, fields).values())
@@ -97,7 +128,11 @@ def measure_recall(
         try:
             for kind, name in copies.items():
                 _make(client, name, replace(target, index_type=kind))
-            count = _exact(client, index, target, tasks, k, copies, progress)
+            count = Reader(client, index, []).count(done_query(target))
+            if sample is not None and sample < count:
+                _deep(client, index, target, tasks, k, sample, progress)
+            else:
+                count = _exact(client, index, target, tasks, k, copies, progress)
             if count < 2 * k:
                 raise QueryError(f"{target.field!r} holds {count} vectors; recall@{k} needs {2 * k} at least")
             for task in tasks:
@@ -114,15 +149,20 @@ def measure_recall(
 def _sample(
     client: Elasticsearch, index: str, each: VectorField, queries: int
 ) -> tuple[list[DocumentKey], NDArray[np.float32]]:
-    """Return the vectors of ``queries`` documents from random parts of the index."""
-    found = list(islice(_vectors(client, index, each), queries))
+    """Return the vectors of ``queries`` documents chosen at random, or of all."""
+    # A few more than are wanted: how many documents are chosen is a matter of luck.
+    found = list(_vectors(client, index, each, round(queries + 4 * queries**0.5)))
+    found = random.sample(found, min(queries, len(found)))
     keys = [key for key, _ in found]
     return keys, np.array([vectors[0] for _, vectors in found], dtype=np.float32)
 
 
-def _vectors(client: Elasticsearch, index: str, each: VectorField) -> Iterator[tuple[DocumentKey, list[list[float]]]]:
-    reader = Reader(client, index, [each.path], vectors=True)
-    for page in prefetched(reader.pages(done_query(each))):
+def _vectors(
+    client: Elasticsearch, index: str, each: VectorField, count: int | None = None
+) -> Iterator[tuple[DocumentKey, list[list[float]]]]:
+    """Documents with their vectors, about ``count`` of them chosen at random (None: all)."""
+    reader, query = Reader(client, index, [each.path], vectors=True), done_query(each)
+    for page in prefetched(reader.pages(query) if count is None else reader.sampled(query, count)):
         for document in page:
             vectors = vectors_of(document.source, each)
             if vectors:
@@ -143,14 +183,12 @@ def _exact(
     for task in tasks:
         task.best = [[] for _ in task.keys]
     count = 0
+    progress(0, total)
     documents = _vectors(client, index, target)
     while batch := list(islice(documents, _BULK)):
-        owners = [key for key, vectors in batch for _ in vectors]
-        rows = np.array([vector for _, vectors in batch for vector in vectors], dtype=np.float32)
-        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        owners, rows = _rows(batch)
         for task in tasks:
-            unit = task.vectors / np.linalg.norm(task.vectors, axis=1, keepdims=True)
-            for query, cosines in enumerate(unit @ rows.T):
+            for query, cosines in enumerate(task.unit @ rows.T):
                 nearest: dict[DocumentKey, float] = {}
                 # A document counts by its nearest vector; a batch can contribute at most k.
                 for i in np.argsort(-cosines):
@@ -169,6 +207,58 @@ def _exact(
     for name in copies.values():
         client.indices.refresh(index=name)
     return count
+
+
+def _rows(
+    batch: Sequence[tuple[DocumentKey, list[list[float]]]],
+) -> tuple[list[DocumentKey], NDArray[np.float32]]:
+    """The vectors of documents as rows of length 1, and whose each of them is."""
+    owners = [key for key, vectors in batch for _ in vectors]
+    rows = np.array([vector for _, vectors in batch for vector in vectors], dtype=np.float32)
+    return owners, rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def _deep(
+    client: Elasticsearch,
+    index: str,
+    target: VectorField,
+    tasks: Sequence[_Task],
+    k: int,
+    sample: int,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Fill in what the deepest search finds for each task, and how a sample of the vectors judges it."""
+    progress(0, sample)
+    for task in tasks:
+        task.seen = task.missed = 0
+        for key, vector in zip(task.keys, task.vectors, strict=True):
+            # One more than asked for, since a document finds itself.
+            most = min(max(_DEEPEST // _RESCORED, k + 1), _DEEPEST)
+            leg = knn_leg(
+                target, vector.tolist(), window=most, filters=[], candidates=_DEEPEST, oversample=_DEEPEST / most
+            )
+            hits = client.search(index=index, body={**leg.request, "size": k + 1})["hits"]["hits"]
+            found = [(leg.raw(hit["_score"]), (hit["_index"], hit["_id"])) for hit in hits]
+            task.best.append([each for each in found if each[1] != key][:k])
+    read = 0
+    documents = _vectors(client, index, target, sample)
+    while batch := list(islice(documents, _BULK)):
+        owners, rows = _rows(batch)
+        for task in tasks:
+            _judge(task, owners, task.unit @ rows.T)
+        read += len(batch)
+        progress(min(read, sample), sample)
+
+
+def _judge(task: _Task, owners: Sequence[DocumentKey], cosines: NDArray[np.float32]) -> None:
+    """Count which of the true neighbours among ``owners`` were found; ``cosines`` are by query and vector."""
+    for key, best, row in zip(task.keys, task.best, cosines, strict=True):
+        if not best:
+            continue
+        found = {other for _, other in best}
+        task.seen = (task.seen or 0) + len(found.intersection(owners))
+        nearer = {owners[int(i)] for i in np.flatnonzero(row > best[-1][0] + _EQUAL)}
+        task.missed = (task.missed or 0) + len(nearer - found - {key})
 
 
 def _make(client: Elasticsearch, name: str, target: VectorField) -> None:
@@ -209,6 +299,8 @@ def _approximate(
             len(recalls),
             float(np.median(times)),
             size,
+            task.seen,
+            task.missed,
         )
 
 

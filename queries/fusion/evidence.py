@@ -292,4 +292,4 @@ def _covered(scores: Scores[K], key: K) -> float | None:
     found = scores.found
     if scores.attainable is None or key not in found:
         return None
-    return covered(found[key], max(found.values()), scores.attainable)
+    return covered(found[key], scores.best, scores.attainable)

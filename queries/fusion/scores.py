@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -58,6 +59,11 @@ class Scores(Generic[K]):
     def found(self) -> Mapping[K, float]:
         """The leg's own window."""
         return self.raw if self.window is None else self.window
+
+    @cached_property
+    def best(self) -> float:
+        """The greatest score of the leg's own window; 0 for an empty one."""
+        return max(self.found.values(), default=0.0)
 
     @property
     def keys(self) -> dict[K, None]:

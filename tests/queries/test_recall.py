@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,13 @@ import pytest
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.targets import parse_target
 from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.run.interval import interval
 from crosslens.ingest.run.run import Options
+from crosslens.ingest.run.status import survey
 from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.evaluate.recall import RecallRow, advice, measure_recall
+from tests.bench.clustered import FIELD, ClusteredEncoder, fill
 from tests.conftest import Server
 from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, shop
 
@@ -74,3 +78,45 @@ def test_advice_names_the_cheapest_that_is_good_enough() -> None:
     (short,) = advice(rows, goal=0.999)
     assert "hnsw comes nearest, short of 1.00" in short
     assert np.isfinite(rows[0].recall)
+
+
+@pytest.mark.node
+def test_of_a_large_index_a_sample_is_read(server: Server) -> None:
+    encoder, index = ClusteredEncoder(16, clusters=8), f"test-{uuid.uuid4().hex[:12]}"
+    fill(server.client, index, encoder, 1_500, shards=2)
+    (exact, *_) = measure_recall(server.client, index, queries=30, k=5, oversamples=[3.0])
+    (row, *_) = measure_recall(server.client, index, queries=30, k=5, oversamples=[3.0], sample=500)
+    assert (exact.seen, exact.missed) == (None, None)
+    # The deepest search of so few vectors looks at each of them, so it misses none of those in the sample.
+    assert row.missed == 0
+    assert 0 < (row.seen or 0) < 30 * 5
+    assert row.interval[0] <= exact.recall <= 1
+    assert row.recall > 0.9
+    with pytest.raises(QueryError, match="a sample isn't enough"):
+        measure_recall(server.client, index, sample=500, index_types=["flat"])
+    asked: list[tuple[int, int]] = []
+    changed = {"script": {"source": "ctx._source.title += ' new'"}, "query": {"match": {"title": "red"}}}
+    server.client.update_by_query(index=index, body=changed, refresh=True)
+    whole = survey(server.client, index).fields[FIELD]
+    sampled = survey(
+        server.client, index, sample=700, progress=lambda status: asked.append((status.scanned, status.documents))
+    )
+    estimated = sampled.fields[FIELD]
+    assert asked[0] == (0, 1_500)
+    assert 500 < sampled.scanned < 900
+    assert estimated.stale_range is not None
+    assert estimated.stale_range[0] <= estimated.stale <= estimated.stale_range[1]
+    # Six deviations, which chance doesn't reach.
+    assert abs(estimated.stale - whole.stale) <= 6 * (whole.stale / 700 * 1_500) ** 0.5 + 1
+    assert abs(estimated.done + estimated.stale - 1_500) <= 1
+    assert survey(server.client, index, sample=1_500).fields[FIELD].stale_range is None
+    server.client.indices.delete(index=index)
+
+
+def test_an_interval_of_a_share_stays_between_none_and_all() -> None:
+    # Worked by hand: 8 of 10 is 0.4901625 to 0.9433178 (Wilson, z = 1.96).
+    assert interval(0.8, 10) == pytest.approx((0.49016, 0.94332), abs=1e-5)
+    low, high = interval(0.0, 100)
+    assert (low, high) == pytest.approx((0.0, 0.03699), abs=1e-5)
+    assert interval(1.0, 100) == pytest.approx((1 - 0.03699, 1.0), abs=1e-5)
+    assert interval(0.5, 0) == (0.0, 1.0)
