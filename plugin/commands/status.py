@@ -33,6 +33,8 @@ def status(index: str, quick: bool, sample: int | None, as_json: bool, **where: 
     Reads every document's source fields, but not the images: an image that changed under its name is found by reindex
     --stale. A sample of the vectors shows whether a field looks useless for searching.
     """
+    if quick and sample is not None:
+        raise click.UsageError("--quick reads no documents; leave out --sample")
     looked_at = opened(index, connect(connection(**where)))
     with counting_bar(note, "reading") as advance:
         found = looked_at.status(quick=quick, sample=sample, progress=forewarning(advance, "documents", "--sample"))

@@ -9,7 +9,7 @@ from elasticsearch import ApiError
 
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.documents import DocumentKey
-from crosslens.queries.search.keys import key_of
+from crosslens.queries.search.keys import Moved, Slot, key_of
 from crosslens.queries.search.legs import Leg
 from crosslens.queries.search.requests import MultiSearch, NamedSearch, Search, Steps
 from crosslens.refusals import reason
@@ -110,13 +110,18 @@ def failed(answers: Iterable[Mapping[str, Any]]) -> bool:
 def raw_scores(
     legs: Sequence[Leg], answers: Sequence[Mapping[str, Any]]
 ) -> tuple[ByLeg, dict[DocumentKey, dict[str, dict[str, Any]]]]:
-    """Return raw scores by leg and document, and by document and leg which of its values matched."""
+    """Return raw scores by leg and document, and by document and leg which of its values matched.
+
+    Raises `Moved` for two documents in one slot.
+    """
     raw: ByLeg = {}
     matched: dict[DocumentKey, dict[str, dict[str, Any]]] = {}
     for leg, answer in zip(legs, answers, strict=True):
         scores = raw.setdefault(leg.name, {})
         for hit in answer["hits"]["hits"]:
             key = key_of(hit)
+            if isinstance(key[1], Slot) and key in scores:
+                raise Moved
             scores[key] = leg.raw(hit["_score"])
             value = leg.matched(hit)
             if value is not None:

@@ -9,10 +9,10 @@ from typing import Any
 from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.queries.fusion.scores import Part
 from crosslens.queries.search.answers import Answer, ByLeg, ask, ask_named, checked, hits_of, raw_scores
-from crosslens.queries.search.keys import Moved, id_of, named, slot_of
+from crosslens.queries.search.keys import Moved, id_of, named, slot_clauses, slot_of
 from crosslens.queries.search.legs import PART, Leg
 from crosslens.queries.search.plan import Plan
-from crosslens.queries.search.requests import Search, Steps
+from crosslens.queries.search.requests import Query, Search, Steps
 from crosslens.queries.search.windows import Windows
 
 Best = list[tuple[DocumentKey, float]]
@@ -29,7 +29,7 @@ def completed(
     ``showing`` is the part of a request that asks for what hits have besides (None: nothing, with slots not even an
     id). In one round trip, with the aggregations over the window where they are
     asked for and not there yet. Raises `QueryError` for what the server refuses, and `Moved` where one of ``keys`` is a
-    slot that is empty by now.
+    slot that is empty by now, or not alone in it.
     """
     aggregating = plan.over_window and not windows.aggregated
     if not keys and not aggregating:
@@ -39,7 +39,7 @@ def completed(
         there, raw = yield from _in_one(plan, windows, keys, scoring=scoring, showing=showing)
     else:
         there, raw = yield from _in_several(plan, windows, keys, scoring=scoring, showing=showing)
-    if plan.slots and len(there) < len(keys):
+    if plan.slots and len(there) != len(keys):
         raise Moved
     return there, raw
 
@@ -51,8 +51,7 @@ def _in_one(
     # The keyword query is asked in any case, since it marks the words that highlighting shows.
     legs = [leg for leg in plan.legs if scoring or leg.kind == "keyword"]
     clauses = [leg.clause(keys, rescore=plan.rescore) for leg in legs]
-    query = {"bool": {"filter": [named(keys)], **({"should": clauses} if clauses else {})}}
-    answer = yield from ask_named(_presenting(plan, query, len(keys), showing=showing))
+    answer = yield from ask_named(_presenting(plan, keys, clauses, showing=showing))
     (answer,) = checked([answer], ["completion"])
     _note(windows, [answer])
     there = _hits(plan, [answer], showing=showing)
@@ -83,8 +82,7 @@ def _in_several(
     keyword = next((leg for leg in plan.legs if leg.kind == "keyword"), None)
     for start in presenting:
         part = keys[start : start + size]
-        query = {"bool": {"filter": [named(part)], **({"should": [keyword.query]} if keyword else {})}}
-        searches.append(_presenting(plan, query, len(part), showing=showing))
+        searches.append(_presenting(plan, part, [keyword.query] if keyword else [], showing=showing))
         names.append("completion")
     owners: list[Leg] = []
     for leg in plan.legs if scoring and keys else ():
@@ -109,11 +107,15 @@ def _in_several(
     return there, raw
 
 
-def _presenting(plan: Plan, query: Mapping[str, Any], size: int, *, showing: Mapping[str, Any] | None) -> Search:
+def _presenting(
+    plan: Plan, keys: Sequence[DocumentKey], clauses: Sequence[Query], *, showing: Mapping[str, Any] | None
+) -> Search:
+    """A search for the documents named, which the clauses score; of two in one slot both are found."""
+    should = [*clauses, *(slot_clauses(keys) if showing is not None else ())]
+    query = {"bool": {"filter": [named(keys)], **({"should": should} if should else {})}}
+    size = min(len(keys) + 1, plan.most) if plan.slots else len(keys)
     body = {"query": query, "size": size, "track_total_hits": False}
-    if showing is None:
-        return plan.bare({**body, "_source": False})
-    return plan.search({**body, **showing, **({"seq_no_primary_term": True} if plan.slots else {})})
+    return plan.bare({**body, "_source": False}) if showing is None else plan.search({**body, **showing})
 
 
 def _hits(
@@ -121,7 +123,11 @@ def _hits(
 ) -> dict[DocumentKey, Mapping[str, Any]]:
     if showing is None or not plan.slots:
         return hits_of(answers)
-    return {slot_of(hit): hit for answer in answers for hit in answer["hits"]["hits"]}
+    hits = [hit for answer in answers for hit in answer["hits"]["hits"]]
+    there = {slot_of(hit): hit for hit in hits}
+    if len(there) < len(hits):
+        raise Moved
+    return there
 
 
 def _note(windows: Windows, answers: Sequence[Answer]) -> None:
@@ -174,6 +180,8 @@ def _shown_of_slots(
         last += 1
     wanted = best[first:last]
     if last - first > end - start + _EQUALS:
+        if plan.slots is not None and plan.slots.hashed is not None:
+            raise Moved
         slots = [key for key, _ in wanted]
         there, _ = yield from completed(plan, windows, slots, scoring=False, showing={"_source": False})
         wanted.sort(key=lambda item: (-item[1], id_of(there[item[0]])))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from crosslens.errors import QueryError
-from crosslens.queries.search.keys import BY_SLOT
+from crosslens.ingest.contract.record import STATE
+from crosslens.queries.search.keys import Slots
 from crosslens.queries.search.legs import KEYWORD, Leg
 from crosslens.queries.search.mapping import Seen
 from crosslens.queries.search.options import SearchOptions
@@ -17,6 +18,7 @@ from crosslens.queries.search.requests import KEEP_ALIVE, Search
 from crosslens.queries.search.wanted import Wanted
 
 _RESCORES_SINCE = (8, 18)
+_FEW = 30
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class Plan:
     standard deviation of a leg's cosine over the whole corpus, ``floors`` the standardised cosine that chance exceeds
     at the false-alarm rate, ``sources`` the name of what a leg reads. ``rescore``: whether the server compares with
     whole floats on demand. ``most`` is how many documents a search may return. ``pit`` is the point in time to search
-    (None: the index as it is), and ``offset`` how many of the best were shown before. ``slots``: whether documents are
-    known by their slots until they are shown (see `crosslens.queries.search.keys`), in so many ``indices``.
+    (None: the index as it is), and ``offset`` how many of the best were shown before. ``slots``: what documents are
+    known by until they are shown, in so many ``indices`` (None: ids; see `crosslens.queries.search.keys`).
     """
 
     wanted: Wanted
@@ -43,7 +45,7 @@ class Plan:
     most: int
     pit: str | None
     offset: int
-    slots: bool
+    slots: Slots | None
     indices: int
 
     @classmethod
@@ -69,7 +71,7 @@ class Plan:
             seen.most,
             page.pit if page else None,
             page.offset if page else 0,
-            seen.single and not wanted.comparing and not _needs_ids(options, legs),
+            _slots(seen, wanted, legs),
             len(seen.indices),
         )
 
@@ -96,7 +98,7 @@ class Plan:
 
     def bare(self, body: Mapping[str, Any]) -> Search:
         """Return a search whose hits are known by what the plan knows documents by, and show nothing else."""
-        return self.search({**body, **BY_SLOT} if self.slots else body)
+        return self.search({**body, **self.slots.asked} if self.slots else body)
 
     def siblings(self, leg: Leg) -> list[Leg]:
         """Return the other vector legs of which it must be asked along whether a document lacks their vector.
@@ -113,6 +115,18 @@ class Plan:
 
 def _aggregates(options: SearchOptions, over: str) -> bool:
     return options.aggregations is not None and options.aggregate_over == over
+
+
+def _slots(seen: Seen, wanted: Wanted, legs: Sequence[Leg]) -> Slots | None:
+    options = wanted.options
+    if wanted.comparing or _needs_ids(options, legs):
+        return None
+    if seen.single:
+        return Slots(None)
+    # Each of these slots takes clauses of its own, so only what is shown is asked for by them.
+    few = options.size <= _FEW and (wanted.by_evidence or not options.complete)
+    field = next(iter(seen.fields.values()))
+    return Slots(f"{STATE}.{field.path}.source") if few else None
 
 
 def _needs_ids(options: SearchOptions, legs: Sequence[Leg]) -> bool:

@@ -36,7 +36,7 @@ def ranked(plan: Plan) -> Steps[SearchResult]:
         try:
             return (yield from _ranked(plan))
         except Moved:
-            plan = replace(plan, slots=False)
+            plan = replace(plan, slots=None)
     return (yield from _ranked(plan))
 
 
@@ -48,6 +48,7 @@ def scores_of(plan: Plan) -> Steps[dict[str, Scores[DocumentKey]]]:
 def _scores(plan: Plan) -> Steps[tuple[Windows, dict[str, Scores[DocumentKey]]]]:
     windows = yield from first_trip(plan)
     yield from respelling_trip(plan, windows)
+    windows.check_slots(plan)
     keys = windows.keys
     raw: Mapping[str, Mapping[DocumentKey, float]] = windows.raw
     if keys and plan.options.complete and not plan.wanted.by_evidence:

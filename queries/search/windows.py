@@ -54,6 +54,11 @@ class Windows:
                 found = raw[leg.name].keys() | self.raw[leg.name].keys()
                 self.lacks.setdefault(leg.name, set()).update(key for key in keys if key not in found)
 
+    def check_slots(self, plan: Plan) -> None:
+        """Raise `Moved` where a document was found by a vector that it lacks: then there are two in one slot."""
+        if plan.slots and any(self.lacks.get(name, set()) & scores.keys() for name, scores in self.raw.items()):
+            raise Moved
+
     def by_leg(self, plan: Plan, raw: Mapping[str, Mapping[DocumentKey, float]]) -> dict[str, Scores[DocumentKey]]:
         """Return what is fused, of the ``raw`` scores by leg, the windows' own or completed ones."""
         return {
@@ -85,7 +90,8 @@ def first_trip(plan: Plan) -> Steps[Windows]:
     everything = yield from ask(searches)
     names = [leg.name for leg in plan.legs]
     answers = checked(everything[: len(names)], names)
-    if plan.slots and any(answer["_shards"]["total"] != plan.indices for answer in answers):
+    alone = plan.slots is not None and plan.slots.hashed is None
+    if alone and any(answer["_shards"]["total"] != plan.indices for answer in answers):
         raise Moved
     raw, matched = raw_scores(plan.legs, answers)
     attainable: dict[str, float] = {}

@@ -13,7 +13,7 @@ from elasticsearch import Elasticsearch, helpers
 from numpy.typing import NDArray
 
 from crosslens.demo.run import load_items
-from crosslens.ingest.contract.documents import State, source_hash
+from crosslens.ingest.contract.documents import State, inputs, source_hash
 from crosslens.ingest.contract.encoders import Float32Array
 from crosslens.ingest.contract.fields import agree, put_fields, read_mappings
 from crosslens.ingest.contract.settings import vector_packer
@@ -97,7 +97,7 @@ def fill(
             lengths = rng.integers(3, 13, size=some)
             titles = [" ".join(words[i] for i in rng.integers(len(words), size=length)) for length in lengths]
             for i, (title, vector) in enumerate(zip(titles, encoder.encode_texts(titles), strict=True), start):
-                state = State(source_hash([title], made), made.fingerprint)
+                state = State(source_hash(inputs({"title": title}, made), made), made.fingerprint)
                 states = {FIELD: {"source": state.source, "model": state.model}}
                 document = {"title": title, FIELD: pack(vector), "crosslens": states}
                 if body:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from elasticsearch import helpers
 
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.targets import parse_target
@@ -83,33 +84,35 @@ def test_advice_names_the_cheapest_that_is_good_enough() -> None:
 @pytest.mark.node
 def test_of_a_large_index_a_sample_is_read(server: Server) -> None:
     encoder, index = ClusteredEncoder(16, clusters=8), f"test-{uuid.uuid4().hex[:12]}"
-    fill(server.client, index, encoder, 1_500, shards=2)
-    (exact, *_) = measure_recall(server.client, index, queries=30, k=5, oversamples=[3.0])
-    (row, *_) = measure_recall(server.client, index, queries=30, k=5, oversamples=[3.0], sample=500)
+    fill(server.client, index, encoder, 600, shards=2)
+    (exact, *_) = measure_recall(server.client, index, queries=10, k=5, oversamples=[3.0])
+    (row, *_) = measure_recall(server.client, index, queries=10, k=5, oversamples=[3.0], sample=200)
     assert (exact.seen, exact.missed) == (None, None)
     # The deepest search of so few vectors looks at each of them, so it misses none of those in the sample.
     assert row.missed == 0
-    assert 0 < (row.seen or 0) < 30 * 5
+    assert 0 < (row.seen or 0) < 10 * 5
     assert row.interval[0] <= exact.recall <= 1
     assert row.recall > 0.9
     with pytest.raises(QueryError, match="a sample isn't enough"):
-        measure_recall(server.client, index, sample=500, index_types=["flat"])
+        measure_recall(server.client, index, sample=200, index_types=["flat"])
     asked: list[tuple[int, int]] = []
-    changed = {"script": {"source": "ctx._source.title += ' new'"}, "query": {"match": {"title": "red"}}}
-    server.client.update_by_query(index=index, body=changed, refresh=True)
+    changes = (
+        {"_op_type": "update", "_index": index, "_id": str(i), "doc": {"title": "new"}} for i in range(0, 400, 2)
+    )
+    helpers.bulk(server.client, changes, refresh=True)
     whole = survey(server.client, index).fields[FIELD]
     sampled = survey(
-        server.client, index, sample=700, progress=lambda status: asked.append((status.scanned, status.documents))
+        server.client, index, sample=300, progress=lambda status: asked.append((status.scanned, status.documents))
     )
     estimated = sampled.fields[FIELD]
-    assert asked[0] == (0, 1_500)
-    assert 500 < sampled.scanned < 900
+    assert asked[0] == (0, 600)
+    assert 200 < sampled.scanned < 400
     assert estimated.stale_range is not None
     assert estimated.stale_range[0] <= estimated.stale <= estimated.stale_range[1]
     # Six deviations, which chance doesn't reach.
-    assert abs(estimated.stale - whole.stale) <= 6 * (whole.stale / 700 * 1_500) ** 0.5 + 1
-    assert abs(estimated.done + estimated.stale - 1_500) <= 1
-    assert survey(server.client, index, sample=1_500).fields[FIELD].stale_range is None
+    assert abs(estimated.stale - whole.stale) <= 6 * (whole.stale / 300 * 600) ** 0.5 + 1
+    assert abs(estimated.done + estimated.stale - 600) <= 1
+    assert survey(server.client, index, sample=600).fields[FIELD].stale_range is None
     server.client.indices.delete(index=index)
 
 
