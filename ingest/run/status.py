@@ -28,6 +28,7 @@ from crosslens.ingest.run.interval import interval
 from crosslens.ingest.run.prefetch import prefetched
 from crosslens.ingest.run.reading import Document, Reader
 from crosslens.ingest.run.run import Run
+from crosslens.stopping import stoppable
 
 
 @dataclass
@@ -66,6 +67,7 @@ class Status:
         return any(each.stale_range is not None for each in self.fields.values())
 
 
+@stoppable
 def survey(
     client: Elasticsearch,
     index: str,
