@@ -7,39 +7,29 @@ as the server takes stands for the truth, and a sample of the vectors shows how 
 
 from __future__ import annotations
 
-import random
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, replace
 
 import numpy as np
-from elasticsearch import Elasticsearch, helpers
-from numpy.typing import NDArray
+from elasticsearch import Elasticsearch
 
 from crosslens import stopping
 from crosslens.errors import QueryError
-from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.ingest.contract.fields import choose, read_mappings
 from crosslens.ingest.contract.mapping import mapping_update
 from crosslens.ingest.contract.record import VectorField, read_record
 from crosslens.ingest.contract.selection import done_query
-from crosslens.ingest.contract.statistics import vectors_of
 from crosslens.ingest.run.interval import interval
-from crosslens.ingest.run.prefetch import prefetched
 from crosslens.ingest.run.reading import Reader
 from crosslens.ingest.run.status import disk_sizes
+from crosslens.queries.evaluate.neighbours import Task, deep_neighbours, exact_neighbours, sample_of
 from crosslens.queries.search.legs import knn_leg
 from crosslens.retrying import patient
 from crosslens.stopping import stoppable
 
 DEFAULT_OVERSAMPLES: tuple[float | None, ...] = (None, 2.0, 3.0)
-_BULK = 500
-# Elasticsearch's own limit of num_candidates, and how many times more candidates than results are compared with floats.
-_DEEPEST, _RESCORED = 10_000, 10
-# Cosines that differ by less are equal: the server's are single floats.
-_EQUAL = 1e-6
 
 
 @dataclass(frozen=True)
@@ -66,29 +56,6 @@ class RecallRow:
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the recall, as far as it depends on which queries were tried."""
         return interval(self.recall, self.queries)
-
-
-@dataclass
-class _Task:
-    """Queries of one direction, and the true nearest documents found so far, best first."""
-
-    source: VectorField
-    target: VectorField
-    keys: list[DocumentKey]
-    vectors: NDArray[np.float32]
-    best: list[list[tuple[float, DocumentKey]]] = field(default_factory=list)
-    seen: int | None = None
-    missed: int | None = None
-
-    @property
-    def unit(self) -> NDArray[np.float32]:
-        """The queries' vectors, of length 1."""
-        unit: NDArray[np.float32] = self.vectors / np.linalg.norm(self.vectors, axis=1, keepdims=True)
-        return unit
-
-    @property
-    def direction(self) -> str:
-        return f"{self.source.modality} -> {self.target.modality}"
 
 
 @stoppable
@@ -118,12 +85,12 @@ def measure_recall(
     client = patient(client)
     mappings = read_mappings(client, index)
     chosen = list(choose(index, mappings, fields).values())
-    samples = {each.field: _sample(client, index, each, queries) for each in chosen}
+    samples = {each.field: sample_of(client, index, each, queries) for each in chosen}
     rows: list[RecallRow] = []
     sizes = disk_sizes(client, index) or {}
     for target in chosen:
         tasks = [
-            _Task(source, target, *samples[source.field])
+            Task(source, target, *samples[source.field])
             for source in chosen
             if source.fingerprint == target.fingerprint and samples[source.field][0]
         ]
@@ -133,9 +100,9 @@ def measure_recall(
                 _make(client, name, replace(target, index_type=kind))
             count = Reader(client, index, []).count(done_query(target))
             if sample is not None and sample < count:
-                _deep(client, index, target, tasks, k, sample, progress)
+                deep_neighbours(client, index, target, tasks, k, sample, progress)
             else:
-                count = _exact(client, index, target, tasks, k, copies, progress)
+                count = exact_neighbours(client, index, target, tasks, k, copies, progress)
             if count < 2 * k:
                 raise QueryError(f"{target.field!r} holds {count} vectors; recall@{k} needs {2 * k} at least")
             for task in tasks:
@@ -150,121 +117,6 @@ def measure_recall(
     return rows
 
 
-def _sample(
-    client: Elasticsearch, index: str, each: VectorField, queries: int
-) -> tuple[list[DocumentKey], NDArray[np.float32]]:
-    """Return the vectors of ``queries`` documents chosen at random, or of all."""
-    # A few more than are wanted: how many documents are chosen is a matter of luck.
-    found = list(_vectors(client, index, each, round(queries + 4 * queries**0.5)))
-    found = random.sample(found, min(queries, len(found)))
-    keys = [key for key, _ in found]
-    return keys, np.array([vectors[0] for _, vectors in found], dtype=np.float32)
-
-
-def _vectors(
-    client: Elasticsearch, index: str, each: VectorField, count: int | None = None
-) -> Iterator[tuple[DocumentKey, list[list[float]]]]:
-    """Documents with their vectors, about ``count`` of them chosen at random (None: all)."""
-    reader, query = Reader(client, index, [each.path], vectors=True), done_query(each)
-    for page in prefetched(reader.pages(query) if count is None else reader.sampled(query, count)):
-        for document in page:
-            vectors = vectors_of(document.source, each)
-            if vectors:
-                yield (document.index, document.id), vectors
-
-
-def _exact(
-    client: Elasticsearch,
-    index: str,
-    target: VectorField,
-    tasks: Sequence[_Task],
-    k: int,
-    copies: dict[str, str],
-    progress: Callable[[int, int], None],
-) -> int:
-    """Fill in each task's true nearest documents, and the copies; return how many documents have vectors."""
-    total = Reader(client, index, []).count(done_query(target))
-    for task in tasks:
-        task.best = [[] for _ in task.keys]
-    count = 0
-    progress(0, total)
-    documents = _vectors(client, index, target)
-    while batch := list(islice(documents, _BULK)):
-        owners, rows = _rows(batch)
-        for task in tasks:
-            for query, cosines in enumerate(task.unit @ rows.T):
-                nearest: dict[DocumentKey, float] = {}
-                # A document counts by its nearest vector; a batch can contribute at most k.
-                for i in np.argsort(-cosines):
-                    nearest.setdefault(owners[int(i)], float(cosines[int(i)]))
-                    if len(nearest) > k + 1:
-                        break
-                merged = task.best[query] + [
-                    (cosine, key) for key, cosine in nearest.items() if key != task.keys[query]
-                ]
-                task.best[query] = sorted(merged, key=lambda item: -item[0])[:k]
-        for name in copies.values():
-            actions = ({"_index": name, "_id": f"{key[0]}/{key[1]}", target.path: vectors[0]} for key, vectors in batch)
-            helpers.bulk(client, actions)
-        count += len(batch)
-        progress(count, total)
-    for name in copies.values():
-        client.indices.refresh(index=name)
-    return count
-
-
-def _rows(
-    batch: Sequence[tuple[DocumentKey, list[list[float]]]],
-) -> tuple[list[DocumentKey], NDArray[np.float32]]:
-    """The vectors of documents as rows of length 1, and whose each of them is."""
-    owners = [key for key, vectors in batch for _ in vectors]
-    rows = np.array([vector for _, vectors in batch for vector in vectors], dtype=np.float32)
-    return owners, rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def _deep(
-    client: Elasticsearch,
-    index: str,
-    target: VectorField,
-    tasks: Sequence[_Task],
-    k: int,
-    sample: int,
-    progress: Callable[[int, int], None],
-) -> None:
-    """Fill in what the deepest search finds for each task, and how a sample of the vectors judges it."""
-    progress(0, sample)
-    for task in tasks:
-        task.seen = task.missed = 0
-        for key, vector in zip(task.keys, task.vectors, strict=True):
-            # One more than asked for, since a document finds itself.
-            most = min(max(_DEEPEST // _RESCORED, k + 1), _DEEPEST)
-            leg = knn_leg(
-                target, vector.tolist(), window=most, filters=[], candidates=_DEEPEST, oversample=_DEEPEST / most
-            )
-            hits = client.search(index=index, body={**leg.request, "size": k + 1})["hits"]["hits"]
-            found = [(leg.raw(hit["_score"]), (hit["_index"], hit["_id"])) for hit in hits]
-            task.best.append([each for each in found if each[1] != key][:k])
-    read = 0
-    documents = _vectors(client, index, target, sample)
-    while batch := list(islice(documents, _BULK)):
-        owners, rows = _rows(batch)
-        for task in tasks:
-            _judge(task, owners, task.unit @ rows.T)
-        read += len(batch)
-        progress(min(read, sample), sample)
-
-
-def _judge(task: _Task, owners: Sequence[DocumentKey], cosines: NDArray[np.float32]) -> None:
-    """Count which of the true neighbours among ``owners`` were found; ``cosines`` are by query and vector."""
-    for key, best, row in zip(task.keys, task.best, cosines, strict=True):
-        if not best:
-            continue
-        found = {other for _, other in best}
-        task.seen = (task.seen or 0) + len(found.intersection(owners))
-        nearer = {owners[int(i)] for i in np.flatnonzero(row > best[-1][0] + _EQUAL)}
-        task.missed = (task.missed or 0) + len(nearer - found - {key})
-
-
 def _make(client: Elasticsearch, name: str, target: VectorField) -> None:
     body = mapping_update({}, read_record({}), [replace(target, each=False)])
     settings = {"number_of_replicas": 0, "hidden": True}
@@ -274,7 +126,7 @@ def _make(client: Elasticsearch, name: str, target: VectorField) -> None:
 def _approximate(
     client: Elasticsearch,
     index: str,
-    task: _Task,
+    task: Task,
     target: VectorField,
     k: int,
     oversamples: Sequence[float | None],

@@ -27,9 +27,8 @@ def completed(
     """Return the hits of those of ``keys`` that are still there, and with ``scoring`` every leg's true scores of them.
 
     ``showing`` is the part of a request that asks for what hits have besides (None: nothing, with slots not even an
-    id). In one round trip, with the aggregations over the window where they are
-    asked for and not there yet. Raises `QueryError` for what the server refuses, and `Moved` where one of ``keys`` is a
-    slot that is empty by now, or not alone in it.
+    id). In one round trip, with the aggregations over the window where they are asked for and not there yet. Raises
+    `QueryError` for what the server refuses, and `Moved` where one of ``keys`` is a slot with none or two documents.
     """
     aggregating = plan.over_window and not windows.aggregated
     if not keys and not aggregating:
@@ -60,8 +59,8 @@ def _in_one(
         scores = hit.get("matched_queries") or {}
         for leg in legs:
             # A document that the words don't match has a score of 0; one without a vector has none.
-            if leg.kind == "keyword" or leg.name in scores:
-                raw[leg.name][key] = leg.raw(scores.get(leg.name, 0.0))
+            if leg.kind == "keyword" or leg.clause_name in scores:
+                raw[leg.name][key] = leg.raw(scores.get(leg.clause_name, 0.0))
     return there, raw
 
 

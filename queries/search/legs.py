@@ -55,6 +55,11 @@ class Leg:
         return exact if self.kind == "keyword" else 2.0 * exact - 1.0
 
     @property
+    def clause_name(self) -> str:
+        """What `clause` is called; a user's query may have names of its own."""
+        return f"crosslens leg {self.name}"
+
+    @property
     def exact(self) -> bool:
         """Whether the scores of what it found are the true ones."""
         return not self.quantised or "rescore_vector" in self.query
@@ -91,15 +96,15 @@ class Leg:
             yield {**self._body(self._exactly(len(part), rescore=rescore), (named(part),)), **_bare(len(part))}
 
     def clause(self, keys: Sequence[DocumentKey], *, rescore: bool) -> Query:
-        """A clause by the leg's name that scores the documents named, `PART` at most, as `completions` do.
+        """A clause of the name `clause_name` that scores the documents named, `PART` at most, as `completions` do.
 
         For a ``bool`` query which only they meet, in a search that returns the scores of named clauses. Not of a leg
         whose vectors are nested.
         """
         if self.kind == "keyword":
-            return {"bool": {"must": [self.query], "_name": self.name}}
+            return {"bool": {"must": [self.query], "_name": self.clause_name}}
         knn = self._exactly(len(keys), rescore=rescore)
-        return {"knn": {**knn, "filter": named(keys), "_name": self.name}}
+        return {"knn": {**knn, "filter": named(keys), "_name": self.clause_name}}
 
     def _exactly(self, count: int, *, rescore: bool) -> Query:
         """The kNN search with as many candidates as documents that pass its filter."""
