@@ -14,7 +14,7 @@ from typing import Any
 
 from elasticsearch import ApiError, Elasticsearch
 
-from crosslens.ingest.contract.documents import Standing, standing, state_of
+from crosslens.ingest.contract.documents import standing, state_of
 from crosslens.ingest.contract.fields import recorded_fields, searchable_sources
 from crosslens.ingest.contract.record import VectorField, read_record
 from crosslens.ingest.contract.selection import (
@@ -103,7 +103,8 @@ def survey(
     if sample is not None and sample < status.documents:
         _estimate(run, reader, status, sample, progress)
     else:
-        for each, stands, _ in _read(reader.pages({"match_all": {}}), status, progress):
+        for each, document in _read(reader.pages({"match_all": {}}), status, progress):
+            stands = standing(document.source, each.field)
             if stands != "empty":
                 setattr(each, stands, getattr(each, stands) + 1)
     sizes = disk_sizes(run.client, index)
@@ -114,14 +115,12 @@ def survey(
 
 def _read(
     pages: Iterator[list[Document]], status: Status, progress: Callable[[Status], None]
-) -> Iterator[tuple[FieldStatus, Standing, bool]]:
-    """Say by document and field how it stands, and whether its state is of the field's model."""
+) -> Iterator[tuple[FieldStatus, Document]]:
+    """Every document with each vector field, while they are counted."""
     for page in prefetched(pages):
         for document in page:
             for each in status.fields.values():
-                state = state_of(document.source, each.field.path)
-                current = state is not None and state["model"] == each.field.fingerprint
-                yield each, standing(document.source, each.field), current
+                yield each, document
         status.scanned += len(page)
         progress(status)
 
@@ -131,9 +130,12 @@ def _estimate(run: Run, reader: Reader, status: Status, sample: int, progress: C
     _count(run, reader, status)
     seen: Counter[str] = Counter()
     changed: Counter[str] = Counter()
-    for each, stands, current in _read(reader.sampled({"match_all": {}}, sample), status, progress):
-        seen[each.field.field] += current
-        changed[each.field.field] += current and stands == "stale"
+    for each, document in _read(reader.sampled({"match_all": {}}, sample), status, progress):
+        state = state_of(document.source, each.field.path)
+        # Those of other models are counted by a query.
+        if state is not None and state["model"] == each.field.fingerprint:
+            seen[each.field.field] += 1
+            changed[each.field.field] += standing(document.source, each.field) == "stale"
     for name, each in status.fields.items():
         share = changed[name] / max(seen[name], 1)
         low, high = interval(share, seen[name])
