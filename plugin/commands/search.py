@@ -67,9 +67,7 @@ from crosslens.queries.fusion.scores import DEFAULT_WINDOW
     show_default=True,
     help="How normalized legs are fused; evidence has a way of its own.",
 )
-@click.option(
-    "--no-completion", is_flag=True, help="One round trip: scores that a leg didn't find itself aren't looked up."
-)
+@click.option("--no-completion", is_flag=True, help="Don't look up scores that a leg didn't find itself.")
 @click.option("--no-spelling", is_flag=True, help="Take misspelt words as they are typed.")
 @click.option("--min-score", type=float, help="The least total, from 0 to 1, of a result.")
 @click.option(

@@ -21,12 +21,12 @@ from crosslens.queries.show.result import Hit, SearchResult
 
 
 def ranked(plan: Plan) -> Steps[SearchResult]:
-    """Return the result of a search, in two round trips at most.
+    """Return the result of a search, in two round trips as a rule.
 
     By evidence the first trip decides the ranking, and the second one brings what is shown: the documents, and their
     true scores in every leg. It is left out where nothing of that is missing. Where a word is nobody's, and may be
-    misspelt, there is one more between them. By the other normalizers another trip completes the whole window, which
-    decides the ranking. Sorting by a field is a trip of its own.
+    misspelt, there is one more between them. By the other normalizers one more completes the whole window, which
+    decides the ranking. Sorting by a field is a trip of its own, and so is putting many equal totals in order.
 
     Where slots don't name the documents, or not any longer, the search is made again by ids.
 
