@@ -17,6 +17,7 @@ from crosslens.commands.options import (
     parse_json,
     parse_names,
     parse_weights,
+    text_model_option,
 )
 from crosslens.commands.saying import out, print_json, say
 from crosslens.index import Index
@@ -92,6 +93,7 @@ from crosslens.queries.fusion.scores import DEFAULT_WINDOW
     "--window", type=click.IntRange(1, 10_000), default=DEFAULT_WINDOW, show_default=True, help="Results of each leg."
 )
 @click.option("--model", type=FOLDER, envvar="CROSSLENS_MODEL", help="Model folder. Default: the index's, if known.")
+@text_model_option("The text fields' model, if it isn't the same. Default: the index's, if known.")
 @click.option("--image-root", type=FOLDER, help="Folder that the documents' image paths start in, for --html.")
 @click.option("--allow-private-urls", is_flag=True, help="Fetch images also from addresses of your own network.")
 @click.option(
@@ -128,6 +130,7 @@ def search(
     size: int,
     window: int,
     model: Path | None,
+    text_model: Path | None,
     image_root: Path | None,
     allow_private_urls: bool,
     schemes: tuple[str, ...],
@@ -147,7 +150,7 @@ def search(
     images_from = ImageAccess(root=image_root, allow_private_urls=allow_private_urls, schemes=schemes)
     reader = images_from.reader()
     pictures = [_picture(each, reader) for each in images]
-    searched = Index(index, client=connect(connection(**where)), model=model, images=images_from)
+    searched = Index(index, client=connect(connection(**where)), model=model, text_model=text_model, images=images_from)
     result = searched.search(
         text,
         vector_fields=fields or None,

@@ -18,6 +18,8 @@ from crosslens.ingest.contract.encoders import Float32Array
 from crosslens.ingest.contract.fields import agree, put_fields, read_mappings
 from crosslens.ingest.contract.settings import vector_packer
 from crosslens.ingest.contract.targets import Target
+from crosslens.ingest.model.passages import Passage
+from crosslens.ingest.model.prompts import Role
 
 FIELD = "title_vector"
 _TARGET = Target(FIELD, "text", ("title",))
@@ -36,12 +38,21 @@ class ClusteredEncoder:
     fingerprint: str = "clustered"
     batch_size: int = 256
     remote: bool = False
+    encodes_images: bool = False
     _centres: NDArray[np.float32] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._centres = np.random.default_rng(6).normal(size=(self.clusters, self.dims)).astype(np.float32)
 
-    def encode_texts(self, texts: Sequence[str]) -> Float32Array:
+    def passages(self, text: str) -> list[Passage]:
+        """All of a text is one."""
+        return [Passage(0, len(text))]
+
+    def lost(self, texts: Sequence[str]) -> list[float]:
+        """Nothing of any text."""
+        return [0.0] * len(texts)
+
+    def encode_texts(self, texts: Sequence[str], *, role: Role = "passage") -> Float32Array:
         """Unit vectors of texts."""
         return np.stack([self._vector(text) for text in texts])
 

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import org.crosslens.server.encode.Prompts;
 import org.crosslens.server.wire.Message;
 import org.crosslens.server.work.Input;
 
@@ -33,10 +34,15 @@ public final class ServeMessages {
             ),
             new Message<>(
                 EncodeMessages.Request.class,
-                new EncodeMessages.Request("0123", Purpose.ENCODE, List.of(Input.of("a red heart"), Input.encoded("iVBORw0KGgo="))),
+                new EncodeMessages.Request(
+                    "0123",
+                    Purpose.ENCODE,
+                    Prompts.Role.QUERY,
+                    List.of(Input.of("a red heart"), Input.encoded("iVBORw0KGgo="))
+                ),
                 ServeMessages::request,
                 EncodeMessages.Request::new,
-                each -> each.fingerprint + each.purpose + each.inputs.stream().map(input -> input.text() + " " + input.base64()).toList()
+                each -> each.fingerprint + each.purpose + each.role + each.inputs.stream().map(input -> input.text() + " " + input.base64()).toList()
             ),
             new Message<>(
                 EncodeMessages.Response.class,
@@ -55,7 +61,9 @@ public final class ServeMessages {
             inputs.add(random.nextBoolean() ? Input.of(content) : Input.encoded(content));
         }
         Purpose[] purposes = Purpose.values();
-        return new EncodeMessages.Request(Message.text(random), purposes[random.nextInt(purposes.length)], inputs);
+        Purpose purpose = purposes[random.nextInt(purposes.length)];
+        Prompts.Role role = random.nextBoolean() ? Prompts.Role.QUERY : Prompts.Role.PASSAGE;
+        return new EncodeMessages.Request(Message.text(random), purpose, role, inputs);
     }
 
     private static EncodeMessages.Response response(Random random) {
