@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from crosslens.demo.run import load_items
 from crosslens.ingest.contract.documents import State, inputs, source_hash
-from crosslens.ingest.contract.encoders import Float32Array
+from crosslens.ingest.contract.encoders import Encoders, Float32Array
 from crosslens.ingest.contract.fields import agree, put_fields, read_mappings
 from crosslens.ingest.contract.settings import vector_packer
 from crosslens.ingest.contract.targets import Target
@@ -97,7 +97,7 @@ def fill(
     client.indices.create(index=index, mappings=mappings, settings=settings)
     # What the mapping of a source field is, the first document shows.
     client.index(index=index, id="0", document={"title": "first"}, refresh=True)
-    (made,) = agree(client, index, read_mappings(client, index), [_TARGET], encoder)
+    (made,) = agree(client, index, read_mappings(client, index), [_TARGET], Encoders.of(encoder))
     put_fields(client, index, [made])
     pack, words, rng = vector_packer(client, index), vocabulary(), np.random.default_rng(7)
 
