@@ -11,6 +11,7 @@ from itertools import chain, islice
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crosslens.errors import ImageError
 from crosslens.ingest.contract import documents
@@ -45,7 +46,7 @@ class Prepared:
 
     document: Document
     inputs: dict[str, list[str]] = field(default_factory=dict)
-    pixels: dict[str, list[Float32Array | None]] = field(default_factory=dict)
+    pixels: dict[str, list[NDArray[Any] | None]] = field(default_factory=dict)
     states: dict[str, State] = field(default_factory=dict)
     failed: list[tuple[str, str]] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
@@ -135,7 +136,7 @@ class Pipeline:
     def _prepare_images(self, prepared: Prepared, task: Task, values: list[str], state: State) -> None:
         each = task.field
         contents: list[str] = []
-        pixels: list[Float32Array | None] = []
+        pixels: list[NDArray[Any] | None] = []
         wrong: list[str] = []
         before = documents.state_of(prepared.document.source, each.path) or {}
         data: list[bytes | None] = []

@@ -19,6 +19,7 @@ from crosslens.commands.options import (
     connection,
     connection_options,
     decorated,
+    device_option,
     opened,
     parse_weights,
 )
@@ -48,6 +49,7 @@ class _Asked:
     fields: tuple[str, ...]
     window: int
     model: Path | None
+    device: str
     as_json: bool
 
 
@@ -64,10 +66,12 @@ def _judged_options(command: Command) -> Command:
         fields: tuple[str, ...],
         window: int,
         model: Path | None,
+        device: str,
         as_json: bool,
         **others: Any,
     ) -> Any:
-        return command(asked=_Asked(index, judged, topics, clicks, fields, window, model, as_json), **others)
+        asked = _Asked(index, judged, topics, clicks, fields, window, model, device, as_json)
+        return command(asked=asked, **others)
 
     return decorated(
         cast(Command, gathered),
@@ -94,6 +98,7 @@ def _judged_options(command: Command) -> Command:
             click.option(
                 "--model", type=FOLDER, envvar="CROSSLENS_MODEL", help="Model folder. Default: the index's, if known."
             ),
+            device_option,
             click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
         ],
     )
@@ -249,7 +254,7 @@ def _show(index: str, tuned: Tuned, count: int, dry_run: bool) -> None:
 
 
 def _opened(asked: _Asked, where: dict[str, Any]) -> Index:
-    return opened(asked.index, connect(connection(**where)), asked.model)
+    return opened(asked.index, connect(connection(**where)), asked.model, device=asked.device)
 
 
 def _wrote(*paths: Path | None) -> None:

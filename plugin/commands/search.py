@@ -14,6 +14,7 @@ from crosslens.commands.options import (
     FOLDER,
     connection,
     connection_options,
+    device_option,
     parse_json,
     parse_names,
     parse_weights,
@@ -94,6 +95,7 @@ from crosslens.queries.fusion.scores import DEFAULT_WINDOW
     "--window", type=click.IntRange(1, 10_000), default=DEFAULT_WINDOW, show_default=True, help="Results of each leg."
 )
 @click.option("--model", type=FOLDER, envvar="CROSSLENS_MODEL", help="Model folder. Default: the index's, if known.")
+@device_option
 @click.option("--image-root", type=FOLDER, help="Folder that the documents' image paths start in, for --html.")
 @click.option("--allow-private-urls", is_flag=True, help="Fetch images also from addresses of your own network.")
 @click.option(
@@ -130,6 +132,7 @@ def search(
     size: int,
     window: int,
     model: Path | None,
+    device: str,
     image_root: Path | None,
     allow_private_urls: bool,
     schemes: tuple[str, ...],
@@ -149,7 +152,7 @@ def search(
     images_from = ImageAccess(root=image_root, allow_private_urls=allow_private_urls, schemes=schemes)
     reader = images_from.reader()
     pictures = [_picture(each, reader) for each in images]
-    searched = Index(index, client=connect(connection(**where)), model=model, images=images_from)
+    searched = Index(index, client=connect(connection(**where)), model=model, images=images_from, device=device)
     result = searched.search(
         text,
         vector_fields=fields or None,

@@ -74,7 +74,7 @@ def test_any_trouble_with_one_picture_is_that_pictures_error(
     with pytest.raises(ImageError, match="can't be prepared"):
         encoder.prepare_image(pictures / "1.png")
     monkeypatch.undo()
-    assert encoder.prepare_image(pictures / "1.png").shape[0] == 3
+    assert encoder.prepare_image(pictures / "1.png").shape[2] == 3
 
 
 def test_an_unreadable_image_stops_the_call_with_its_name(encoder: Encoder, pictures: Path) -> None:
