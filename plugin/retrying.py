@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -11,6 +10,7 @@ from elastic_transport import ConnectionError as TransportConnectionError
 from elastic_transport import SerializationError
 from elasticsearch import ApiError, ConnectionTimeout, Elasticsearch, UnsupportedProductError
 
+from crosslens import stopping
 from crosslens.errors import ConnectionFailedError
 
 _T = TypeVar("_T")
@@ -43,7 +43,7 @@ def patiently(request: Callable[[], _T], *, refused: Callable[[], None] = lambda
                 raise ConnectionFailedError(
                     f"Elasticsearch didn't do what was asked in {_ATTEMPTS} attempts ({error})", hint=GO_ON
                 ) from error
-            time.sleep(pause)
+            stopping.pause(pause)
     raise AssertionError("the last pause is None")
 
 

@@ -18,10 +18,12 @@ from crosslens.ingest.contract.statistics import CorpusStatistics, store_statist
 from crosslens.ingest.run.prefetch import prefetched
 from crosslens.ingest.run.reading import Reader
 from crosslens.ingest.run.run import Run
+from crosslens.stopping import stoppable
 
 DEFAULT_SAMPLE = 50_000
 
 
+@stoppable
 def calibrate(
     client: Elasticsearch,
     index: str,

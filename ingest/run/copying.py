@@ -14,6 +14,7 @@ from typing import Any
 
 from elasticsearch import Elasticsearch
 
+from crosslens import stopping
 from crosslens.errors import MappingError, MigrationError
 from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
 from crosslens.ingest.contract.fields import agree, read_mappings, with_path
@@ -27,8 +28,10 @@ from crosslens.ingest.run.reading import Reader
 from crosslens.ingest.run.report import CopyReport, Failure, Listener
 from crosslens.ingest.run.run import Events, Options, Run
 from crosslens.ingest.run.switching import switch, tidy
+from crosslens.stopping import stoppable
 
 
+@stoppable
 def copy_index(
     client: Elasticsearch,
     index: str,
@@ -90,8 +93,10 @@ def copy_index(
         report.interrupted = True
     finally:
         copy.close()
-        tidy(run.client, old, into)
-        copy.add_statistics()
+        with stopping.shielded():
+            tidy(run.client, old, into)
+            copy.add_statistics()
+        report.interrupted = report.interrupted or (stopping.asked() and not report.switched)
         report.seconds = time.monotonic() - started
     return report
 

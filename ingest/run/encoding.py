@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from crosslens import stopping
 from crosslens.errors import ImageError
 from crosslens.ingest.contract import documents
 from crosslens.ingest.contract.documents import State
@@ -253,9 +254,9 @@ def _map_ahead(
         for item in items:
             waiting.append(pool.submit(function, item))
             if len(waiting) > ahead:
-                yield waiting.popleft().result()
+                yield stopping.result_of(waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield stopping.result_of(waiting.popleft())
     finally:
         for future in waiting:
             future.cancel()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from crosslens import stopping
 from crosslens.ingest.contract import documents
 from crosslens.ingest.contract.fields import searchable_sources
 from crosslens.ingest.contract.selection import failed_query, narrowed
@@ -25,10 +26,12 @@ from crosslens.ingest.run.rounds import Changes, End, repeat
 from crosslens.ingest.run.run import Run
 from crosslens.ingest.run.sending import Outcome, Write, Writer
 from crosslens.ingest.run.tasks import Task, behind, selected, with_tasks
+from crosslens.stopping import stoppable
 
 _ROUNDS = 20
 
 
+@stoppable
 def fill(run: Run) -> Report:
     """Gives documents the vectors of the run's fields, which are mapped already, in use or not."""
     started = time.monotonic()
@@ -97,10 +100,13 @@ class _Filling:
             self._report.interrupted = True
         finally:
             writer.close()
+        # Asked for in the last moment, nothing was cut short, but what would follow this run mustn't.
+        self._report.interrupted = self._report.interrupted or stopping.asked()
         if not self._report.interrupted:
             writer.flush()
-        self._reader.refresh()
-        add_statistics(self._run.client, self._run.fields, self._pipeline.statistics)
+        with stopping.shielded():
+            self._reader.refresh()
+            add_statistics(self._run.client, self._run.fields, self._pipeline.statistics)
 
     def _pass(self, pages: Iterator[list[Document]], tasks: Callable[[Document], list[Task]], writer: Writer) -> int:
         """Takes up the documents of ``pages`` that have ``tasks``; returns how many, when all is written."""

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import queue
 import threading
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
+from crosslens import stopping
+
 _A = TypeVar("_A")
+_LOOK_S = 0.1
 
 
 def prefetched(items: Iterator[_A], size: int = 2) -> Iterator[_A]:
-    """The same items, ``size`` of them fetched by a thread while earlier ones are used."""
+    """The same items, ``size`` of them fetched by a thread while earlier ones are used.
+
+    `stoppable` work can be stopped before each of them.
+    """
     ready: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=size)
     stop = threading.Event()
 
@@ -37,11 +44,16 @@ def prefetched(items: Iterator[_A], size: int = 2) -> Iterator[_A]:
             if close is not None:
                 close()
 
-    thread = threading.Thread(target=fetch, name="crosslens-reader", daemon=True)
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=lambda: context.run(fetch), name="crosslens-reader", daemon=True)
     thread.start()
     try:
         while True:
-            kind, value = ready.get()
+            stopping.check()
+            try:
+                kind, value = ready.get(timeout=_LOOK_S)
+            except queue.Empty:
+                continue
             if kind == "end":
                 return
             if kind == "error":

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from elasticsearch import Elasticsearch
 
+from crosslens import stopping
 from crosslens.errors import MappingError
 from crosslens.ingest.contract.documents import without
 from crosslens.ingest.contract.fields import record_change
@@ -19,6 +20,7 @@ from crosslens.ingest.run.rounds import End, repeat
 from crosslens.ingest.run.run import Run
 from crosslens.ingest.run.sending import Outcome, Write, Writer
 from crosslens.retrying import GO_ON
+from crosslens.stopping import stoppable
 
 _ROUNDS = 20
 
@@ -106,6 +108,7 @@ def _holding(fields: Sequence[VectorField]) -> dict[str, object]:
     return any_of(queries)
 
 
+@stoppable
 def strip(
     run: Run,
     index: str,
@@ -144,5 +147,6 @@ def strip(
         return
     finally:
         writer.close()
+    report.interrupted = stopping.asked()
     if end is End.CHANGING:
         raise MappingError(f"documents of index {index!r} kept changing through {_ROUNDS} rounds", hint=GO_ON)

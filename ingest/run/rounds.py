@@ -7,6 +7,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
+from crosslens import stopping
 from crosslens.ingest.run.reading import Reader
 
 
@@ -27,6 +28,7 @@ def repeat(
     are followed: after ``most`` rounds the end is `End.CHANGING`, and what that means is the caller's to say.
     """
     for _ in range(most):
+        stopping.check()
         started = clock()
         if not once():
             return End.QUIET

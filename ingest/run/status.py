@@ -21,6 +21,7 @@ from crosslens.ingest.contract.selection import (
 from crosslens.ingest.run.prefetch import prefetched
 from crosslens.ingest.run.reading import Reader
 from crosslens.ingest.run.run import Run
+from crosslens.stopping import stoppable
 
 
 @dataclass
@@ -52,6 +53,7 @@ class Status:
     fields: dict[str, FieldStatus] = field(default_factory=dict)
 
 
+@stoppable
 def survey(
     client: Elasticsearch, index: str, *, quick: bool = False, progress: Callable[[Status], None] = lambda _: None
 ) -> Status:

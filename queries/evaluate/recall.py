@@ -16,6 +16,7 @@ import numpy as np
 from elasticsearch import Elasticsearch, helpers
 from numpy.typing import NDArray
 
+from crosslens import stopping
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.ingest.contract.fields import choose, read_mappings
@@ -28,6 +29,7 @@ from crosslens.ingest.run.reading import Reader
 from crosslens.ingest.run.status import disk_sizes
 from crosslens.queries.search.legs import knn_leg
 from crosslens.retrying import patient
+from crosslens.stopping import stoppable
 
 DEFAULT_OVERSAMPLES: tuple[float | None, ...] = (None, 2.0, 3.0)
 _BULK = 500
@@ -65,6 +67,7 @@ class _Task:
         return f"{self.source.modality} -> {self.target.modality}"
 
 
+@stoppable
 def measure_recall(
     client: Elasticsearch,
     index: str,
@@ -106,8 +109,9 @@ def measure_recall(
                     size = (disk_sizes(client, name) or {}).get(target.vector_path)
                     rows += _approximate(client, name, task, replace(target, index_type=kind), k, oversamples, size)
         finally:
-            for name in copies.values():
-                client.options(ignore_status=404).indices.delete(index=name)
+            with stopping.shielded():
+                for name in copies.values():
+                    client.options(ignore_status=404).indices.delete(index=name)
     return rows
 
 

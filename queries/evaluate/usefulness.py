@@ -25,6 +25,7 @@ from crosslens.ingest.run.prefetch import prefetched
 from crosslens.ingest.run.reading import Reader
 from crosslens.queries.fusion.evidence import TAIL_RANK, by_tail
 from crosslens.retrying import patient
+from crosslens.stopping import stoppable
 
 SAMPLE = 200
 # With fewer documents chance can't be distinguished from a weak but useful leg.
@@ -43,6 +44,7 @@ class Warned:
     advice: str
 
 
+@stoppable
 def looks_useless(client: Elasticsearch, index: str, *, sample: int = SAMPLE) -> list[Warned]:
     """Return the index's vector fields that look useless by a ``sample`` of documents; small indices are not judged.
 
