@@ -64,9 +64,10 @@ class Encoder:
         )
         self._sessions: dict[tuple[Path, str | None], ort.InferenceSession] = {}
         self._loading = threading.Lock()
+        # One graph may hold both encoders.
         self._batches = {
             # Texts are of many lengths, whose times don't compare.
-            ports.path: Batches(ports.path, self.batch_size, least=ports.batch or 1, measured=measured)
+            (ports.path, ports.output): Batches(ports.path, self.batch_size, least=ports.batch or 1, measured=measured)
             for ports, measured in (
                 (self.folder.text_ports, False),
                 (self.folder.vision_ports, batch_size is None and self.folder.vision_ports.batch is None),
@@ -187,7 +188,7 @@ class Encoder:
         return inputs
 
     def _runner(self, ports: TextPorts | VisionPorts) -> Runner:
-        session, batches = self._session(ports), self._batches[ports.path]
+        session, batches = self._session(ports), self._batches[ports.path, ports.output]
 
         def once(inputs: Inputs) -> NDArray[Any]:
             return np.asarray(session.run([ports.output], inputs)[0])
