@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         NodeError,
         NotCalibratedError,
         QueryError,
+        TextError,
     )
     from crosslens.index import Index, IndexStatus
     from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from crosslens.ingest.model.cluster import ClusterEncoder
     from crosslens.ingest.model.encoder import Encoder
     from crosslens.ingest.model.exporting import ExportReport, export
+    from crosslens.ingest.model.prompts import TextOptions
     from crosslens.ingest.run.calibrate import calibrate, try_null_queries
     from crosslens.ingest.run.copying import copy_index
     from crosslens.ingest.run.migrate import Migration, drop_old, migrate, rollback
@@ -81,6 +83,7 @@ _HOMES = {
         "NodeError",
         "NotCalibratedError",
         "QueryError",
+        "TextError",
     ),
     "crosslens.index": (
         "Index",
@@ -105,6 +108,7 @@ _HOMES = {
         "ExportReport",
         "export",
     ),
+    "crosslens.ingest.model.prompts": ("TextOptions",),
     "crosslens.ingest.run.calibrate": (
         "calibrate",
         "try_null_queries",
@@ -193,7 +197,9 @@ __all__ = [
     "Selection",
     "Status",
     "Target",
+    "TextError",
     "TextField",
+    "TextOptions",
     "Tuned",
     "VectorEncoder",
     "VectorField",

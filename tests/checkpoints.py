@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -11,18 +12,26 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import (
     AlignConfig,
     AlignModel,
+    BertConfig,
+    BertModel,
     ChineseCLIPConfig,
     ChineseCLIPModel,
     CLIPConfig,
     CLIPModel,
     DistilBertConfig,
     DistilBertModel,
+    ModernBertConfig,
+    ModernBertModel,
+    MPNetConfig,
+    MPNetModel,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Siglip2Config,
     Siglip2Model,
     SiglipConfig,
     SiglipModel,
+    XLMRobertaConfig,
+    XLMRobertaModel,
 )
 
 from crosslens.demo.train import train_tokenizer
@@ -168,6 +177,60 @@ def multilingual(folder: Path, dims: int = 24) -> Path:
     return folder
 
 
+def text_encoder(folder: Path, family: str, *, padding_side: str = "right", length: int = 128) -> Path:
+    """A transformer for texts alone, without modules.json."""
+    torch.manual_seed(7)
+    # RoBERTa's kind count positions from the padding token's id on, which is 1.
+    fast = _wordpiece(length, first="[UNK]" if family in ("mpnet", "xlm-roberta") else "[PAD]")
+    fast.padding_side = padding_side
+    size = {"vocab_size": len(fast), "pad_token_id": fast.pad_token_id}
+    tower = {**size, **_TOWER, "max_position_embeddings": length}
+    counted = {**tower, "max_position_embeddings": length + 2}
+    made: dict[str, Callable[[], PreTrainedModel]] = {
+        "bert": lambda: BertModel(BertConfig(**tower)),
+        "mpnet": lambda: MPNetModel(MPNetConfig(**counted)),
+        "xlm-roberta": lambda: XLMRobertaModel(XLMRobertaConfig(**counted)),
+        "modernbert": lambda: ModernBertModel(
+            ModernBertConfig(**tower, local_attention=16, global_attn_every_n_layers=2)
+        ),
+    }
+    return _save(folder, made[family](), fast, None)
+
+
+def sentence_encoder(
+    folder: Path,
+    family: str = "bert",
+    *,
+    pooling: str = "mean",
+    dense: str | None = None,
+    prompts: Mapping[str, str] | None = None,
+    padding_side: str = "right",
+) -> Path:
+    """A text encoder in sentence-transformers' layout: pooling, and a dense layer with the activation ``dense``."""
+    text_encoder(folder, family, padding_side=padding_side)
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 96}))
+    kinds = [("", "base.modules.Transformer"), ("1_Pooling", "sentence_transformer.modules.Pooling")]
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling/config.json").write_text(json.dumps({"embedding_dimension": 32, "pooling_mode": pooling}))
+    if dense is not None:
+        (folder / "2_Dense").mkdir()
+        activation = f"torch.nn.modules.activation.{dense}"
+        layer = {"in_features": 32, "out_features": 24, "bias": True, "activation_function": activation}
+        (folder / "2_Dense/config.json").write_text(json.dumps(layer))
+        weights = {"linear.weight": torch.randn(24, 32), "linear.bias": torch.randn(24)}
+        save_file(weights, folder / "2_Dense/model.safetensors")
+        kinds.append(("2_Dense", "base.modules.Dense"))
+    kinds.append(("3_Normalize", "base.modules.Normalize"))
+    (folder / "3_Normalize").mkdir()
+    modules = [
+        {"idx": i, "name": str(i), "path": p, "type": f"sentence_transformers.{k}"} for i, (p, k) in enumerate(kinds)
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    if prompts is not None:
+        (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
+    return folder
+
+
 def vit_b_32(folder: Path) -> Path:
     """CLIP ViT-B/32 at full size with random weights: for parity and speed, not for meaning."""
     torch.manual_seed(6)
@@ -219,11 +282,11 @@ def _save(
     return folder
 
 
-def _wordpiece(length: int) -> PreTrainedTokenizerFast:
+def _wordpiece(length: int, first: str = "[PAD]") -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    special = sorted(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], key=lambda word: word != first)
     tokenizer.train_from_iterator(CORPUS, trainers.WordPieceTrainer(vocab_size=400, special_tokens=special))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[(t, tokenizer.token_to_id(t)) for t in ("[CLS]", "[SEP]")]

@@ -102,7 +102,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of exported small CLIPs: ``small``, ``other`` of the same dims, and ``wide`` of more."""
+    """A folder of exported small CLIPs: ``small``, ``other`` of the same dims, and ``wide`` of more; and of ``text``, a
+    text model with prompts."""
     pytest.importorskip("transformers", reason="the extra 'export' is not installed")
     from crosslens.ingest.model.exporting import export
     from tests import checkpoints
@@ -114,6 +115,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
             root / name,
             precision="fp32",
         )
+    prompts = {"query": "find ", "document": "here is "}
+    text = checkpoints.sentence_encoder(root / "text-checkpoint", prompts=prompts)
+    export(str(text), root / "text", precision="fp32")
     return root
 
 

@@ -49,7 +49,7 @@ def test_every_file_is_written_by_the_script_and_has_every_case() -> None:
         "documents": (lambda line: line["case"], [case for case, _, _ in documents.cases()]),
         "templates": (lambda line: line["case"], [case for case, _, _ in documents.templates()]),
         "fingerprints": (lambda line: line["case"], [case for case, _ in models.folders()]),
-        "tokens": (lambda line: line["text"], models.TEXTS),
+        "tokens": (lambda line: line["text"], [*models.TEXTS, *models.TEXTS, *models.WORDS]),
         "evidence": (lambda line: (line["case"], line["legs"]), list(evidence.cases().items())),
         "fusion": (lambda line: (line["case"], line["normalizer"], line["mean"]), list(fusion.combinations())),
         "pixels": (
@@ -120,7 +120,8 @@ def test_evidence_gives_what_is_recorded(line: Line) -> None:
 
 @every("fingerprints")
 def test_fingerprints_are_as_recorded(line: Line) -> None:
-    recorded = {key: line[key] for key in ("fingerprint", "name", "text", "dims", "searches") if key in line}
+    kept = ("fingerprint", "name", "text", "dims", "prompts", "searches")
+    recorded = {key: line[key] for key in kept if key in line}
     assert models.opened(line["files"]) == recorded
 
 
@@ -131,8 +132,10 @@ def test_fingerprints_are_those_of_the_documented_rule(line: Line) -> None:
         names = list(json.loads(files["crosslens.json"])["files"])
     else:
         onnx = "onnx/" if "onnx/text_model.onnx" in files else ""
-        names = [f"{onnx}text_model.onnx", f"{onnx}vision_model.onnx", "tokenizer.json"]
-        names.append("preprocessor_config.json" if "preprocessor_config.json" in files else "processor_config.json")
+        parts = (f"{onnx}text_model.onnx", f"{onnx}vision_model.onnx", "tokenizer.json", "preprocessor_config.json")
+        names = [name for name in (*parts, "processor_config.json") if name in files]
+        if "preprocessor_config.json" in files:
+            names = [name for name in names if name != "processor_config.json"]
     names += [name for name in ("onnx/t.onnx_data",) if name in files]
     hashes = {name: sha256(files[name].encode()) for name in names}
     if "crosslens.json" not in files:
@@ -143,6 +146,8 @@ def test_fingerprints_are_those_of_the_documented_rule(line: Line) -> None:
         )
         settings = f"{length} {told['pad_id']} {fixed} {told['side']} false".lower()
         hashes["text"] = sha256(settings.encode())
+        if "prompts" in line:
+            hashes["prompts"] = sha256("\0".join((line["prompts"]["query"], line["prompts"]["passage"])).encode())
     text = "".join(f"{name} {hashes[name]}\n" for name in sorted(hashes))
     assert line["fingerprint"] == sha256(text.encode())[:16]
 
@@ -153,8 +158,10 @@ def test_the_demos_model_has_the_fingerprint_in_its_manifest() -> None:
 
 
 def test_tokens_are_as_recorded() -> None:
-    recorded = lines("tokens")
+    recorded = [line for line in lines("tokens") if "tokenizer" not in line]
     assert documents.encoder().tokens([line["text"] for line in recorded]) == [line["ids"] for line in recorded]
+    recorded = [line for line in lines("tokens") if "tokenizer" in line]
+    assert models.wordpieces([line["text"] for line in recorded]) == [line["ids"] for line in recorded]
 
 
 @every("pixels")
@@ -187,7 +194,7 @@ def test_versions_are_read_as_documented() -> None:
     keys = ("modality", "sources", "model", "fingerprint", "dims", "index_type")
     first = {"version": 1, "fields": {"v": {key: getattr(bare, key) for key in keys}}}
     assert read_record({"_meta": {"crosslens": first}}).fields == {"v": bare}
-    for version in (0, 3, None, "2"):
+    for version in (0, 4, None, "2"):
         with pytest.raises(CrosslensError, match=f"version {version}"):
             read_record({"_meta": {"crosslens": {**first, "version": version}}})
 

@@ -74,8 +74,11 @@ def source_text(document: Mapping[str, Any], sources: Sequence[str], template: s
 def inputs(document: Mapping[str, Any], field: VectorField) -> list[str]:
     """The texts or image references that ``field`` encodes of a document: at most one, or with ``each`` all of them.
 
-    Of several references in a field without ``each`` the first is taken.
+    Of several references in a field without ``each`` the first is taken. Texts that are to make passages come as they
+    are, with the white space around them, since passages are places in them.
     """
+    if field.passages:
+        return source_values(document, field.sources[0])
     if field.each:
         return [value.strip() for value in source_values(document, field.sources[0])]
     if field.modality == "text":
@@ -92,13 +95,17 @@ def source_hash(values: Sequence[str], field: VectorField) -> str:
 
 @dataclass(frozen=True)
 class State:
-    """What a document records about one vector field; see the module's description."""
+    """What a document records about one vector field; see the module's description.
+
+    ``cut`` is the share (0 to 1) of a text's tokens that its model didn't read; of several texts the greatest one.
+    """
 
     source: str
     model: str
     content: str | None = None
     error: str | None = None
     skipped: str | None = None
+    cut: float | None = None
 
 
 def document_update(

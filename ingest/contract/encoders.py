@@ -11,10 +11,12 @@ from elasticsearch import AuthorizationException, Elasticsearch
 from numpy.typing import NDArray
 
 from crosslens.errors import ModelError
-from crosslens.ingest.contract.record import VectorField
+from crosslens.ingest.contract.record import Modality, VectorField
 from crosslens.ingest.model import known as models
 from crosslens.ingest.model.cluster import ClusterEncoder
 from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.passages import Passage
+from crosslens.ingest.model.prompts import Role
 from crosslens.ingest.model.transform import Float32Array
 from crosslens.ingest.sources.images import ImageSource, PictureRules
 
@@ -44,8 +46,18 @@ class VectorEncoder(Protocol):
     def remote(self) -> bool:
         """Whether preparing an image waits for another machine."""
 
-    def encode_texts(self, texts: Sequence[str]) -> Float32Array:
-        """Unit vectors of texts."""
+    @property
+    def encodes_images(self) -> bool:
+        """Whether it encodes pictures besides texts."""
+
+    def passages(self, text: str) -> list[Passage]:
+        """The passages that a text makes for this model, each of which it reads whole."""
+
+    def lost(self, texts: Sequence[str]) -> list[float]:
+        """How much of each text isn't read, as a share of its tokens."""
+
+    def encode_texts(self, texts: Sequence[str], *, role: Role = "passage") -> Float32Array:
+        """Unit vectors of texts, with the prompt that the model wants before a passage or a query."""
 
     def encode_images(self, images: Iterable[ImageSource]) -> Float32Array:
         """Unit vectors of images."""
@@ -58,7 +70,7 @@ class VectorEncoder(Protocol):
 
 
 class Encoders:
-    """Encoders by fingerprint. May be used from several threads."""
+    """Encoders by fingerprint; ``given`` are those that callers gave. May be used from several threads."""
 
     def __init__(
         self,
@@ -73,7 +85,7 @@ class Encoders:
         asked first, if its plugin has the model."""
         self._cluster = cluster
         self._known = {encoder.fingerprint: encoder for encoder in given}
-        self._given = list(self._known.values())
+        self.given = tuple(self._known.values())
         # By the fingerprint of the vectors that are searched.
         self._twins: dict[str, VectorEncoder] = {}
         self._batch_size, self._threads, self._device = batch_size, threads, device
@@ -90,17 +102,35 @@ class Encoders:
             return cls(cluster=cluster)
         return cls(given if isinstance(given, Iterable) else [given])
 
-    def given(self) -> VectorEncoder:
-        """The one encoder that was given, for new fields. Raises `ModelError` when it is none, or several."""
-        if len(self._given) != 1:
-            raise ModelError("new vector fields need one model", hint="name it", parameter="model")
-        return self._given[0]
+    def for_new(self, modality: Modality) -> VectorEncoder:
+        """The encoder for a new field: the one that was given, or of two, a text model and one that encodes pictures,
+        the one for this ``modality``.
+
+        Raises `ModelError` when none was given, several that are equally good, or only text models for pictures.
+        """
+        fit = [each for each in self.given if modality == "text" or each.encodes_images]
+        texts = [each for each in fit if not each.encodes_images]
+        chosen = texts if modality == "text" and texts else fit
+        if len(chosen) == 1:
+            return chosen[0]
+        what = "texts" if modality == "text" else "pictures"
+        if chosen:
+            said = f"new vector fields of {what} need one model, not {' and '.join(each.name for each in chosen)}"
+            raise ModelError(said, hint="give one", parameter="model")
+        if self.given:
+            said = f"{self.given[0].name} is a text model, which encodes no pictures"
+            raise ModelError(said, hint="name a model with an image encoder for them", parameter="model")
+        raise ModelError("new vector fields need a model", hint="name it", parameter="model")
+
+    def serve(self, fields: Iterable[VectorField]) -> bool:
+        """Whether any of the encoders that were given is of a model that ``fields`` have."""
+        return any(each.fingerprint == given.fingerprint for each in fields for given in self.given)
 
     def check(self, fields: Iterable[VectorField], index: str, *, searching: bool = False) -> None:
         """Raises `ModelError`, naming both, where an encoder that was given is of no model that ``fields`` have, nor,
         for ``searching``, one whose queries may be compared with their vectors."""
         fields = list(fields)
-        for given in self._given:
+        for given in self.given:
             fitting = any(_fits(given, each.fingerprint, searching) for each in fields)
             if fields and not fitting:
                 each = fields[0]
@@ -122,7 +152,7 @@ class Encoders:
             known = self._known.get(field.fingerprint)
             if known is None and searching:
                 known = self._twins.get(field.fingerprint) or next(
-                    (each for each in self._given if _fits(each, field.fingerprint, searching)), None
+                    (each for each in self.given if _fits(each, field.fingerprint, searching)), None
                 )
             if known is not None:
                 return known

@@ -11,8 +11,8 @@ from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
 from crosslens.errors import MappingError, MixedModelsError
 from crosslens.ingest.contract.documents import source_values
-from crosslens.ingest.contract.encoders import VectorEncoder
-from crosslens.ingest.contract.mapping import check_target, flat_properties, mapping_update
+from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
+from crosslens.ingest.contract.mapping import STATE_MAPPING, check_target, flat_properties, mapping_update
 from crosslens.ingest.contract.record import STATE, Record, VectorField, read_record, vector_fields
 from crosslens.ingest.contract.settings import page_limits
 from crosslens.ingest.contract.source_fields import doubtful, why_empty
@@ -98,9 +98,12 @@ def agree(
     index: str,
     mappings: Mapping[str, Mapping[str, Any]],
     targets: Sequence[Target],
-    encoder: VectorEncoder,
+    encoders: Encoders,
 ) -> list[VectorField]:
-    """The fields to record for ``targets`` in each of the indices. Raises `MappingError` as `check_target` does."""
+    """The fields to record for ``targets`` in each of the indices, made by the ``encoders`` that were given.
+
+    Raises `MappingError` as `check_target` does, and `ModelError` as `Encoders.for_new` does.
+    """
     names = [target.field for target in targets]
     if not targets:
         raise MappingError("name at least one source field to make vectors from")
@@ -108,8 +111,10 @@ def agree(
         raise MappingError(f"two vector fields would share a name: {names}", hint="name each, as in NAME=FIELD")
     check_sources(client, index, mappings, [source for target in targets for source in target.sources])
     fields: dict[str, VectorField] = {}
+    made_by = {target.field: encoders.for_new(target.modality) for target in targets}
     for name, mapping in mappings.items():
         for target in targets:
+            encoder = made_by[target.field]
             fields[target.field] = check_target(
                 name,
                 mapping,
@@ -215,7 +220,22 @@ def record_search_settings(client: Elasticsearch, index: str, settings: Mapping[
 
 def _is_mapped(properties: Mapping[str, Any], each: VectorField) -> bool:
     vectors = properties.get(each.vector_path, {})
-    return vectors.get("dims") is not None and f"{STATE}.{each.path}.model" in properties
+    return vectors.get("dims") is not None and all(
+        f"{STATE}.{each.path}.{name}" in properties for name in STATE_MAPPING
+    )
+
+
+def of_one_model(index: str, fields: Iterable[VectorField]) -> None:
+    """Raises `MappingError` where vectors of several models would become one model's without being named."""
+    models = {each.fingerprint: each for each in fields}
+    if len(models) > 1:
+        listed = " and ".join(f"{each.field!r} of {each.model}" for each in models.values())
+        raise MappingError(
+            f"index {index!r} has vectors of several models, {listed}, and all would be made by other ones",
+            hint="name the vector fields to change",
+            verb="migrate",
+            parameter="fields",
+        )
 
 
 def with_path(field: VectorField, path: str, encoder: VectorEncoder, index_type: str | None = None) -> VectorField:

@@ -63,13 +63,15 @@ class IngestPipeline:
 
 
 def processors(fields: Iterable[VectorField], *, record_errors: bool = True) -> list[dict[str, Any]]:
-    """A ``crosslens`` processor for each vector field, with the field's own model.
+    """A ``crosslens`` processor for each vector field but those of passages, with the field's own model.
 
     Documents without a source pass. With ``record_errors`` so do those whose image can't be encoded, with the reason
     in their state, as `crosslens.add_vectors` leaves them; otherwise they are refused.
     """
     made = []
     for each in fields:
+        if each.passages:
+            continue
         body: dict[str, Any] = {
             "model": each.fingerprint,
             "field": each.path,
@@ -98,12 +100,15 @@ def put_pipeline(
     With ``default`` every document written to the index goes through it from now on; a default pipeline that the index
     has already runs first. Returns its name and body; with ``dry_run`` nothing is written or checked.
 
-    Raises `MappingError` when the index has no vector fields, several indices that ``index`` stands for record
-    different ones, or another pipeline is in the way, and `ModelError` when a node that ingests lacks a model.
+    Fields of passages, which the plugin doesn't make, are left to `crosslens.reindex`, which is logged.
+
+    Raises `MappingError` when the index has no vector fields, or of passages only, several indices that ``index``
+    stands for record different ones, or another pipeline is in the way, and `ModelError` when a node that ingests lacks
+    a model.
     """
     client = patient(client)
     mappings = read_mappings(client, index)
-    fields = list(recorded_fields(index, mappings).values())
+    fields = _encodable(index, recorded_fields(index, mappings).values())
     name = name or f"crosslens-{index}"
     present = _all_pipelines(client).get(name)
     before = None if present is None else IngestPipeline.of(name, present)
@@ -127,6 +132,21 @@ def put_pipeline(
             for each in mappings:
                 client.indices.put_settings(index=each, settings={_DEFAULT: name})
     return name, body
+
+
+def _encodable(index: str, fields: Iterable[VectorField]) -> list[VectorField]:
+    """The vector fields that the plugin can fill. Raises `MappingError` where there are none."""
+    found = list(fields)
+    passages = [each.field for each in found if each.passages]
+    if len(passages) == len(found):
+        raise MappingError(
+            f"the server plugin makes no passages, which is all that {', '.join(passages)} of {index!r} holds",
+            hint="bring such fields up to date by runs from outside",
+            verb="reindex",
+        )
+    if passages:
+        _LOG.warning("the server plugin makes no passages: %s of %s is left to reindex", ", ".join(passages), index)
+    return [each for each in found if not each.passages]
 
 
 def remove_pipeline(
@@ -196,7 +216,7 @@ def check_pipelines(client: Elasticsearch, index: str, mappings: Mappings, field
     For a change of model, before it: once the fields have changed, every write would fail.
     """
     if pipelines_of(client, index, mappings):
-        check_needs(client, index, list(fields))
+        check_needs(client, index, [each for each in fields if not each.passages])
 
 
 def follow(client: Elasticsearch, index: str, mappings: Mappings) -> None:

@@ -30,18 +30,19 @@ def mapping_update(mapping: Mapping[str, Any], record: Record, fields: Iterable[
         lacking = _lacking(mapped, each)
         if lacking:
             nest(properties, each.path, lacking, through="properties")
-        nest(states, each.path, {"properties": _STATE_MAPPING}, through="properties")
+        nest(states, each.path, {"properties": STATE_MAPPING}, through="properties")
     properties[STATE] = {"properties": states}
     return {"properties": properties, "_meta": meta_update(mapping, record)}
 
 
 # The hashes and the fingerprint are looked up whole; error texts are for people, and kept searchable up to a length.
-_STATE_MAPPING: dict[str, Any] = {
+STATE_MAPPING: dict[str, Any] = {
     "source": {"type": "keyword"},
     "content": {"type": "keyword"},
     "model": {"type": "keyword"},
     "error": {"type": "keyword", "ignore_above": 1024},
     "skipped": {"type": "keyword", "ignore_above": 1024},
+    "cut": {"type": "float"},
 }
 
 
@@ -58,7 +59,11 @@ def _vector_mapping(each: VectorField) -> dict[str, Any]:
     # What an inner hit returns, to identify the value of the document that matched; never searched.
     reference = {"type": "keyword", "index": False, "doc_values": False}
     position = {"type": "integer", "index": False, "doc_values": False}
-    return {"type": "nested", "properties": {"vector": vector, "reference": reference, "position": position}}
+    properties = {"vector": vector, "reference": reference, "position": position}
+    if each.passages:
+        # The hash shows which passages of a text that was changed are still the same.
+        properties = {"vector": vector, "position": position, "start": position, "end": position, "hash": reference}
+    return {"type": "nested", "properties": properties}
 
 
 def _lacking(mapped: Mapping[str, Mapping[str, Any]], each: VectorField) -> dict[str, Any]:
@@ -173,6 +178,7 @@ def check_target(
         target.index_type,
         template=target.template,
         each=target.each,
+        passages=target.passages,
     )
     place = f"the field {target.field!r} of index {index!r}"
     otherwise = "choose another name, as in NAME=FIELD"

@@ -24,17 +24,22 @@ STATE = "crosslens"
 META = "crosslens"
 
 META_VERSION = 2
+# Of a record with a field of passages, which earlier releases can't read.
+_WITH_PASSAGES = 3
 
 _SEARCH = "search"
 _IMAGE_ROOTS = "image_roots"
 _PARTS = ("fields", "next", "previous")
 
-_READABLE_VERSIONS = (1, 2)
+_READABLE_VERSIONS = (1, 2, _WITH_PASSAGES)
 
 
 @dataclass(frozen=True)
 class VectorField:
-    """A vector field as an index's mapping records it; ``path`` is the mapped field that holds it."""
+    """A vector field as an index's mapping records it; ``path`` is the mapped field that holds it.
+
+    With ``passages``, which come with ``each``, every passage of each value has a vector.
+    """
 
     field: str
     modality: Modality
@@ -46,6 +51,7 @@ class VectorField:
     path: str = ""
     template: str | None = None
     each: bool = False
+    passages: bool = False
 
     def __post_init__(self) -> None:
         if not self.path:
@@ -60,15 +66,15 @@ class VectorField:
     def made_from(self) -> str:
         """The sources in a person's words."""
         source = self.template or ", ".join(self.sources)
-        return f"{self.modality}: {source}" + (" (each)" if self.each else "")
+        return f"{self.modality}: {source}" + (" (passages)" if self.passages else " (each)" if self.each else "")
 
     @property
     def _making(self) -> tuple[Any, ...]:
-        return self.modality, self.sources, self.template, self.each
+        return self.modality, self.sources, self.template, self.each, self.passages
 
 
 _KEYS = {each.name for each in dataclass_fields(VectorField)} - {"field"}
-_NEEDED = _KEYS - {"path", "template", "each"}
+_NEEDED = _KEYS - {"path", "template", "each", "passages"}
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ def read_record(mapping: Mapping[str, Any]) -> Record:
         raise MappingError(f"the index's _meta.{META} is not an object, so it isn't crosslens's", hint="rename it")
     if meta and meta.get("version") not in _READABLE_VERSIONS:
         raise MappingError(
-            f"the index's _meta.{META} is of version {meta.get('version')}, this crosslens reads {META_VERSION}",
+            f"the index's _meta.{META} is of version {meta.get('version')}, this crosslens reads {_WITH_PASSAGES}",
             hint="upgrade crosslens",
         )
     fields, following, previous = (
@@ -155,7 +161,7 @@ def meta_update(mapping: Mapping[str, Any], record: Record) -> dict[str, Any]:
     meta = dict(mapping.get("_meta") or {})
     known = (*_PARTS, "switched", _SEARCH, _IMAGE_ROOTS)
     body = {k: v for k, v in (meta.get(META) or {}).items() if k not in known}
-    body["version"] = META_VERSION
+    body["version"] = _WITH_PASSAGES if any(each.passages for each in record.all_fields) else META_VERSION
     for part in _PARTS:
         entries = {name: _entry(each) for name, each in getattr(record, part).items()}
         if entries or part == "fields":
@@ -184,4 +190,6 @@ def _entry(each: VectorField) -> dict[str, Any]:
         entry["template"] = each.template
     if each.each:
         entry["each"] = True
+    if each.passages:
+        entry["passages"] = True
     return entry

@@ -63,6 +63,11 @@ def skipped_query(field: VectorField) -> Query:
     return {"exists": {"field": f"{STATE}.{field.path}.skipped"}}
 
 
+def cut_query(field: VectorField) -> Query:
+    """Documents whose text is longer than the model reads."""
+    return {"exists": {"field": f"{STATE}.{field.path}.cut"}}
+
+
 def other_model_query(field: VectorField) -> Query:
     """Documents whose vector is of another model than the one recorded for the field."""
     model = {"term": {f"{STATE}.{field.path}.model": field.fingerprint}}

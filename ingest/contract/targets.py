@@ -13,6 +13,7 @@ from crosslens.ingest.contract.record import Modality
 INDEX_TYPES = ("int8_hnsw", "hnsw", "int4_hnsw", "bbq_hnsw", "flat", "int8_flat", "int4_flat", "bbq_flat")
 
 DEFAULT_INDEX_TYPE = "int8_hnsw"
+_PASSAGES = "[passages]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +21,7 @@ class Target:
     """A vector field to make: which source fields it is made from, and how it is indexed.
 
     `TextField` and `ImageField` are its two kinds. ``template`` says how text sources are put together; with ``each``
-    every value of the one source gets a vector of its own.
+    every value of the one source gets a vector of its own, with ``passages`` every passage of each value.
     """
 
     field: str
@@ -29,6 +30,7 @@ class Target:
     index_type: str = DEFAULT_INDEX_TYPE
     template: str | None = None
     each: bool = False
+    passages: bool = False
 
     # A field is what it says, however it was made.
     def __eq__(self, other: object) -> bool:
@@ -44,6 +46,7 @@ class TextField(Target):
     TextField("title", "description")           # the values, joined by full stops
     TextField("{title} by {brand}")             # a template; a missing field leaves nothing
     TextField("reviews[].text")                 # a vector for each review
+    TextField("body", passages=True)            # a vector for each passage of a text of any length
     TextField("title", name="title_clip")       # instead of title_vector
     """
 
@@ -53,16 +56,18 @@ class TextField(Target):
         name: str | None = None,
         template: str | None = None,
         each: bool = False,
+        passages: bool = False,
         index_type: str = DEFAULT_INDEX_TYPE,
     ):
         """``name`` is the vector field's (by default the first source's, as in ``title_vector``); ``index_type`` is how
-        Elasticsearch indexes it. ``template`` and ``each`` say apart what braces and [] say in ``sources``.
+        Elasticsearch indexes it. ``template``, ``each`` and ``passages`` say apart what braces, [] and [passages] say
+        in ``sources``.
 
         Raises `MappingError` for sources that make no field.
         """
         if template is not None and sources:
             raise MappingError(f"the template {template!r} names the sources; give it alone")
-        super().__init__(**_described(template or ",".join(sources), "text", name, index_type, each))
+        super().__init__(**_described(template or ",".join(sources), "text", name, index_type, each, passages))
 
 
 class ImageField(Target):
@@ -83,8 +88,9 @@ def parse_target(spec: str, modality: Modality, index_type: str = DEFAULT_INDEX_
     """The field that ``[NAME=]SOURCE`` describes, as the command line writes it.
 
     SOURCE is ``title``; ``title,description`` (values joined by full stops); ``{title} by {brand}`` (a template, in
-    which a missing field leaves nothing); or ``photos[].url``, whose every value gets a vector of its own. Without
-    NAME the field is called after its first source: ``title_vector``.
+    which a missing field leaves nothing); ``photos[].url``, whose every value gets a vector of its own; or
+    ``body[passages]``, whose every passage gets one. Without NAME the field is called after its first source:
+    ``title_vector``.
 
     Raises `MappingError` for anything else.
     """
@@ -97,10 +103,18 @@ def parse_target(spec: str, modality: Modality, index_type: str = DEFAULT_INDEX_
 
 
 def _described(
-    source: str, modality: Modality, name: str | None, index_type: str, each: bool = False
+    source: str,
+    modality: Modality,
+    name: str | None,
+    index_type: str,
+    each: bool = False,
+    passages: bool = False,
 ) -> dict[str, Any]:
     spec = source if name is None else f"{name}={source}"
     source = source.strip()
+    if source.endswith(_PASSAGES) and "{" not in source:
+        source, passages = source.removesuffix(_PASSAGES), True
+    each = each or passages
     template, each = None, each or "[]" in source
     if "{" in source or "}" in source:
         template = source
@@ -110,8 +124,10 @@ def _described(
     if not all(sources) or not sources or name == "":
         raise MappingError(f"{spec!r} names no field; write FIELD, FIELD,FIELD or NAME=FIELD")
     if each and (len(sources) > 1 or template):
+        if passages:
+            raise MappingError(f"{spec!r}: passages are made of one field; name one field and no template")
         raise MappingError(f"{spec!r}: [] makes a vector of each value of one field; name one field and no template")
-    if modality == "image" and (template or len(sources) > 1):
+    if modality == "image" and (template or len(sources) > 1 or passages):
         raise MappingError(f"{spec!r}: an image vector is made from one field that refers to an image")
     return {
         "field": name or default_name(sources),
@@ -120,6 +136,7 @@ def _described(
         "index_type": index_type,
         "template": template,
         "each": each,
+        "passages": passages,
     }
 
 

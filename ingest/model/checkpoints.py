@@ -1,4 +1,5 @@
-"""Loading CLIP-family checkpoints through transformers' own classes, as two towers that return plain tensors."""
+"""Loading checkpoints of CLIP's families and of text models through transformers' own classes, as towers that return
+plain tensors."""
 
 from __future__ import annotations
 
@@ -13,7 +14,14 @@ from torch import nn
 from crosslens.errors import ExportError, ModelError
 from crosslens.ingest.model.files import read_json
 from crosslens.ingest.model.folder import TextSettings, text_settings
-from crosslens.ingest.model.sentence import load_sentence_tower, sentence_modules
+from crosslens.ingest.model.prompts import Prompts, TextOptions
+from crosslens.ingest.model.sentence import (
+    TEXT_FAMILIES,
+    SentenceText,
+    load_plain_encoder,
+    load_sentence_tower,
+    sentence_modules,
+)
 from crosslens.ingest.model.towers import ImageTower, SquarePatches, TextTower
 from crosslens.ingest.model.transform import parse_transform
 from crosslens.ingest.model.vocabulary import check_vocabulary, fast_tokenizer, load_tokenizer
@@ -30,29 +38,35 @@ class Checkpoint:
     """A checkpoint ready for export.
 
     ``text`` maps input_ids [n, t] (and attention_mask [n, t] when ``masked``) to [n, dims]; ``vision`` maps
-    pixel_values [n, 3, h, w] to [n, dims]. With ``lower_case``, texts are lowercased before they reach ``tokenizer``;
-    the exported tokenizer lowercases them itself.
+    pixel_values [n, 3, h, w] to [n, dims], and is None of a text model, with all that is for pictures. With
+    ``lower_case``, texts are lowercased before they reach ``tokenizer``; the exported tokenizer lowercases them itself.
     """
 
     name: str
     revision: str
     text: nn.Module
-    vision: nn.Module
     masked: bool
     settings: TextSettings
+    prompts: Prompts
     tokenizer: Any
     lower_case: bool
     exported_tokenizer: Tokenizer
-    image_processor: Any
-    preprocessor: dict[str, Any]
     config: dict[str, Any]
+    vision: nn.Module | None = None
+    image_processor: Any = None
+    preprocessor: dict[str, Any] | None = None
 
 
 def load_checkpoint(
-    checkpoint: str, *, image_tower: str | None, revision: str | None, trust_remote_code: bool
+    checkpoint: str,
+    *,
+    image_tower: str | None,
+    revision: str | None,
+    trust_remote_code: bool,
+    texts: TextOptions | None = None,
 ) -> Checkpoint:
-    """Load a hub id or local folder. ``image_tower`` names the CLIP whose image space a multilingual text tower (in
-    sentence-transformers' layout) was distilled into.
+    """Load a hub id or local folder: both encoders of a CLIP, or the one of a text model. ``image_tower`` names the
+    CLIP whose image space a text tower (in sentence-transformers' layout) was distilled into.
 
     Raises `ExportError` when the checkpoint belongs to an unknown family, can't be fetched, or is incomplete: every
     weight and the tokenizer must be present and match the sizes in its config.json.
@@ -62,52 +76,101 @@ def load_checkpoint(
     # The caller reports progress; transformers' own loading bars and tables would interrupt it.
     logging.disable_progress_bar()
     logging.set_verbosity_error()
+    chosen = texts or TextOptions()
     folder = _clip_inside(_local_folder(checkpoint, revision, trust_remote_code))
-    image_folder = _clip_inside(_local_folder(image_tower, None, trust_remote_code)) if image_tower else folder
-    alone = bool(sentence_modules(folder))
-    if alone and image_tower is None:
+    in_modules = bool(sentence_modules(folder))
+    plain = not in_modules and _family(folder) in TEXT_FAMILIES
+    if image_tower is not None and not in_modules:
         raise ExportError(
-            f"{checkpoint} is a text tower alone", hint="name the image model it goes with", parameter="image_tower"
-        )
-    if image_tower is not None and not alone:
-        raise ExportError(
-            f"{checkpoint} has both towers, and an image tower goes with a text tower in modules.json's layout only",
+            f"{checkpoint} {'is a text model of its own' if plain else 'has both towers'}, and an image tower goes "
+            "with a text tower in modules.json's layout only",
             hint="leave the image tower out",
             parameter="image_tower",
         )
-    config, model = _load_model(image_folder, image_tower or checkpoint, alone, trust_remote_code)
-    family = str(config["model_type"])
-    vision: nn.Module = SquarePatches(model) if family == "siglip2" else ImageTower(model)
-    lower_case = False
-    if alone:
-        sentence = load_sentence_tower(folder)
-        text, masked, words, texts = sentence.module, True, sentence.folder, sentence.module.transformer
-        tokenizer, lower_case = load_tokenizer(words), sentence.lower_case
-        limits = {"model_max_length": sentence.length, "padding_side": tokenizer.padding_side}
-        settings = text_settings({}, limits, tokenizer.pad_token_id)
-    else:
-        text, masked, words, texts = TextTower(model, family in _MASKED), family in _MASKED, folder, model
-        tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
-        limits = {"model_max_length": tokenizer.model_max_length, "padding_side": tokenizer.padding_side}
-        settings = text_settings(config, limits, tokenizer.pad_token_id)
-    exported = fast_tokenizer(tokenizer, words, lower_case=lower_case)
-    check_vocabulary(exported, texts, "" if alone else family)
+    if chosen.pooling is not None and not plain:
+        raise ExportError(
+            f"how {checkpoint} makes a vector of a text's tokens is fixed already",
+            hint="leave the pooling out",
+            parameter="pooling",
+        )
     local = Path(checkpoint).expanduser().is_dir()
-    processor = _load_processor(image_folder, trust_remote_code)
-    return Checkpoint(
-        name=Path(checkpoint).expanduser().resolve().name if local else checkpoint,
-        revision="local" if local else revision or folder.name,
-        text=text.eval(),
-        vision=vision.eval(),
-        masked=masked,
-        settings=settings,
-        tokenizer=tokenizer,
-        lower_case=lower_case,
-        exported_tokenizer=exported,
-        image_processor=processor,
-        preprocessor=_fitting(_preprocessor(processor, vision), model, family),
-        config=config,
-    )
+    called: dict[str, Any] = {
+        "name": Path(checkpoint).expanduser().resolve().name if local else checkpoint,
+        "revision": "local" if local else revision or folder.name,
+    }
+    if not (in_modules or plain):
+        config, model = _load_model(folder, checkpoint, False, trust_remote_code)
+        pictures = _pictures(folder, model, str(config["model_type"]), trust_remote_code)
+        return Checkpoint(**called, **_clip_text(folder, model, config, chosen, trust_remote_code), **pictures)
+    if plain:
+        tower = load_plain_encoder(folder, chosen.pooling or "mean", trust_remote_code=trust_remote_code)
+    else:
+        tower = load_sentence_tower(folder, trust_remote_code=trust_remote_code)
+    pictures = {"config": tower.module.transformer.config.to_diff_dict()}
+    if image_tower is not None:
+        image_folder = _clip_inside(_local_folder(image_tower, None, trust_remote_code))
+        config, model = _load_model(image_folder, image_tower, True, trust_remote_code)
+        pictures = {**_pictures(image_folder, model, str(config["model_type"]), trust_remote_code), "config": config}
+    return Checkpoint(**called, **_sentence_text(tower, chosen, trust_remote_code), **pictures)
+
+
+def _clip_text(
+    folder: Path, model: Any, config: dict[str, Any], chosen: TextOptions, trust_remote_code: bool
+) -> dict[str, Any]:
+    """Return what a `Checkpoint` has for texts, of a model with both towers."""
+    family = str(config["model_type"])
+    tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+    limits = {"model_max_length": tokenizer.model_max_length, "padding_side": tokenizer.padding_side}
+    exported = fast_tokenizer(tokenizer, folder)
+    check_vocabulary(exported, model, family)
+    return {
+        "text": TextTower(model, family in _MASKED).eval(),
+        "masked": family in _MASKED,
+        "settings": text_settings(config, limits, tokenizer.pad_token_id),
+        "prompts": chosen.prompts(Prompts()),
+        "tokenizer": tokenizer,
+        "lower_case": False,
+        "exported_tokenizer": exported,
+        "config": config,
+    }
+
+
+def _sentence_text(tower: SentenceText, chosen: TextOptions, trust_remote_code: bool) -> dict[str, Any]:
+    """Return what a `Checkpoint` has for texts, of a text encoder by itself."""
+    tokenizer = load_tokenizer(tower.folder, trust_remote_code=trust_remote_code)
+    limits = {"model_max_length": tower.limit(tokenizer.model_max_length), "padding_side": tokenizer.padding_side}
+    exported = fast_tokenizer(tokenizer, tower.folder, lower_case=tower.lower_case)
+    check_vocabulary(exported, tower.module.transformer, "")
+    return {
+        "text": tower.module.eval(),
+        "masked": True,
+        "settings": text_settings({}, limits, tokenizer.pad_token_id),
+        "prompts": chosen.prompts(tower.prompts),
+        "tokenizer": tokenizer,
+        "lower_case": tower.lower_case,
+        "exported_tokenizer": exported,
+    }
+
+
+def _pictures(folder: Path, model: Any, family: str, trust_remote_code: bool) -> dict[str, Any]:
+    """Return what a `Checkpoint` has for pictures."""
+    vision: nn.Module = SquarePatches(model) if family == "siglip2" else ImageTower(model)
+    processor = _load_processor(folder, trust_remote_code)
+    return {
+        "vision": vision.eval(),
+        "image_processor": processor,
+        "preprocessor": _fitting(_preprocessor(processor, vision), model, family),
+    }
+
+
+def _family(folder: Path) -> str:
+    file = folder / "config.json"
+    if file.exists():
+        require_no_pointers(folder)
+    try:
+        return str(read_json(file).get("model_type")) if file.exists() else ""
+    except ModelError as error:
+        raise ExportError(error.message, hint=error.hint) from error
 
 
 def _load_model(folder: Path, named: str, images_only: bool, trust_remote_code: bool) -> tuple[dict[str, Any], Any]:
@@ -130,9 +193,8 @@ def _load_model(folder: Path, named: str, images_only: bool, trust_remote_code: 
     family = str(config.get("model_type"))
     if family not in FAMILIES:
         raise ExportError(
-            f"{named} is a {family!r} model; crosslens exports {', '.join(FAMILIES)}, and multilingual text towers "
-            "beside the image tower that they go with",
-            parameter="image_tower",
+            f"{named} is a {family!r} model; crosslens exports {', '.join(FAMILIES)}, and as text models those in "
+            f"sentence-transformers' layout (modules.json) and {', '.join(TEXT_FAMILIES)}"
         )
     require_weights(folder)
     but = ("text_model.", "text_projection.") if images_only else ()

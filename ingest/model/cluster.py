@@ -14,6 +14,8 @@ from elasticsearch import ApiError, Elasticsearch
 from PIL import Image
 
 from crosslens.errors import ImageError, ModelError
+from crosslens.ingest.model.passages import Passage
+from crosslens.ingest.model.prompts import Role
 from crosslens.ingest.model.transform import Float32Array
 from crosslens.ingest.sources.images import ImageSource, PictureRules, open_image
 from crosslens.refusals import reason
@@ -29,7 +31,8 @@ _JSON = {"accept": "application/json", "content-type": "application/json"}
 class ClusterModel:
     """A model in the cluster: ``nodes`` names the nodes that have it, ``lacking`` those that don't, and ``directories``
     its folder's names on them. Of those that lack it, all but the ``silent`` have it encode by one of ``nodes``.
-    ``searches`` are the fingerprints of other vectors that its queries may be compared with."""
+    ``images`` is whether it encodes pictures; ``searches`` are the fingerprints of other vectors that its queries may
+    be compared with."""
 
     name: str
     fingerprint: str
@@ -37,6 +40,7 @@ class ClusterModel:
     nodes: tuple[str, ...]
     lacking: tuple[str, ...]
     directories: tuple[str, ...] = ()
+    images: bool = True
     silent: tuple[str, ...] = ()
     searches: frozenset[str] = frozenset()
 
@@ -67,12 +71,18 @@ def cluster_models(client: Elasticsearch) -> list[ClusterModel] | None:
         having = {name for name, _ in places}
         model = places[0][1]
         directories = {each["directory"] for _, each in places}
-        having_it, lacking, called, mute = (
-            tuple(sorted(group)) for group in (having, names - having, directories, silent)
-        )
-        searches = frozenset(model.get("searches", ()))
         models.append(
-            ClusterModel(model["name"], fingerprint, model["dims"], having_it, lacking, called, mute, searches)
+            ClusterModel(
+                model["name"],
+                fingerprint,
+                model["dims"],
+                nodes=tuple(sorted(having)),
+                lacking=tuple(sorted(names - having)),
+                directories=tuple(sorted(directories)),
+                images=model.get("image_size") is not None,
+                silent=tuple(sorted(silent)),
+                searches=frozenset(model.get("searches", ())),
+            )
         )
     return models
 
@@ -138,9 +148,29 @@ class ClusterEncoder:
         """Return the length of every vector."""
         return self._model.dims
 
-    def encode_texts(self, texts: Sequence[str]) -> Float32Array:
-        """Return float32 [len(texts), dims], unit length, in the given order. Texts over the model's limit are cut."""
-        parts = [self._encode(texts=list(texts[i : i + _TEXTS])) for i in range(0, len(texts), _TEXTS)]
+    @property
+    def encodes_images(self) -> bool:
+        """Return whether the model has an encoder for pictures, as a text model hasn't."""
+        return self._model.images
+
+    def passages(self, text: str) -> list[Passage]:
+        """Raise `ModelError`: only where the model is can its tokenizer say what fits it."""
+        raise ModelError(
+            "passages are made by the model's own tokenizer, which is on the cluster's nodes",
+            hint="name a model folder of this machine",
+            parameter="model",
+        )
+
+    def lost(self, texts: Sequence[str]) -> list[float]:
+        """Return 0 for each text: what the cluster cuts isn't known here."""
+        return [0.0] * len(texts)
+
+    def encode_texts(self, texts: Sequence[str], *, role: Role = "passage") -> Float32Array:
+        """Return float32 [len(texts), dims], unit length, in the given order. Texts over the model's limit are cut.
+
+        ``role`` as in `Encoder.encode_texts`.
+        """
+        parts = [self._encode(texts=list(texts[i : i + _TEXTS]), role=role) for i in range(0, len(texts), _TEXTS)]
         return np.concatenate(parts) if parts else np.empty((0, self.dims), dtype=np.float32)
 
     def encode_images(self, images: Iterable[ImageSource]) -> Float32Array:
@@ -173,8 +203,8 @@ class ClusterEncoder:
         """Return the stacked results of `prepare_image`, [n, dims], unchanged."""
         return pixels
 
-    def _encode(self, **inputs: list[str]) -> Float32Array:
-        body = {"model": self.fingerprint, "packed": True, "bulk": True, **inputs}
+    def _encode(self, *, role: Role = "passage", **inputs: list[str]) -> Float32Array:
+        body = {"model": self.fingerprint, "packed": True, "bulk": True, "role": role, **inputs}
         answer = self._client.perform_request("POST", "/_crosslens/encode", headers=_JSON, body=body).body
         if answer["model"]["fingerprint"] != self.fingerprint:
             raise ModelError(

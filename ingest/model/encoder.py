@@ -16,14 +16,19 @@ from crosslens.errors import ImageError, ModelError
 from crosslens.ingest.model.batching import Batches, Inputs, Runner, in_batches
 from crosslens.ingest.model.devices import load_session, most_inputs, require
 from crosslens.ingest.model.folder import ModelFolder, open_model
+from crosslens.ingest.model.passages import Passage, passages
 from crosslens.ingest.model.ports import TextPorts, VisionPorts
+from crosslens.ingest.model.prompts import Role
 from crosslens.ingest.model.tokens import TextTokenizer
-from crosslens.ingest.model.transform import Float32Array, Pixels
+from crosslens.ingest.model.transform import Float32Array, ImageTransform, Pixels
 from crosslens.ingest.sources.images import ImageSource, PictureRules, opened
+
+# More tokens than any tokenizer puts around a text.
+_SPECIAL = 8
 
 
 class Encoder:
-    """Runs the two encoders of a model folder.
+    """Runs the encoders of a model folder: two, or a text model's one.
 
         encoder = Encoder("models/clip-vit-base-patch32")
         encoder.encode_texts(["blue running shoes"])        # float32 [1, dims], unit length
@@ -57,21 +62,22 @@ class Encoder:
             raise ModelError(f"batch_size must be 1 or more and threads 0 or more, not {batch_size} and {threads}")
         self.folder: ModelFolder = open_model(Path(folder), variant=variant, verify=verify)
         self.batch_size = batch_size or most_inputs(device)
-        self.transform = self.folder.transform
         self._threads, self._device = threads, device
         self._tokenizer = TextTokenizer(
             self.folder.tokenizer, self.folder.text.length, canonical=self.folder.text.canonical
         )
         self._sessions: dict[tuple[Path, str | None], ort.InferenceSession] = {}
         self._loading = threading.Lock()
-        # One graph may hold both encoders.
+        # Texts are of many lengths, whose times don't compare. One graph may hold both encoders.
         self._batches = {
-            # Texts are of many lengths, whose times don't compare.
-            (ports.path, ports.output): Batches(ports.path, self.batch_size, least=ports.batch or 1, measured=measured)
-            for ports, measured in (
-                (self.folder.text_ports, False),
-                (self.folder.vision_ports, batch_size is None and self.folder.vision_ports.batch is None),
+            (ports.path, ports.output): Batches(
+                ports.path,
+                self.batch_size,
+                least=ports.batch or 1,
+                measured=batch_size is None and ports.batch is None and isinstance(ports, VisionPorts),
             )
+            for ports in (self.folder.text_ports, self.folder.vision_ports)
+            if ports is not None
         }
 
     @property
@@ -89,10 +95,35 @@ class Encoder:
         """The fingerprints of other vectors that this encoder's queries may be compared with."""
         return self.folder.searches
 
+    @property
+    def encodes_images(self) -> bool:
+        """Whether it has an encoder for pictures, as a text model hasn't."""
+        return self.folder.vision_ports is not None
+
+    @property
+    def transform(self) -> ImageTransform:
+        """What becomes of a picture before it is encoded. Raises `ModelError` for a text model."""
+        if self.folder.transform is None:
+            raise self._blind()
+        return self.folder.transform
+
+    @property
+    def _vision(self) -> VisionPorts:
+        if self.folder.vision_ports is None:
+            raise self._blind()
+        return self.folder.vision_ports
+
+    def _blind(self) -> ModelError:
+        return ModelError(
+            f"{self.name} ({self.fingerprint}) is a text model, which encodes no pictures",
+            hint="use it for text fields, and a model with an image encoder for pictures",
+        )
+
     @cached_property
     def dims(self) -> int:
         """The length of every vector."""
-        said = self.folder.dims or self.folder.text_ports.dims or self.folder.vision_ports.dims
+        vision = self.folder.vision_ports
+        said = self.folder.dims or self.folder.text_ports.dims or (vision.dims if vision else None)
         if said is not None:
             return said
         return int(self._encoded(self._text_inputs(self._tokenizer.ids(["a"]))).shape[1])
@@ -105,19 +136,45 @@ class Encoder:
         """Return the token ids of each text, cut to the model's limit. Half a surrogate pair is U+FFFD."""
         return self._tokenizer.ids(texts)
 
-    def encode_texts(self, texts: Sequence[str]) -> Float32Array:
+    def passages(self, text: str) -> list[Passage]:
+        """The passages that ``text`` makes for this model, each of which it reads whole; see
+        `crosslens.ingest.model.passages`. Raises `TextError` for too many."""
+        return passages(text, self._tokenizer.counts, self._room)
+
+    @cached_property
+    def _room(self) -> int:
+        """How many tokens of a passage are read, beside the prompt and what the tokenizer adds."""
+        taken = self._tokenizer.counts([""], special=True)[0] + self._tokenizer.counts([self.folder.prompts.passage])[0]
+        if taken >= self.folder.text.length:
+            raise ModelError(f"{self.name} reads {self.folder.text.length} tokens, which its prompt takes up")
+        return self.folder.text.length - taken
+
+    def lost(self, texts: Sequence[str]) -> list[float]:
+        """How much of each text (a share of its tokens, 0 to 1) the model doesn't read, as a passage."""
+        length = self.folder.text.length
+        read = [self.folder.prompts.before(text, "passage") for text in texts]
+        # A token has a byte at least, so that most texts needn't be looked at.
+        long = [i for i, text in enumerate(read) if 4 * len(text) + _SPECIAL > length]
+        shares = [0.0] * len(texts)
+        for i, tokens in zip(long, self._tokenizer.counts([read[i] for i in long], special=True), strict=True):
+            shares[i] = max(0.0, 1.0 - length / tokens)
+        return shares
+
+    def encode_texts(self, texts: Sequence[str], *, role: Role = "passage") -> Float32Array:
         """float32 [len(texts), dims], unit length, in the order given. Longer texts than the model reads are cut.
 
-        Texts run in batches of like length, and a causal encoder's batch only as long as its longest text.
+        ``role`` says which of the model's prompts, if it has any, goes before each text: that of a passage of a
+        document, or that of a query. Texts run in batches of like length, and a causal encoder's batch only as long as
+        its longest text.
         """
         out = np.empty((len(texts), self.dims), dtype=np.float32)
-        for rows, inputs in self.text_batches(texts):
+        for rows, inputs in self.text_batches(texts, role=role):
             out[rows] = self._encoded(inputs)
         return out
 
-    def text_batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Inputs]]:
+    def text_batches(self, texts: Sequence[str], *, role: Role = "passage") -> Iterator[tuple[list[int], Inputs]]:
         """Yield the inputs of each run of the text graph, with the numbers of the texts in it."""
-        encodings = self._tokenizer.ids(texts)
+        encodings = self._tokenizer.ids([self.folder.prompts.before(text, role) for text in texts])
         order = sorted(range(len(encodings)), key=lambda i: len(encodings[i]))
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
@@ -143,11 +200,12 @@ class Encoder:
         """uint8 [height, width, 3], the pixels of an image that `encode_pixels` takes.
 
         Raises `ImageError` as `opened` does, and for a picture that can't be prepared for any other reason, such as too
-        little memory.
+        little memory, and `ModelError` from a text model.
         """
+        transform = self.transform
         try:
-            with opened(image, target=self.transform.resize_target, rules=rules) as picture:
-                return self.transform.pixels(picture)
+            with opened(image, target=transform.resize_target, rules=rules) as picture:
+                return transform.pixels(picture)
         except ImageError:
             raise
         except Exception as error:
@@ -156,13 +214,13 @@ class Encoder:
     def encode_pixels(self, pixels: Pixels | Float32Array) -> Float32Array:
         """float32 [n, dims], unit length, of prepared images, stacked: uint8 [n, height, width, 3], or float32
         [n, 3, height, width] as the graph reads them."""
-        ports = self.folder.vision_ports
+        ports = self._vision
         run = self._runner(ports)
         return unit(in_batches(run, self.image_inputs(pixels), ports.batch))
 
     def image_inputs(self, pixels: Pixels | Float32Array) -> Inputs:
         """Return the inputs of a run of the image graph; ``pixels`` as `encode_pixels` takes them."""
-        port = self.folder.vision_ports.pixels
+        port = self._vision.pixels
         if pixels.dtype == np.uint8:
             pixels = self.transform.normalized(pixels.astype(np.uint8, copy=False))
         return {port.name: pixels.astype(port.dtype, copy=False)}

@@ -1,9 +1,10 @@
-"""A checkpoint's two towers as ONNX graphs in single precision."""
+"""A checkpoint's towers, or a text model's one, as ONNX graphs in single precision."""
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -28,11 +29,11 @@ def export_text(loaded: Checkpoint, path: Path) -> None:
     _trace(loaded.text, named, path, "text_embeds", axes)
 
 
-def export_vision(loaded: Checkpoint, path: Path) -> None:
+def export_vision(vision: torch.nn.Module, preprocessor: dict[str, Any], path: Path) -> None:
     """Write the image encoder's graph to ``path``. Raises `ExportError` where it can't be traced."""
-    height, width = parse_transform(loaded.preprocessor).output_size
+    height, width = parse_transform(preprocessor).output_size
     pixels = torch.randn(2, 3, height, width)
-    _trace(loaded.vision, {"pixel_values": pixels}, path, "image_embeds", {0: "batch"})
+    _trace(vision, {"pixel_values": pixels}, path, "image_embeds", {0: "batch"})
 
 
 def _trace(

@@ -21,6 +21,7 @@ from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.files import sha256
 from crosslens.ingest.model.folder import CONFIG, FLOAT32, MANIFEST, fingerprint
 from crosslens.ingest.model.layouts import PREPROCESSOR, TEXT_MODEL, TOKENIZER, VISION_MODEL
+from crosslens.ingest.model.prompts import PROMPTS, Prompts, TextOptions
 
 if TYPE_CHECKING:
     from crosslens.ingest.model.calibration import Calibration
@@ -32,6 +33,7 @@ PRECISIONS = ("auto", "fp32", "fp16", "int8")
 @dataclass(frozen=True)
 class ExportReport:
     """An export's least and mean cosine to PyTorch over the golden inputs, and its folder's size in bytes.
+    Of a text model there are none of images.
 
     ``precision`` is what was written, ``wanted`` what was asked for. Where int8 was tried, ``choices`` say what became
     of each encoder, ``searches`` what searches lose against float32, and ``calibration`` by what that was measured.
@@ -44,8 +46,8 @@ class ExportReport:
     precision: str
     text_cosine_min: float
     text_cosine_mean: float
-    image_cosine_min: float
-    image_cosine_mean: float
+    image_cosine_min: float | None
+    image_cosine_mean: float | None
     size: int
     wanted: str = ""
     choices: tuple[Choice, ...] = ()
@@ -62,6 +64,7 @@ def export(
     image_tower: str | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    texts: TextOptions | None = None,
     calibration: Calibration | None = None,
     keep_float32: bool = False,
     progress: Callable[[str], None] = lambda _: None,
@@ -72,7 +75,7 @@ def export(
     products; auto quantises those of each encoder that lose next to nothing (`Bounds`), if that is faster on this
     machine, and else writes fp32. What is lost is measured over ``calibration``, see `read_calibration`; None: over
     built-in texts and pictures. ``keep_float32`` puts the float32 graphs beside quantised ones, as the variant "fp32".
-    ``progress`` is called with each step.
+    ``texts`` are options of text models. ``progress`` is called with each step.
 
     Needs the extra "export". Raises `ExportError` when that isn't installed, ``out`` exists, the checkpoint can't be
     loaded, or a vector differs from PyTorch's by more than its precision allows; then nothing is left behind.
@@ -96,7 +99,7 @@ def export(
         raise ExportError(f"{out} exists already", hint="give a new folder, or remove it")
     progress(f"loading {checkpoint}")
     loaded = load_checkpoint(
-        checkpoint, image_tower=image_tower, revision=revision, trust_remote_code=trust_remote_code
+        checkpoint, image_tower=image_tower, revision=revision, trust_remote_code=trust_remote_code, texts=texts
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as tmp:
@@ -104,14 +107,17 @@ def export(
         (folder / "onnx").mkdir(parents=True)
         progress("exporting the text encoder")
         export_text(loaded, folder / TEXT_MODEL)
-        progress("exporting the image encoder")
-        export_vision(loaded, folder / VISION_MODEL)
+        if loaded.vision is not None and loaded.preprocessor is not None:
+            progress("exporting the image encoder")
+            export_vision(loaded.vision, loaded.preprocessor, folder / VISION_MODEL)
+            _write_json(folder / PREPROCESSOR, loaded.preprocessor)
         if precision == "fp16":
-            for name in (TEXT_MODEL, VISION_MODEL):
-                store_half(folder / name)
+            for graph in sorted((folder / "onnx").glob("*.onnx")):
+                store_half(graph)
         loaded.exported_tokenizer.save(str(folder / TOKENIZER))
-        _write_json(folder / PREPROCESSOR, loaded.preprocessor)
         _write_json(folder / CONFIG, loaded.config)
+        if loaded.prompts != Prompts():
+            _write_json(folder / PROMPTS, loaded.prompts.as_file())
         written = "fp16" if precision == "fp16" else "fp32"
         manifest: dict[str, Any] = {
             "name": loaded.name,
@@ -145,10 +151,9 @@ def export(
             written, encoder = "int8", Encoder(folder)
             proof = prove(loaded, encoder, written)
         text, image = proof.text, proof.image
-        manifest["parity"] = {
-            "text_cosine_min": round(float(text.min()), 7),
-            "image_cosine_min": round(float(image.min()), 7),
-        }
+        manifest["parity"] = {"text_cosine_min": round(float(text.min()), 7)}
+        if image is not None:
+            manifest["parity"]["image_cosine_min"] = round(float(image.min()), 7)
         _write_json(folder / MANIFEST, manifest)
         size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
         if out.exists():
@@ -162,8 +167,8 @@ def export(
         precision=written,
         text_cosine_min=float(text.min()),
         text_cosine_mean=float(text.mean()),
-        image_cosine_min=float(image.min()),
-        image_cosine_mean=float(image.mean()),
+        image_cosine_min=None if image is None else float(image.min()),
+        image_cosine_mean=None if image is None else float(image.mean()),
         size=size,
         wanted=precision,
         choices=choices,

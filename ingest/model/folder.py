@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from crosslens.ingest.model.graph import Graph, read_graph
 from crosslens.ingest.model.layouts import Layout, find_layout, within
 from crosslens.ingest.model.parts import apart
 from crosslens.ingest.model.ports import TextPorts, VisionPorts, text_ports, vision_ports
+from crosslens.ingest.model.prompts import PROMPTS, Prompts, read_prompts
 from crosslens.ingest.model.transform import ImageTransform, parse_transform
 
 MANIFEST = "crosslens.json"
 CONFIG = "config.json"
+SENTENCES = "sentence_bert_config.json"
 # The variant of a quantised folder that holds the float32 graphs, in a subfolder of that name.
 FLOAT32 = "fp32"
 # These families pool at the last position, so their texts are always padded to the full length.
@@ -43,7 +45,7 @@ class TextSettings:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A folder with both encoders, in two graphs or in one.
+    """A folder with both encoders, in two graphs or in one, or, of a text model, with the one for texts.
 
     ``fingerprint`` changes with everything that shapes the vectors; ``dims`` is None without a manifest. ``searches``
     are the fingerprints of other vectors that queries of this folder may be compared with, which its export has proved.
@@ -53,12 +55,13 @@ class ModelFolder:
     name: str
     fingerprint: str
     text_model: Path
-    vision_model: Path
     text_ports: TextPorts
-    vision_ports: VisionPorts
     tokenizer: Path
     text: TextSettings
-    transform: ImageTransform
+    prompts: Prompts = field(default_factory=Prompts)
+    vision_model: Path | None = None
+    vision_ports: VisionPorts | None = None
+    transform: ImageTransform | None = None
     dims: int | None = None
     searches: frozenset[str] = frozenset()
 
@@ -84,29 +87,32 @@ def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -
     root = path / str(variant) if listed else path
     if recorded and verify:
         _verify(path, root, recorded)
-    transform = parse_transform(layout.preprocessing)
-    if layout.text_model == layout.vision_model:
-        graphs = apart(read_graph(layout.text_model))
-    else:
-        graphs = read_graph(layout.text_model), read_graph(layout.vision_model)
-    text, vision = text_ports(graphs[0], config), vision_ports(graphs[1], transform.output_size)
-    if None not in (text.dims, vision.dims) and text.dims != vision.dims:
+    graphs = _graphs(layout)
+    text = text_ports(graphs[0], config)
+    transform = vision = None
+    if layout.preprocessing is not None:
+        transform = parse_transform(layout.preprocessing)
+        vision = vision_ports(graphs[1], transform.output_size)
+    if vision is not None and None not in (text.dims, vision.dims) and text.dims != vision.dims:
         raise ModelError(
             f"{path} can't compare texts and pictures: its text encoder gives {text.dims} numbers, its image encoder "
             f"{vision.dims}",
             hint="one of the two graphs lacks its projection; export the checkpoint to a new folder",
         )
     settings = _text_settings(layout, config, manifest)
+    # A file that a manifest doesn't list has no part in the vectors that its fingerprint stands for.
+    prompts = read_prompts(path) if not recorded or PROMPTS in recorded else Prompts()
     return ModelFolder(
         path=path,
         name=str(manifest.get("name") or config.get("_name_or_path") or path.resolve().name),
-        fingerprint=_fingerprint((root, path), layout, graphs, recorded, settings),
+        fingerprint=_fingerprint((root, path), layout, graphs, recorded, (settings, prompts)),
         text_model=layout.text_model,
-        vision_model=layout.vision_model,
         text_ports=text,
-        vision_ports=vision,
         tokenizer=layout.tokenizer,
         text=_fitted(settings, text),
+        prompts=prompts,
+        vision_model=layout.vision_model,
+        vision_ports=vision,
         transform=transform,
         dims=manifest.get("dims"),
         searches=_searches(manifest, listed),
@@ -129,12 +135,21 @@ def fingerprint(hashes: dict[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 
+def _graphs(layout: Layout) -> tuple[Graph, ...]:
+    """Return the text encoder's graph, and the image encoder's where there is one."""
+    if layout.vision_model is None:
+        return (read_graph(layout.text_model),)
+    if layout.text_model == layout.vision_model:
+        return apart(read_graph(layout.text_model))
+    return read_graph(layout.text_model), read_graph(layout.vision_model)
+
+
 def _fingerprint(
     roots: tuple[Path, Path],
     layout: Layout,
     graphs: Iterable[Graph],
     recorded: dict[str, str],
-    settings: TextSettings,
+    texts: tuple[TextSettings, Prompts],
 ) -> str:
     """Return the fingerprint of the manifest's files or, without one, of everything that determines the vectors.
 
@@ -147,8 +162,12 @@ def _fingerprint(
     hashes = dict(recorded)
     files = [graph.path.parent / name for graph in graphs for name in graph.external]
     if not recorded:
-        files += [layout.text_model, layout.vision_model, layout.tokenizer, layout.preprocessor]
+        parts = (layout.text_model, layout.vision_model, layout.tokenizer, layout.preprocessor)
+        files += [part for part in parts if part is not None]
+        settings, prompts = texts
         hashes["text"] = hashlib.sha256(settings.line().encode()).hexdigest()
+        if prompts != Prompts():
+            hashes["prompts"] = hashlib.sha256(prompts.line().encode()).hexdigest()
     for file in files:
         name = file.relative_to(next(root for root in roots if file.is_relative_to(root))).as_posix()
         if not file.is_file():
@@ -179,6 +198,16 @@ def _text_settings(layout: Layout, config: dict[str, Any], manifest: dict[str, A
         return TextSettings(**manifest["text"])
     file = layout.tokenizer_config
     stated = read_json(file) if file.exists() else {}
+    sentences = file.with_name(SENTENCES)
+    if layout.vision_model is None and sentences.exists():
+        told = read_json(sentences)
+        if told.get("do_lower_case"):
+            raise ModelError(
+                f"{sentences} wants texts in lower case before they are tokenized, which only an export does",
+                hint="export the checkpoint",
+                verb="export",
+            )
+        stated["model_max_length"] = told.get("max_seq_length") or stated.get("model_max_length")
     settings = text_settings(config, stated, _pad_id(layout.tokenizer, stated))
     # Where its configuration says so, open_clip cleans texts before tokenizing.
     cleaning = ((config.get("text_cfg") or {}).get("tokenizer_kwargs") or {}).get("clean")

@@ -22,14 +22,15 @@ _RESAMPLING = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
 class Layout:
     """The parts of a model folder; ``preprocessor`` is the file that ``preprocessing`` was read from.
 
-    ``text_model`` and ``vision_model`` may be one file that holds both encoders.
+    ``text_model`` and ``vision_model`` may be one file that holds both encoders. A text model's folder has no part that
+    is for pictures.
     """
 
     text_model: Path
-    vision_model: Path
     tokenizer: Path
-    preprocessor: Path
-    preprocessing: dict[str, Any]
+    vision_model: Path | None = None
+    preprocessor: Path | None = None
+    preprocessing: dict[str, Any] | None = None
 
     @property
     def tokenizer_config(self) -> Path:
@@ -47,23 +48,53 @@ def find_layout(path: Path, variant: str | None) -> Layout:
             raise ModelError(f"{path} has one graph for each encoder, so no {variant} ones")
         preprocessor = path / "visual/preprocess_cfg.json"
         text, vision = path / "textual/model.onnx", path / "visual/model.onnx"
-        layout = Layout(text, vision, path / "textual" / TOKENIZER, preprocessor, _open_clip(preprocessor))
+        layout = Layout(text, path / "textual" / TOKENIZER, vision, preprocessor, _open_clip(preprocessor))
+    elif is_text_model(path):
+        layout = Layout(_text_graph(path, variant), path / TOKENIZER)
     else:
         text, vision = _graphs(path, variant)
-        layout = Layout(text, vision, path / TOKENIZER, *_preprocessing(path))
+        if text == vision and not any((path / name).exists() for name in (PREPROCESSOR, _PROCESSOR)):
+            # As sentence-transformers lays its models out; the graph then gives a vector of each token.
+            raise ModelError(
+                f"{path} has no {PREPROCESSOR}, and of a text model {text.name} is not the graph that crosslens reads",
+                hint="export the checkpoint, which makes one that gives a vector of each text",
+                verb="export",
+            )
+        layout = Layout(text, path / TOKENIZER, vision, *_preprocessing(path))
     if not layout.tokenizer.exists():
         raise ModelError(f"{layout.tokenizer} is missing", hint="the folder's tokenizer must be in that form")
     return layout
 
 
+def is_text_model(path: Path) -> bool:
+    """Return whether a folder has neither an image encoder nor what prepares pictures for one."""
+    if (path / PREPROCESSOR).exists() or (path / _PROCESSOR).exists() or (path / "visual").exists():
+        return False
+    return bool(_variants(path, "text_model")) and not _variants(path, "vision_model")
+
+
+def _text_graph(path: Path, variant: str | None) -> Path:
+    texts = _variants(path, "text_model")
+    if variant is None and len(texts) == 1:
+        return next(iter(texts.values()))
+    if (variant or "") in texts:
+        return texts[variant or ""]
+    name = f"text_model_{variant}.onnx" if variant else "text_model.onnx"
+    raise ModelError(
+        f"{path} has no onnx/{name}; it has {', '.join(sorted(file.name for file in texts.values()))}",
+        hint="keep one in the folder, or say which variant is meant",
+    )
+
+
 def within(layout: Layout, path: Path, root: Path) -> Layout:
     """Return the layout with those graphs that also lie below ``root`` as they lie below ``path``."""
-    twins = [root / graph.relative_to(path) for graph in (layout.text_model, layout.vision_model)]
-    text, vision = (
-        twin if twin.exists() else own
-        for twin, own in zip(twins, (layout.text_model, layout.vision_model), strict=True)
-    )
-    return replace(layout, text_model=text, vision_model=vision)
+
+    def there(graph: Path) -> Path:
+        twin = root / graph.relative_to(path)
+        return twin if twin.exists() else graph
+
+    vision = layout.vision_model
+    return replace(layout, text_model=there(layout.text_model), vision_model=vision and there(vision))
 
 
 def _preprocessing(path: Path) -> tuple[Path, dict[str, Any]]:

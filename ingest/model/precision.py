@@ -113,11 +113,14 @@ class Tower:
         return [(rows[:share], {name: values[:share] for name, values in inputs.items()}) for rows, inputs in chosen]
 
 
-def measure(tower: Tower, made: Float32Array, other: Tower) -> Loss:
-    """Return what ``made`` in place of the tower's own vectors loses, within it and with the other encoder's."""
+def measure(tower: Tower, made: Float32Array, other: Tower | None) -> Loss:
+    """Return what ``made`` in place of the tower's own vectors loses, within it and with the other encoder's, if the
+    model has one."""
     cosines = (tower.vectors.astype(np.float64) * made).sum(1)
     recalls = [recall(tower.vectors, tower.vectors, made, made, same=True)]
-    if tower.kind == "text":
+    if other is None:
+        pass
+    elif tower.kind == "text":
         recalls.append(recall(tower.vectors, other.vectors, made, other.vectors))
     else:
         recalls.append(recall(other.vectors, tower.vectors, other.vectors, made))
@@ -144,7 +147,7 @@ def recall(
 
 def choose(
     tower: Tower,
-    other: Tower,
+    other: Tower | None,
     out: Path,
     *,
     bounds: Bounds,
@@ -190,7 +193,13 @@ def _write(tower: Tower, model: onnx.ModelProto, names: Collection[str], out: Pa
 
 
 def _search(
-    tower: Tower, other: Tower, model: onnx.ModelProto, names: list[str], out: Path, bounds: Bounds, least: int
+    tower: Tower,
+    other: Tower | None,
+    model: onnx.ModelProto,
+    names: list[str],
+    out: Path,
+    bounds: Bounds,
+    least: int,
 ) -> tuple[str, ...] | None:
     """Return the layers to leave in float32: of those that lose most, as few as bring the rest within the bounds."""
     save(switched(model), out)

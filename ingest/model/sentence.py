@@ -1,30 +1,51 @@
-"""Text towers in sentence-transformers' layout: a transformer, pooling and dense layers, as modules.json lists them."""
+"""Text encoders: a transformer, pooling and dense layers, as sentence-transformers' modules.json lists them, or a
+transformer alone, whose tokens are pooled."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, get_args
 
 from safetensors.torch import load_file
 from torch import nn
 
-from crosslens.errors import ExportError
+from crosslens.errors import ExportError, ModelError
 from crosslens.ingest.model.files import read_json
-from crosslens.ingest.model.towers import SentenceTower
+from crosslens.ingest.model.folder import SENTENCES
+from crosslens.ingest.model.prompts import Pooling, Prompts, read_prompts
+from crosslens.ingest.model.towers import SentenceTower, Unit
 from crosslens.ingest.model.weights import first_line, load_weights, refuse, require_weights
 
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"Identity": nn.Identity, "Tanh": nn.Tanh}
+# Encoders of whole texts, which may come without modules.json.
+TEXT_FAMILIES = (
+    *("bert", "camembert", "deberta-v2", "distilbert", "electra", "modernbert", "mpnet", "roberta", "xlm-roberta"),
+)
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    each.__name__: each for each in (nn.Identity, nn.Tanh, nn.GELU, nn.ReLU, nn.SiLU, nn.Sigmoid)
+}
+_POOLINGS: dict[str, Pooling] = {"mean_tokens": "mean", "cls_token": "cls", "lasttoken": "last", "mean": "mean"}
+_POOLINGS |= {"cls": "cls"}
 
 
 @dataclass(frozen=True)
 class SentenceText:
-    """A text tower, the folder of its transformer and tokenizer, and how it treats texts."""
+    """A text encoder, the folder of its transformer and tokenizer, and how it treats texts.
+
+    ``length`` is the most tokens of a text that it reads; the tokenizer may say fewer, unless ``stated``.
+    """
 
     folder: Path
-    module: nn.Module
+    module: SentenceTower
     length: int
+    stated: bool
     lower_case: bool
+    prompts: Prompts
+
+    def limit(self, of_tokenizer: int) -> int:
+        """Return how many tokens of a text are read at most, given the tokenizer's own limit."""
+        return self.length if self.stated else min(self.length, of_tokenizer)
 
 
 def sentence_modules(folder: Path) -> list[tuple[str, Path]]:
@@ -44,54 +65,83 @@ def sentence_modules(folder: Path) -> list[tuple[str, Path]]:
     return modules
 
 
-def load_sentence_tower(folder: Path) -> SentenceText:
-    """Load a text tower. Raises `ExportError` for missing or unexpected weights, and for modules, pooling or settings
-    that crosslens doesn't export."""
+def load_sentence_tower(folder: Path, *, trust_remote_code: bool = False) -> SentenceText:
+    """Load the text encoder that modules.json describes. Raises `ExportError` for missing or unexpected weights, and
+    for modules, pooling or settings that crosslens doesn't export."""
     from transformers import AutoModel
 
-    place, transformer, mean = folder, None, None
-    dense: list[nn.Module] = []
+    place, transformer, pooling = folder, None, None
+    after: list[nn.Module] = []
+    prompts = _prompts(folder)
     for kind, part in sentence_modules(folder):
         if kind == "Transformer" and transformer is None:
-            place, transformer = part, load_weights(AutoModel, part)
-        elif kind == "Pooling" and mean is None and not dense:
-            mean = _pools_by_mean(part)
-        elif kind == "Dense" and mean is not None:
-            dense += _dense(part)
-        elif kind != "Normalize":
+            place, transformer = part, load_weights(AutoModel, part, trust_remote_code=trust_remote_code)
+        elif kind == "Pooling" and pooling is None and not after:
+            pooling = _pooling(part, prompts)
+        elif kind == "Dense" and pooling is not None:
+            after += _dense(part)
+        elif kind == "Normalize":
+            after.append(Unit())
+        else:
             raise ExportError(f"{folder}/modules.json: a {kind} module is not exported there")
-    if transformer is None or mean is None:
+    if transformer is None or pooling is None:
         lacking = "Transformer" if transformer is None else "Pooling"
         raise ExportError(f"{folder}/modules.json names no {lacking} module")
-    _require_no_prompt(folder)
-    settings_file = place / "sentence_bert_config.json"
-    settings = read_json(settings_file) if settings_file.exists() else {}
-    longest = getattr(transformer.config, "max_position_embeddings", None) or 128
-    length = int(settings.get("max_seq_length") or min(128, longest))
-    return SentenceText(place, SentenceTower(transformer, mean, dense), length, bool(settings.get("do_lower_case")))
+    settings = read_json(place / SENTENCES) if (place / SENTENCES).exists() else {}
+    if settings.get("transformer_task") not in (None, "feature-extraction"):
+        raise ExportError(f"{place / SENTENCES}: the task {settings['transformer_task']!r} gives no vector of a text")
+    stated = settings.get("max_seq_length")
+    length = min(int(stated or _positions(transformer)), _positions(transformer))
+    lower_case = bool(settings.get("do_lower_case"))
+    tower = SentenceTower(transformer, pooling, after)
+    return SentenceText(place, tower, length, stated is not None, lower_case, prompts)
 
 
-def _pools_by_mean(place: Path) -> bool:
+def load_plain_encoder(folder: Path, pooling: Pooling, *, trust_remote_code: bool = False) -> SentenceText:
+    """Load a transformer without modules.json, whose tokens are pooled as ``pooling`` says. Raises `ExportError` as
+    `load_sentence_tower` does."""
+    from transformers import AutoModel
+
+    transformer = load_weights(AutoModel, folder, trust_remote_code=trust_remote_code)
+    tower = SentenceTower(transformer, pooling, [])
+    return SentenceText(folder, tower, _positions(transformer), False, False, _prompts(folder))
+
+
+def _positions(transformer: Any) -> int:
+    longest = int(getattr(transformer.config, "max_position_embeddings", None) or 512)
+    # RoBERTa's kind count positions from the padding token's id on.
+    padding = getattr(getattr(transformer, "embeddings", None), "padding_idx", None)
+    return longest - (0 if padding is None else int(padding) + 1)
+
+
+def _pooling(place: Path, prompts: Prompts) -> Pooling:
     settings = read_json(place / "config.json")
     modes = {
         name.removeprefix("pooling_mode_") for name, on in settings.items() if name.startswith("pooling_mode_") and on
     }
-    modes |= {str(settings["pooling_mode"])} if isinstance(settings.get("pooling_mode"), str) else set()
-    if modes not in ({"mean_tokens"}, {"cls_token"}, {"mean"}, {"cls"}):
-        raise ExportError(f"{place}: only mean or CLS pooling is exported, not {sorted(modes)}")
-    return modes <= {"mean_tokens", "mean"}
+    named = settings.get("pooling_mode") or []
+    modes |= {named} if isinstance(named, str) else set(named)
+    if len(modes) != 1 or not modes <= _POOLINGS.keys():
+        raise ExportError(f"{place}: pooling by {', '.join(get_args(Pooling))} is exported, not by {sorted(modes)}")
+    if settings.get("include_prompt") is False and prompts != Prompts():
+        raise ExportError(
+            f"{place} leaves the prompt's tokens out of the vector (include_prompt), which isn't exported"
+        )
+    return _POOLINGS[modes.pop()]
 
 
-def _require_no_prompt(folder: Path) -> None:
-    file = folder / "config_sentence_transformers.json"
-    name = read_json(file).get("default_prompt_name") if file.exists() else None
-    if name is not None:
-        raise ExportError(f"{folder} puts a prompt ({name!r}) before every text, which is not exported")
+def _prompts(folder: Path) -> Prompts:
+    try:
+        return read_prompts(folder)
+    except ModelError as error:
+        raise ExportError(error.message, hint=error.hint) from error
 
 
 def _dense(place: Path) -> list[nn.Module]:
     settings = read_json(place / "config.json")
     require_weights(place)
+    if settings.get("use_residual"):
+        raise ExportError(f"{place} adds what it was given to what it makes (use_residual), which isn't exported")
     try:
         layer = nn.Linear(settings["in_features"], settings["out_features"], bias=settings.get("bias", True))
         weights = {k.removeprefix("linear."): v for k, v in load_file(place / "model.safetensors").items()}

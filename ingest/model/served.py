@@ -10,6 +10,7 @@ import numpy as np
 from crosslens.errors import ModelError
 from crosslens.ingest.model.folder import ModelFolder, open_model
 from crosslens.ingest.model.layouts import TEXT_MODEL, VISION_MODEL
+from crosslens.ingest.model.ports import TextPorts, VisionPorts
 
 # As in Encoder.java.
 _IDS, _PIXELS = "input_ids", "pixel_values"
@@ -33,20 +34,33 @@ def check_served(folders: Iterable[Path]) -> None:
 
 
 def _unserved(model: ModelFolder) -> str:
-    for path, name in ((model.text_model, TEXT_MODEL), (model.vision_model, VISION_MODEL)):
-        if path not in (model.path / name, model.path / Path(name).name):
-            return f"it looks for {name}, and the folder has {path.relative_to(model.path).as_posix()}"
     text, vision = model.text_ports, model.vision_ports
-    for graph, needed, given in ((text, _IDS, text.ids), (vision, _PIXELS, vision.pixels)):
-        if given.name != needed:
-            return f"{graph.path.name} calls its input {given.name}, not {needed}"
-    if vision.pixels.dtype not in (np.float32, np.float16):
+    reason = _unread(model, text, TEXT_MODEL, (text.ids.name, _IDS), _TEXT_OUTPUTS)
+    if vision is not None:
+        reason = reason or _unread(model, vision, VISION_MODEL, (vision.pixels.name, _PIXELS), _IMAGE_OUTPUTS)
+    return reason or _unfit(model)
+
+
+def _unread(
+    model: ModelFolder, ports: TextPorts | VisionPorts, name: str, called: tuple[str, str], outputs: tuple[str, ...]
+) -> str:
+    """Return which name the plugin doesn't know; ``called`` is the name of a graph's input, and what it should be."""
+    if ports.path not in (model.path / name, model.path / Path(name).name):
+        return f"it looks for {name}, and the folder has {ports.path.relative_to(model.path).as_posix()}"
+    given, needed = called
+    if given != needed:
+        return f"{ports.path.name} calls its input {given}, not {needed}"
+    if ports.output not in outputs:
+        return f"{ports.path.name} calls its vectors {ports.output}, not {outputs[0]}"
+    return ""
+
+
+def _unfit(model: ModelFolder) -> str:
+    text, vision = model.text_ports, model.vision_ports
+    if vision is not None and vision.pixels.dtype not in (np.float32, np.float16):
         return f"{vision.path.name} reads pixels of another type than float32 and float16"
     if any(port.dtype not in (np.int32, np.int64) for port in text.others):
         return f"{text.path.name} reads its mask as another type than int32 and int64"
-    for output, known, path in ((text.output, _TEXT_OUTPUTS, text.path), (vision.output, _IMAGE_OUTPUTS, vision.path)):
-        if output not in known:
-            return f"{path.name} calls its vectors {output}, not {known[0]}"
     if model.text.canonical:
         return "it doesn't clean texts as open_clip does"
     return ""

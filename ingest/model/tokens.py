@@ -31,19 +31,30 @@ class TextTokenizer:
         self._canonical = canonical
         try:
             settings = json.loads(path.read_text(encoding="utf-8"))
-            self._tokenizer = Tokenizer.from_str(json.dumps(_as_text(settings), ensure_ascii=False))
+            text = json.dumps(_as_text(settings), ensure_ascii=False)
+            self._tokenizer, self._uncut = Tokenizer.from_str(text), Tokenizer.from_str(text)
         except Exception as error:
             raise ModelError(f"{path} can't be read as a tokenizer ({error})") from error
         # Padding is done by batch, and always to int64 rows; the file's own settings would pad every text.
-        self._tokenizer.no_padding()
+        for each in (self._tokenizer, self._uncut):
+            each.no_padding()
+            each.no_truncation()
         self._tokenizer.enable_truncation(length)
+        self.length = length
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's token ids, with the special tokens that the tokenizer adds."""
+        return [each.ids for each in self._tokenizer.encode_batch(self._read(texts))]
+
+    def counts(self, texts: Sequence[str], *, special: bool = False) -> list[int]:
+        """Return how many tokens each text has in full, with the ``special`` ones or without."""
+        return [len(each.ids) for each in self._uncut.encode_batch(self._read(texts), add_special_tokens=special)]
+
+    def _read(self, texts: Sequence[str]) -> list[str]:
         read = [well_formed(text) for text in texts]
         if self._canonical:
             read = [" ".join(text.split()).translate(_NO_PUNCTUATION).lower() for text in read]
-        return [each.ids for each in self._tokenizer.encode_batch(read)]
+        return read
 
 
 def control_words(settings: dict[str, Any]) -> set[str]:

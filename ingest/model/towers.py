@@ -5,9 +5,11 @@ from __future__ import annotations
 from math import isqrt
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from crosslens.errors import ExportError
+from crosslens.ingest.model.prompts import Pooling
 
 
 class TextTower(nn.Module):
@@ -70,21 +72,38 @@ class SquarePatches(nn.Module):
 
 
 class SentenceTower(nn.Module):
-    """Mean-pooled transformer and dense layers: sentence-transformers' Transformer, Pooling and Dense modules."""
+    """A transformer whose tokens are pooled, and layers ``after``: sentence-transformers' Transformer, Pooling, Dense
+    and Normalize modules.
 
-    def __init__(self, transformer: Any, mean: bool, dense: list[nn.Module]):
+    ``pooling`` is the mean of all tokens, the first one ("cls") or the last one; padding doesn't count, on either side.
+    """
+
+    def __init__(self, transformer: Any, pooling: Pooling, after: list[nn.Module]):
         super().__init__()
-        self.transformer, self.mean, self.dense = transformer, mean, nn.Sequential(*dense)
+        self.transformer, self.pooling, self.after = transformer, pooling, nn.Sequential(*after)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Embed texts."""
         hidden = self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        pooled: Tensor = hidden[:, 0]
-        if self.mean:
+        if self.pooling == "mean":
             weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
             pooled = (hidden * weights).sum(1) / weights.sum(1)
-        projected: Tensor = self.dense(pooled)
-        return projected
+        else:
+            # ONNX Runtime's ArgMax takes no int64; of equal numbers it names the first.
+            mask = attention_mask.to(torch.int32)
+            counted = mask if self.pooling == "cls" else mask * torch.arange(mask.shape[1], dtype=torch.int32)
+            place = counted.argmax(1).unsqueeze(-1).unsqueeze(-1).expand(-1, 1, hidden.shape[-1])
+            pooled = hidden.gather(1, place).squeeze(1)
+        made: Tensor = self.after(pooled)
+        return made
+
+
+class Unit(nn.Module):
+    """Makes vectors unit, as sentence-transformers' Normalize does."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Divide each by its length."""
+        return nn.functional.normalize(vectors, p=2, dim=1)
 
 
 def _pooled(output: Any) -> Tensor:

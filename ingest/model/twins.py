@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -37,10 +38,12 @@ def quantise_folder(
     """
     folder = encoder.folder
     progress("encoding texts and pictures to calibrate by")
-    text = Tower("text", folder.text_model, folder.text_ports.output, list(encoder.text_batches(calibration.texts)))
-    images = Tower("image", folder.vision_model, folder.vision_ports.output, _image_batches(encoder, calibration))
-    least = {text.kind: 0, images.kind: 0}
-    choices, loss = _chosen(text, images, bounds, search, least, progress)
+    towers = [Tower("text", folder.text_model, folder.text_ports.output, list(encoder.text_batches(calibration.texts)))]
+    if folder.vision_model is not None and folder.vision_ports is not None:
+        batches = _image_batches(encoder, calibration)
+        towers.append(Tower("image", folder.vision_model, folder.vision_ports.output, batches))
+    least = {tower.kind: 0 for tower in towers}
+    choices, loss = _chosen(towers, bounds, search, least, progress)
     # Each within the bounds, both together may exceed them: then the one that loses more keeps more in float32.
     for _ in range(_MORE if search else 0):
         made = [each for each in choices if each.precision == "int8" and each.loss is not None]
@@ -48,24 +51,23 @@ def quantise_folder(
             break
         worst = min(made, key=lambda each: each.loss.recall if each.loss else 1.0)
         least[worst.kind] = len(worst.kept) + max(worst.layers // 10, 1)
-        progress("choosing again, since both encoders together lose more than each")
-        choices, loss = _chosen(text, images, bounds, search, least, progress)
+        progress("choosing again, since searches lose more than each encoder by itself")
+        choices, loss = _chosen(towers, bounds, search, least, progress)
     if loss is None:
         return choices, None
     if search and not loss.within(bounds):
-        why = f"both encoders in int8 find {loss.recall:.3f} of what float32 finds, and each alone more"
-        for tower in (text, images):
+        why = f"searches in int8 find {loss.recall:.3f} of what float32 finds, though each encoder alone loses less"
+        for tower in towers:
             remove(tower.path.with_suffix(".int8.onnx"))
         return tuple(_refused(choice, why) for choice in choices), None
-    for tower, choice in zip((text, images), choices, strict=True):
+    for tower, choice in zip(towers, choices, strict=True):
         if choice.precision == "int8":
             _replace(tower.path, folder.path, keep)
     return choices, loss
 
 
 def _chosen(
-    text: Tower,
-    images: Tower,
+    towers: Sequence[Tower],
     bounds: Bounds,
     search: bool,
     least: dict[str, int],
@@ -73,7 +75,8 @@ def _chosen(
 ) -> tuple[tuple[Choice, ...], Loss | None]:
     """Choose for each encoder, and return what searches then lose; None where none was quantised."""
     choices, made = [], []
-    for tower, other in ((text, images), (images, text)):
+    for tower in towers:
+        other = next((each for each in towers if each is not tower), None)
         progress(f"quantising the {tower.kind} encoder")
         out = tower.path.with_suffix(".int8.onnx")
         choice, vectors = choose(
@@ -83,7 +86,7 @@ def _chosen(
         made.append(vectors)
     if all(choice.precision == "fp32" for choice in choices):
         return tuple(choices), None
-    return tuple(choices), _between(text, images, made[0], made[1])
+    return tuple(choices), _between(list(zip(towers, made, strict=True)))
 
 
 def _image_batches(encoder: Encoder, calibration: Calibration) -> list[tuple[list[int], Inputs]]:
@@ -93,20 +96,16 @@ def _image_batches(encoder: Encoder, calibration: Calibration) -> list[tuple[lis
     return [(numbers[i : i + _BATCH], encoder.image_inputs(np.stack(pixels[i : i + _BATCH]))) for i in starts]
 
 
-def _between(text: Tower, images: Tower, texts: Float32Array, pictures: Float32Array) -> Loss:
-    """Return the greatest loss of any search: by either precision's queries among either's vectors."""
-    cosines = np.concatenate(
-        [(a.astype(np.float64) * b).sum(1) for a, b in ((text.vectors, texts), (images.vectors, pictures))]
-    )
+def _between(made: Sequence[tuple[Tower, Float32Array]]) -> Loss:
+    """Return the greatest loss of any search, by texts or within one kind, given the vectors ``made`` of each encoder:
+    by either precision's queries among either's vectors."""
+    cosines = np.concatenate([(tower.vectors.astype(np.float64) * vectors).sum(1) for tower, vectors in made])
+    searches = [(each, each) for each in made] + list(pairwise(made))
     recalls = [
-        recall(asked, among, queries, vectors, same=same)
-        for asked, among, kinds, pools, same in (
-            (text.vectors, images.vectors, (text.vectors, texts), (images.vectors, pictures), False),
-            (text.vectors, text.vectors, (text.vectors, texts), (text.vectors, texts), True),
-            (images.vectors, images.vectors, (images.vectors, pictures), (images.vectors, pictures), True),
-        )
-        for queries in kinds
-        for vectors in pools
+        recall(asked.vectors, among.vectors, queries, vectors, same=asked is among)
+        for (asked, asked_made), (among, among_made) in searches
+        for queries in (asked.vectors, asked_made)
+        for vectors in (among.vectors, among_made)
     ]
     return Loss(float(cosines.mean()), float(cosines.min()), min(recalls))
 

@@ -17,7 +17,7 @@ from elasticsearch import Elasticsearch
 from crosslens import stopping
 from crosslens.errors import MappingError, MigrationError
 from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
-from crosslens.ingest.contract.fields import agree, read_mappings, with_path
+from crosslens.ingest.contract.fields import agree, of_one_model, read_mappings, with_path
 from crosslens.ingest.contract.ingest_pipeline import check_pipelines, follow
 from crosslens.ingest.contract.record import VectorField, vector_fields
 from crosslens.ingest.contract.targets import Target
@@ -36,7 +36,7 @@ def copy_index(
     client: Elasticsearch,
     index: str,
     into: str,
-    encoders: VectorEncoder | Encoders | None,
+    encoders: VectorEncoder | Encoders | Sequence[VectorEncoder] | None,
     targets: Sequence[Target] = (),
     options: Options | None = None,
     *,
@@ -47,9 +47,10 @@ def copy_index(
 ) -> CopyReport:
     """Copies ``index`` into the new index ``into``, giving documents the vectors they lack, and switches ``alias``.
 
-    ``targets`` are further vector fields; with an `Encoder` of another model than the index has, all fields are made
-    by that one. Stopped at any point, the same call goes on; until the alias is switched, ``into`` follows ``index``.
-    ``block`` False leaves the original writable throughout: what is written in the last moment may then be missing.
+    ``targets`` are further vector fields; with encoders of other models than the index has, all fields are made by
+    those, chosen as `add_vectors` chooses them. Stopped at any point, the same call goes on; until the alias is
+    switched, ``into`` follows ``index``. ``block`` False leaves the original writable throughout: what is written in
+    the last moment may then be missing.
 
     Raises `MigrationError` when ``into`` exists and isn't a copy of ``index``, or the counts differ at the end, and
     what `add_vectors` raises.
@@ -63,7 +64,7 @@ def copy_index(
         tidy(run.client, state.of, into)
         return CopyReport(state.of, vector_fields(mapping), into=into, alias=alias, switched=True)
     used = Encoders.of(encoders)
-    run = replace(run, index=old).making(_fields(run, old, mapping, encoders, targets), used, {old: mapping})
+    run = replace(run, index=old).making(_fields(run, old, mapping, used, targets), used, {old: mapping})
     if not targets:
         used.check(run.fields, old)
     if alias is not None:
@@ -109,26 +110,18 @@ def _single(run: Run) -> tuple[str, dict[str, Any]]:
 
 
 def _fields(
-    run: Run,
-    old: str,
-    mapping: dict[str, Any],
-    encoders: VectorEncoder | Encoders | None,
-    targets: Sequence[Target],
+    run: Run, old: str, mapping: dict[str, Any], encoders: Encoders, targets: Sequence[Target]
 ) -> list[VectorField]:
-    """The vector fields of the copy: those that the index has, by the encoder given if any, and the targets."""
-    recorded = vector_fields(mapping)
-    fields = {
-        name: each
-        if (encoders is None or isinstance(encoders, Encoders)) or each.fingerprint == encoders.fingerprint
-        else with_path(each, each.path, encoders)
-        for name, each in recorded.items()
-    }
+    """The vector fields of the copy: those that the index has, by the encoders given if any, and the targets.
+
+    Encoders of which the index has vectors already change no field.
+    """
+    fields = vector_fields(mapping)
+    if encoders.given and not encoders.serve(fields.values()):
+        of_one_model(old, fields.values())
+        fields = {name: with_path(each, each.path, encoders.for_new(each.modality)) for name, each in fields.items()}
     new = [target for target in targets if target.field not in fields]
     if new:
-        if encoders is None or isinstance(encoders, Encoders):
-            raise MappingError(
-                "new vector fields need a model", hint="name the model that makes them", parameter="model"
-            )
         fields |= {each.field: each for each in agree(run.client, old, {old: mapping}, new, encoders)}
     if not fields:
         raise MappingError(f"index {old!r} has no vector fields yet", hint="name sources to make them from")

@@ -29,6 +29,8 @@ def look(run: Run, reader: Reader, query: dict[str, Any], report: Report) -> Non
             for each in run.fields:
                 stands = documents.standing(document.source, each)
                 report.count(report.stands.setdefault(each.field, {}), stands)
+                if each.modality == "text" and not each.passages and stands in ("missing", "stale"):
+                    report.count_cut(each.field, pipeline.lost(documents.inputs(document.source, each), each))
     to_do = report.todo
     if selection.stale or selection.contents or selection.every:
         to_do = 0

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslens import stopping
-from crosslens.errors import ImageError
+from crosslens.errors import ImageError, TextError
 from crosslens.ingest.contract import documents
 from crosslens.ingest.contract.documents import State
 from crosslens.ingest.contract.encoders import Encoders
@@ -22,6 +20,8 @@ from crosslens.ingest.contract.gathering import Gathering
 from crosslens.ingest.contract.record import STATE, VectorField
 from crosslens.ingest.contract.statistics import CorpusStatistics
 from crosslens.ingest.model.transform import Float32Array
+from crosslens.ingest.run.passages import Passages
+from crosslens.ingest.run.prefetch import map_ahead, weighing
 from crosslens.ingest.run.reading import Document
 from crosslens.ingest.run.tasks import Task
 from crosslens.ingest.sources.access import ImageReader, is_remote
@@ -29,8 +29,6 @@ from crosslens.ingest.sources.hashing import content_hash
 from crosslens.ingest.sources.inline import is_inline
 from crosslens.surrogates import well_formed
 
-_A = TypeVar("_A")
-_B = TypeVar("_B")
 # Texts cost little memory before they are encoded, and a longer row of them sorts into batches of more like lengths.
 _TEXT_BATCHES = 8
 _MOST_WORKERS = 16
@@ -43,7 +41,7 @@ class Prepared:
 
     ``states`` are final. ``failed`` are (field, reason) for the report; a field whose vector is still right, but could
     not be checked, is among them without a state. ``unchanged`` fields need nothing. ``truncated`` has a field for each
-    picture that was let pass though its last rows are missing.
+    picture that was let pass though its last rows are missing. ``passages`` are those of texts that make them.
     """
 
     document: Document
@@ -54,6 +52,12 @@ class Prepared:
     unchanged: list[str] = field(default_factory=list)
     truncated: list[str] = field(default_factory=list)
     vectors: dict[str, Any] = field(default_factory=dict)
+    passages: dict[str, Passages] = field(default_factory=dict)
+
+    @property
+    def weight(self) -> int:
+        """How many vectors are made of it at most, at least 1."""
+        return max((len(values) for values in self.inputs.values()), default=1) or 1
 
 
 class Pipeline:
@@ -94,9 +98,9 @@ class Pipeline:
         workers = self._workers or self._suitable(first)
         with ThreadPoolExecutor(workers, thread_name_prefix="crosslens-image") as pool:
             ahead = self._chunk + 2 * workers
-            prepared = _map_ahead(pool, lambda item: self._prepare(*item), chain(first, work), ahead)
+            prepared = map_ahead(pool, lambda item: self._prepare(*item), chain(first, work), ahead)
             try:
-                while chunk := list(islice(prepared, self._chunk)):
+                while chunk := list(weighing(prepared, lambda each: each.weight, self._chunk)):
                     if encode:
                         self._encode(chunk)
                     yield chunk
@@ -133,11 +137,29 @@ class Pipeline:
             elif not values:
                 reason = f"no {each.modality} in {', '.join(each.sources)}"
                 prepared.states[each.path] = State(state.source, state.model, skipped=reason)
+            elif each.passages:
+                self._prepare_passages(prepared, each, values, state)
             elif each.modality == "text":
-                prepared.inputs[each.path], prepared.states[each.path] = values, state
+                prepared.inputs[each.path] = values
+                prepared.states[each.path] = replace(state, cut=self.lost(values, each) or None)
             else:
                 self._prepare_images(prepared, task, values, state)
         return prepared
+
+    def lost(self, values: Sequence[str], each: VectorField) -> float:
+        """The greatest share of any of the texts that the field's model doesn't read."""
+        return round(max(self._encoders[each.path].lost(values), default=0.0), 3)
+
+    def _prepare_passages(self, prepared: Prepared, each: VectorField, values: list[str], state: State) -> None:
+        """Makes passages. Those that the document has already, by the same model, keep their vectors."""
+        try:
+            made = Passages.of(values, self._encoders[each.path])
+        except TextError as error:
+            self._fail(prepared, each, state, str(error))
+            return
+        made.keep(prepared.document.source, each)
+        prepared.passages[each.path], prepared.states[each.path] = made, state
+        prepared.inputs[each.path] = made.lacking
 
     def _prepare_images(self, prepared: Prepared, task: Task, values: list[str], state: State) -> None:
         each = task.field
@@ -189,6 +211,9 @@ class Pipeline:
 
     def _encode(self, chunk: Sequence[Prepared]) -> None:
         for each in self._fields:
+            if each.passages:
+                self._encode_passages(chunk, each)
+                continue
             rows = [(p, i) for p in chunk for i, _ in enumerate(p.inputs.get(each.path, ()))]
             if each.modality == "image":
                 rows = [(p, i) for p, i in rows if p.pixels[each.path][i] is not None]
@@ -203,6 +228,18 @@ class Pipeline:
                 if id(p) in made:
                     p.vectors[each.path] = _stored(each, p.inputs[each.path], made[id(p)])
                 p.pixels.pop(each.path, None)
+
+    def _encode_passages(self, chunk: Sequence[Prepared], each: VectorField) -> None:
+        """Makes the vectors that passages lack, and puts each document's together."""
+        lacking = [text for p in chunk for text in p.inputs.get(each.path, ())]
+        indices = [p.document.index for p in chunk for _ in p.inputs.get(each.path, ())]
+        vectors = self._encoders[each.path].encode_texts(lacking)
+        if lacking:
+            self._gather(each, indices, vectors)
+        made = iter(vectors)
+        for prepared in chunk:
+            if each.path in prepared.passages:
+                prepared.vectors[each.path] = prepared.passages[each.path].stored(made, self._pack)
 
     def _gather(self, each: VectorField, indices: Sequence[str], vectors: Float32Array) -> None:
         for index in dict.fromkeys(indices):
@@ -243,20 +280,3 @@ def _stored(each: VectorField, values: Sequence[str], vectors: Mapping[int, Any]
             entry["reference"] = well_formed(values[i])
         stored.append(entry)
     return stored
-
-
-def _map_ahead(
-    pool: ThreadPoolExecutor, function: Callable[[_A], _B], items: Iterable[_A], ahead: int
-) -> Generator[_B, None, None]:
-    """Results in order, computed on the pool at most ``ahead`` items before they are asked for."""
-    waiting: deque[Future[_B]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > ahead:
-                yield stopping.result_of(waiting.popleft())
-        while waiting:
-            yield stopping.result_of(waiting.popleft())
-    finally:
-        for future in waiting:
-            future.cancel()

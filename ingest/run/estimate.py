@@ -16,7 +16,7 @@ from crosslens.ingest.run.tasks import Task
 # keeps some 4 * 16 bytes of links (Elasticsearch's guide, "Tune approximate kNN search").
 _PER_DIM = {"int8": 5.0, "int4": 4.5, "bbq": 4.125}
 _GRAPH = 64
-_SAMPLE = 96
+_SAMPLE, _MOST = 96, 512
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,9 @@ def estimate(
         for prepared in chunk:
             for path in prepared.vectors:
                 vectors[path] += len(prepared.inputs[path])
+        if sum(vectors.values()) >= _MOST:
+            # Long texts make hundreds of passages each.
+            break
     seen = sum(sizes)
     if not seen:
         return Estimate(documents, 0.0, 0)

@@ -16,9 +16,9 @@ from typing import Any
 
 from elasticsearch import Elasticsearch
 
-from crosslens.errors import MigrationError
+from crosslens.errors import MigrationError, ModelError
 from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
-from crosslens.ingest.contract.fields import choose, record_change, with_path
+from crosslens.ingest.contract.fields import Mappings, choose, of_one_model, record_change, with_path
 from crosslens.ingest.contract.ingest_pipeline import check_pipelines, follow
 from crosslens.ingest.contract.mapping import check_room, flat_properties
 from crosslens.ingest.contract.record import STATE, Record, VectorField, read_record
@@ -61,15 +61,15 @@ def migrate(
     switches their pointers. Stopped at any point, the same call goes on.
 
     Where a document that has the old vector can't get the new one, the pointer stays as it is, unless
-    ``despite_failures``.
+    ``despite_failures``. A text model changes text fields only, where no fields are named.
 
-    Raises `MigrationError` when an earlier change isn't finished or its old vectors aren't dropped yet, and
-    `ModelError` when an ingest pipeline would have to encode with a model that nodes lack.
+    Raises `MappingError` where the fields are of several models and not named, `MigrationError` when an earlier change
+    isn't finished or its old vectors aren't dropped yet, and `ModelError` when an ingest pipeline would have to encode
+    with a model that nodes lack, or a text model pictures.
     """
     run = Run.begin(client, index, options, Events(progress, failed))
     mappings = run.mappings()
-    chosen = choose(index, mappings, fields)
-    old = {name: each for name, each in chosen.items() if each.fingerprint != encoder.fingerprint}
+    old = _changing(index, mappings, encoder, fields)
     new = {
         name: with_path(each, f"{each.field}_{encoder.fingerprint[:8]}", encoder, index_type)
         for name, each in old.items()
@@ -109,6 +109,25 @@ def migrate(
     late = replace(run, options=replace(run.options, selection=Selection()), events=Events(failed=failed))
     report.filled.merge(fill(late))
     return report
+
+
+def _changing(
+    index: str, mappings: Mappings, encoder: VectorEncoder, names: Sequence[str] | None
+) -> dict[str, VectorField]:
+    """The vector fields that are of another model than the encoder's."""
+    chosen = choose(index, mappings, names)
+    old = {name: each for name, each in chosen.items() if each.fingerprint != encoder.fingerprint}
+    pictures = [name for name, each in old.items() if each.modality == "image" and not encoder.encodes_images]
+    if names is not None and pictures:
+        raise ModelError(
+            f"{encoder.name} is a text model, which encodes no pictures, as {', '.join(pictures)} would need",
+            hint="name text fields, or a model with an image encoder",
+            parameter="fields",
+        )
+    old = {name: each for name, each in old.items() if name not in pictures}
+    if names is None:
+        of_one_model(index, old.values())
+    return old
 
 
 def _begun(record: Record, new: dict[str, VectorField], roots: dict[str, str]) -> Record:

@@ -1,4 +1,4 @@
-"""Fetching items on a thread while earlier ones are used."""
+"""Items made on threads while earlier ones are used, and taken in portions."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import contextlib
 import contextvars
 import queue
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from crosslens import stopping
 
 _A = TypeVar("_A")
 _LOOK_S = 0.1
+_B = TypeVar("_B")
 
 
 def prefetched(items: Iterator[_A], size: int = 2) -> Iterator[_A]:
@@ -62,3 +65,30 @@ def prefetched(items: Iterator[_A], size: int = 2) -> Iterator[_A]:
     finally:
         stop.set()
         thread.join()
+
+
+def weighing(items: Iterator[_A], weight: Callable[[_A], int], most: int) -> Iterator[_A]:
+    """The next items, until together they weigh ``most`` or more."""
+    total = 0
+    for item in items:
+        yield item
+        total += weight(item)
+        if total >= most:
+            return
+
+
+def map_ahead(
+    pool: ThreadPoolExecutor, function: Callable[[_A], _B], items: Iterable[_A], ahead: int
+) -> Generator[_B, None, None]:
+    """Results in order, computed on the pool at most ``ahead`` items before they are asked for."""
+    waiting: deque[Future[_B]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > ahead:
+                yield stopping.result_of(waiting.popleft())
+        while waiting:
+            yield stopping.result_of(waiting.popleft())
+    finally:
+        for future in waiting:
+            future.cancel()

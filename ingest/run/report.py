@@ -40,9 +40,10 @@ class Report:
     ``todo`` documents were found to look at, ``documents`` were taken up; ``written``, ``skipped`` (nothing to encode),
     ``unchanged`` (looked at again) and ``failed`` count vector fields of documents, by field. ``failures`` are the
     first thousand. ``truncated`` counts JPEGs that were encoded though their last rows are missing, by field (see
-    `crosslens.ImageAccess`). ``caught_up`` documents changed during the run and were taken up again; where they were
-    ``still_changing`` at the end, those of the last moments are the next run's. A dry run has an ``estimate``, counts
-    what it would write, and says by field how all documents ``stands`` (see
+    `crosslens.ImageAccess`). ``cut`` counts documents whose texts are longer than the field's model reads, and ``lost``
+    sums what share of each that is. ``caught_up`` documents changed during the run and were taken up again; where they
+    were ``still_changing`` at the end, those of the last moments are the next run's. A dry run has an ``estimate``,
+    counts what it would write, and says by field how all documents ``stands`` (see
     `crosslens.ingest.contract.documents.standing`).
     """
 
@@ -55,6 +56,8 @@ class Report:
     unchanged: dict[str, int] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
     truncated: dict[str, int] = field(default_factory=dict)
+    cut: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, float] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     failed_earlier: dict[str, int] = field(default_factory=dict)
     caught_up: int = 0
@@ -68,6 +71,12 @@ class Report:
         """One more of ``name`` in one of the report's own dictionaries."""
         counts[name] = counts.get(name, 0) + 1
 
+    def count_cut(self, name: str, share: float | None) -> None:
+        """One more document of whose text a ``share`` isn't read, if it is one."""
+        if share:
+            self.count(self.cut, name)
+            self.lost[name] = self.lost.get(name, 0.0) + share
+
     def fail(self, failure: Failure) -> None:
         """Takes note of a document that failed."""
         self.count(self.failed, failure.field or "document")
@@ -80,13 +89,14 @@ class Report:
             state = state_of(body, each.path)
             if state is not None and not state.get("error"):
                 self.count(self.skipped if state.get("skipped") else self.written, each.field)
+                self.count_cut(each.field, state.get("cut"))
 
     def merge(self, other: Report) -> None:
         """Adds what another worker did to the same index."""
         for name in ("todo", "documents", "caught_up"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("written", "skipped", "unchanged", "failed", "truncated"):
-            mine: dict[str, int] = getattr(self, name)
+        for name in ("written", "skipped", "unchanged", "failed", "truncated", "cut", "lost"):
+            mine: dict[str, float] = getattr(self, name)
             for key, value in getattr(other, name).items():
                 mine[key] = mine.get(key, 0) + value
         self.failures = (self.failures + other.failures)[:_KEPT]

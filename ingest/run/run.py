@@ -93,7 +93,9 @@ class Run:
 
     def reader(self) -> Reader:
         """Reads of the run's share of documents what its fields need."""
-        return Reader(self.client, self.index, wanted_paths(self.fields), self.options.share)
+        # Passages whose words are still the same keep their vectors.
+        vectors = any(each.passages for each in self.fields)
+        return Reader(self.client, self.index, wanted_paths(self.fields), self.options.share, vectors=vectors)
 
     def pipeline(self) -> Pipeline:
         """Makes the vectors that are written to the index."""

@@ -8,10 +8,11 @@ from typing import Any
 
 from elasticsearch import ApiError, Elasticsearch
 
-from crosslens.ingest.contract.documents import standing
+from crosslens.ingest.contract.documents import standing, state_of
 from crosslens.ingest.contract.fields import recorded_fields, searchable_sources
 from crosslens.ingest.contract.record import VectorField, read_record
 from crosslens.ingest.contract.selection import (
+    cut_query,
     done_query,
     failed_query,
     missing_query,
@@ -29,7 +30,9 @@ class FieldStatus:
     """One vector field: how many documents stand how, and ``bytes`` on disk (None where that can't be asked).
 
     ``stale`` counts texts, references and models that changed since; where documents were only counted by queries,
-    models alone. ``next`` and ``previous`` name the models of a change under way or not yet dropped.
+    models alone. ``cut`` counts texts that are longer than the model reads, ``lost`` sums what share of each that is
+    (None where they were only counted). ``next`` and ``previous`` name the models of a change under way or not yet
+    dropped.
     """
 
     field: VectorField
@@ -39,6 +42,8 @@ class FieldStatus:
     failed: int = 0
     skipped: int = 0
     bytes: int | None = None
+    cut: int = 0
+    lost: float | None = None
     next: str | None = None
     previous: str | None = None
 
@@ -83,6 +88,9 @@ def survey(
                 stands = standing(document.source, each.field)
                 if stands != "empty":
                     setattr(each, stands, getattr(each, stands) + 1)
+                share = (state_of(document.source, each.field.path) or {}).get("cut")
+                if share and stands == "done":
+                    each.cut, each.lost = each.cut + 1, (each.lost or 0.0) + share
         status.scanned += len(page)
         progress(status)
     sizes = disk_sizes(run.client, index)
@@ -99,6 +107,7 @@ def _count(run: Run, reader: Reader, status: Status) -> None:
         each.stale = reader.count(other_model_query(each.field))
         each.failed = reader.count(failed_query(each.field))
         each.skipped = reader.count(skipped_query(each.field))
+        each.cut = reader.count(cut_query(each.field))
 
 
 def disk_sizes(client: Elasticsearch, index: str) -> Mapping[str, int] | None:

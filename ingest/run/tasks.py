@@ -20,8 +20,8 @@ class Task:
 
 
 def wanted_paths(fields: Sequence[VectorField]) -> list[str]:
-    """What of a document's source a run reads: sources, state, and the objects that vectors lie in."""
-    parents = {each.path.split(".")[0] for each in fields if "." in each.path}
+    """What of a document's source a run reads: sources, state, the objects that vectors lie in, and passages."""
+    parents = {each.path.split(".")[0] for each in fields if "." in each.path or each.passages}
     return sorted({source for each in fields for source in each.sources} | parents | {STATE})
 
 

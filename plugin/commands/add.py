@@ -54,7 +54,7 @@ def add(
     targets = parse_targets(texts, images, index_type)
     if not targets:
         raise click.UsageError("name the fields to encode: --text FIELD[,FIELD...], --image FIELD, or both")
-    if model is None and not encoding.in_cluster:
+    if model is None and encoding.text_model is None and not encoding.in_cluster:
         raise click.UsageError("name the model that makes the vectors: --model FOLDER (see crosslens export)")
     how = {"retry_failed": retry_failed, "dry_run": dry_run}
     job = Job(connection(**where), index, model, encoding, "add", tuple(targets), how)

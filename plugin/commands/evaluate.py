@@ -22,6 +22,7 @@ from crosslens.commands.options import (
     device_option,
     opened,
     parse_weights,
+    text_model_option,
 )
 from crosslens.commands.saying import note, out, print_json, say
 from crosslens.index import Index
@@ -49,6 +50,7 @@ class _Asked:
     fields: tuple[str, ...]
     window: int
     model: Path | None
+    text_model: Path | None
     device: str
     as_json: bool
 
@@ -66,11 +68,12 @@ def _judged_options(command: Command) -> Command:
         fields: tuple[str, ...],
         window: int,
         model: Path | None,
+        text_model: Path | None,
         device: str,
         as_json: bool,
         **others: Any,
     ) -> Any:
-        asked = _Asked(index, judged, topics, clicks, fields, window, model, device, as_json)
+        asked = _Asked(index, judged, topics, clicks, fields, window, model, text_model, device, as_json)
         return command(asked=asked, **others)
 
     return decorated(
@@ -98,6 +101,7 @@ def _judged_options(command: Command) -> Command:
             click.option(
                 "--model", type=FOLDER, envvar="CROSSLENS_MODEL", help="Model folder. Default: the index's, if known."
             ),
+            text_model_option("The text fields' model, if it isn't the same. Default: the index's, if known."),
             device_option,
             click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
         ],
@@ -254,7 +258,8 @@ def _show(index: str, tuned: Tuned, count: int, dry_run: bool) -> None:
 
 
 def _opened(asked: _Asked, where: dict[str, Any]) -> Index:
-    return opened(asked.index, connect(connection(**where)), asked.model, device=asked.device)
+    client = connect(connection(**where))
+    return opened(asked.index, client, asked.model, text_model=asked.text_model, device=asked.device)
 
 
 def _wrote(*paths: Path | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -13,6 +13,7 @@ from crosslens.commands.options import FOLDER, connection, connection_options
 from crosslens.commands.saying import note, out, print_json
 from crosslens.ingest.model.exporting import export as export_checkpoint
 from crosslens.ingest.model.known import remember
+from crosslens.ingest.model.prompts import Pooling, TextOptions
 from crosslens.progress import waiting
 
 if TYPE_CHECKING:
@@ -40,6 +41,13 @@ if TYPE_CHECKING:
 @click.option("--image-root", type=FOLDER, help="Folder that the image paths of an index to calibrate by start in.")
 @click.option("--keep-float32", is_flag=True, help="Keep the float32 graphs beside int8 ones, as the variant fp32.")
 @click.option("--image-tower", metavar="CHECKPOINT", help="The CLIP that a multilingual text tower goes with.")
+@click.option(
+    "--pooling",
+    type=click.Choice(get_args(Pooling)),
+    help="How a text encoder without modules.json makes one vector of its tokens. Default: mean.",
+)
+@click.option("--query-prompt", metavar="TEXT", help="What goes before each query. Default: as the checkpoint says.")
+@click.option("--passage-prompt", metavar="TEXT", help="What goes before each text that is searched.")
 @click.option("--revision", help="Branch, tag or commit on the hub.")
 @click.option("--trust-remote-code", is_flag=True, help="Run Python code that the checkpoint brings along.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -52,12 +60,15 @@ def export(
     image_root: Path | None,
     keep_float32: bool,
     image_tower: str | None,
+    pooling: Pooling | None,
+    query_prompt: str | None,
+    passage_prompt: str | None,
     revision: str | None,
     trust_remote_code: bool,
     as_json: bool,
     **how: str | Path | None,
 ) -> None:
-    """Export CHECKPOINT (a hub id or a folder) to ONNX in the new folder OUT.
+    """Export CHECKPOINT (a hub id or a folder) to ONNX in the new folder OUT: a CLIP, or a text model.
 
     Golden texts and pictures are compared with PyTorch. Where a vector differs, where weights or the tokenizer are
     missing, or where different inputs have one vector, nothing is written.
@@ -75,6 +86,7 @@ def export(
             image_tower=image_tower,
             revision=revision,
             trust_remote_code=trust_remote_code,
+            texts=TextOptions(pooling, query_prompt, passage_prompt),
             calibration=calibration,
             keep_float32=keep_float32,
             progress=next_step,
@@ -91,7 +103,8 @@ def export(
         ("texts", report.text_cosine_min, report.text_cosine_mean),
         ("images", report.image_cosine_min, report.image_cosine_mean),
     ):
-        out.print(f"cosine with PyTorch on golden {kind}: least {least:.6f}, mean {mean:.6f}", highlight=False)
+        if least is not None:
+            out.print(f"cosine with PyTorch on golden {kind}: least {least:.6f}, mean {mean:.6f}", highlight=False)
     for line in _quantised(report):
         out.print(line, highlight=False)
 

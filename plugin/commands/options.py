@@ -63,8 +63,9 @@ def target_options(command: Command) -> Command:
                 "texts",
                 multiple=True,
                 metavar="[NAME=]SOURCE",
-                help="Text to encode into one vector: FIELD, FIELD,FIELD, or a template as in '{title} by {brand}'. "
-                "NAME is the vector field's, FIELD_vector by default.",
+                help="Text to encode into one vector: FIELD, FIELD,FIELD, or a template as in '{title} by {brand}'; "
+                "FIELD[passages] for a vector of each passage of a long text. NAME is the vector field's, FIELD_vector "
+                "by default.",
             ),
             click.option(
                 "--image",
@@ -104,6 +105,7 @@ class Encoding:
     failures: Path
     in_cluster: bool = False
     device: str = "auto"
+    text_model: Path | None = None
 
 
 def opened(
@@ -112,6 +114,7 @@ def opened(
     model: Path | None = None,
     encoding: Encoding | None = None,
     *,
+    text_model: Path | None = None,
     device: str = "auto",
 ) -> Index:
     """The index as the options describe it; ``device`` where there is no ``encoding``."""
@@ -120,6 +123,7 @@ def opened(
         index,
         client=client,
         model=model,
+        text_model=text_model or how.text_model,
         images=how.images,
         in_cluster=how.in_cluster,
         batch_size=how.batch_size,
@@ -164,6 +168,7 @@ def encoding_options(command: Command) -> Command:
         failures: Path,
         device: str,
         in_cluster: bool = False,
+        text_model: Path | None = None,
         **others: Any,
     ) -> Any:
         images = ImageAccess(
@@ -175,7 +180,7 @@ def encoding_options(command: Command) -> Command:
             tolerate_truncated=tolerate_truncated,
             memory=None if image_memory is None else image_memory << 20,
         )
-        encoding = Encoding(images, batch_size, threads, workers, failures, in_cluster, device)
+        encoding = Encoding(images, batch_size, threads, workers, failures, in_cluster, device, text_model)
         return command(*arguments, encoding=encoding, **others)
 
     return decorated(
@@ -243,11 +248,16 @@ def encoding_options(command: Command) -> Command:
 
 
 def writing_options(command: Command) -> Command:
-    """`encoding_options`, and --in-cluster."""
+    """`encoding_options`, --text-model and --in-cluster."""
     option = click.option(
         "--in-cluster", is_flag=True, help="Let the server plugin encode; this machine then needs no model."
     )
-    return encoding_options(decorated(command, [option]))
+    return encoding_options(decorated(command, [text_model_option("Text model that makes new text fields."), option]))
+
+
+def text_model_option(help: str) -> Callable[[Command], Command]:
+    """--text-model: the text model of an index that has another model for its pictures."""
+    return click.option("--text-model", type=FOLDER, envvar="CROSSLENS_TEXT_MODEL", help=help)
 
 
 def decorated(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:

@@ -88,7 +88,7 @@ def reindex(
     if into and (slices > 1 or part or query or fields):
         raise click.UsageError("--into copies the whole index; leave --slices, --slice, --query and --field out")
     targets = tuple(parse_targets(texts, images, index_type))
-    if targets and model is None and not encoding.in_cluster:
+    if targets and model is None and encoding.text_model is None and not encoding.in_cluster:
         raise click.UsageError("new vector fields need --model")
     where_and_what = connection(**where), index, model, encoding
     if into:

@@ -141,6 +141,8 @@ def show(report: Report, dry_run: bool) -> None:
             out.print(table)
         if report.caught_up:
             out.print(f"{report.caught_up} documents changed meanwhile and were taken up again")
+    for name, count in report.cut.items():
+        say_cut(name, count, report.lost[name] / count, of_field=report.fields[name].sources[0])
     truncated = sum(report.truncated.values())
     if truncated:
         out.print(f"{truncated} JPEGs lack their last rows, and were encoded all the same")
@@ -157,6 +159,14 @@ def show(report: Report, dry_run: bool) -> None:
         out.print(f"mend the sources, then run again with {_retry_flag(sys.argv[1:])}")
     if report.interrupted:
         out.print(GO_ON, style="yellow")
+
+
+def say_cut(name: str, count: int, share: float | None, *, of_field: str) -> None:
+    """Print how many texts are cut, and how much of them (a mean share) goes unread."""
+    much = "" if share is None else f", and {share:.0%} of each goes unread"
+    whole = f"'{of_field}[passages]'"
+    said = f"{name}: {count} texts are longer than the model reads{much}; --text {whole} keeps all"
+    out.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
 def _show_estimate(report: Report) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from crosslens.client import connect
 from crosslens.commands.options import connection, connection_options, opened
-from crosslens.commands.running import size
+from crosslens.commands.running import say_cut, size
 from crosslens.commands.saying import note, out, print_json
 from crosslens.ingest.run.status import Status
 from crosslens.progress import counting_bar
@@ -56,6 +56,9 @@ def show(found: Status, quick: bool) -> None:
             highlight=False,
             soft_wrap=True,
         )
+        if each.cut:
+            share = None if each.lost is None else each.lost / each.cut
+            say_cut(name, each.cut, share, of_field=made.sources[0])
         if each.next:
             out.print(f"  is being changed to {each.next}: crosslens migrate goes on", style="yellow", soft_wrap=True)
         if each.previous:

@@ -11,7 +11,6 @@ from typing import Any, Self
 from elasticsearch import Elasticsearch
 
 from crosslens.client import Connection, connect
-from crosslens.errors import ModelError
 from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
 from crosslens.ingest.contract.selection import Selection
 from crosslens.ingest.model.cluster import ClusterEncoder
@@ -47,6 +46,7 @@ class OpenedIndex:
         ca_certs: Path | str | None = None,
         cloud_id: str | None = None,
         model: Model | None = None,
+        text_model: Model | None = None,
         image_root: Path | str | None = None,
         images: ImageAccess | None = None,
         in_cluster: bool = False,
@@ -58,8 +58,9 @@ class OpenedIndex:
         """``client`` is used as it is, instead of a new one to ``url`` (and then never closed).
 
         ``model`` is a model folder, or an encoder; left out, each vector field's own model is looked for: in the
-        cluster's plugin, and among the folders used before on this machine. With ``in_cluster`` the server plugin makes
-        all vectors, and ``model`` is a name that it knows. ``image_root`` is the folder that image paths start in and
+        cluster's plugin, and among the folders used before on this machine. ``text_model`` is a text model beside it:
+        new text fields are made by that one, new image fields by ``model``. With ``in_cluster`` the server plugin makes
+        all vectors, and both are names that it knows. ``image_root`` is the folder that image paths start in and
         must not leave; ``images`` replaces it with full control of access to images. At most ``batch_size``
         inputs are encoded at a time, on ``threads`` threads (0: all cores) of ``device``, see `Encoder`; ``workers``
         threads fetch and open images (0: as many as suit).
@@ -70,10 +71,10 @@ class OpenedIndex:
         self.name = name
         self._own_client = client is None
         self._client = client or connect(Connection.from_environment(url, api_key, user, password, ca_certs, cloud_id))
-        self._model, self._in_cluster = model, in_cluster
+        self._models, self._in_cluster = [each for each in (model, text_model) if each is not None], in_cluster
         self._batch_size, self._threads, self._workers = batch_size, threads, workers
         self._device = device
-        self._made: VectorEncoder | None = None
+        self._made: list[VectorEncoder] = []
         self._searchers: dict[tuple[Any, ...], HybridSearcher] = {}
 
     @cached_property
@@ -116,34 +117,30 @@ class OpenedIndex:
     def _searcher(self, made_with: dict[str, Any]) -> HybridSearcher:
         key = tuple(made_with.values())
         if key not in self._searchers:
-            encoders = self._named() or self._known(self._client)
+            encoders = self._named() or self._known((), self._client)
             self._searchers[key] = HybridSearcher(self._client, self.name, encoders, **made_with)
         return self._searchers[key]
 
     def _options(self, selection: Selection, dry_run: bool, share: Share | None = None) -> Options:
         return Options(selection, self._images, self._workers, share or Share(), dry_run)
 
-    def _encoder(self) -> VectorEncoder:
-        """Return the model for new vectors. Raises `ModelError` where none was named and the index has none."""
-        named = self._named()
-        if named is not None:
-            return named
-        if self._in_cluster:
-            self._made = ClusterEncoder(self._client, None, batch_size=self._batch_size)
-            return self._made
-        raise ModelError("no model is named to make new vectors with", hint="name its folder", parameter="model")
+    def _new(self) -> Encoders:
+        """Return the models for new vectors. Raises `ModelError` where none was named and the index has none."""
+        if self._named() or not self._in_cluster:
+            return self._encoders()
+        self._made = [ClusterEncoder(self._client, None, batch_size=self._batch_size)]
+        return self._encoders()
 
     def _encoders(self) -> Encoders:
-        """Return the named model, and for others those of the cluster or of this machine."""
-        named = self._named()
-        return self._known(self._client if self._in_cluster else None, *([named] if named else []))
+        """Return the named models, and for others those of the cluster or of this machine."""
+        return self._known(self._named(), self._client if self._in_cluster else None)
 
-    def _known(self, cluster: Elasticsearch | None, *given: VectorEncoder) -> Encoders:
+    def _known(self, given: Sequence[VectorEncoder], cluster: Elasticsearch | None) -> Encoders:
         return Encoders(given, batch_size=self._batch_size, threads=self._threads, device=self._device, cluster=cluster)
 
-    def _named(self) -> VectorEncoder | None:
-        if self._made is None and self._model is not None:
-            self._made = self._open(self._model)
+    def _named(self) -> list[VectorEncoder]:
+        if not self._made:
+            self._made = [self._open(each) for each in self._models]
         return self._made
 
     def _open(self, model: Model) -> VectorEncoder:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from crosslens.index.opened import Model, OpenedIndex, nothing
+from crosslens.ingest.contract.encoders import Encoders
+from crosslens.ingest.contract.fields import read_mappings, recorded_fields
 from crosslens.ingest.contract.ingest_pipeline import put_pipeline, remove_pipeline
 from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.contract.selection import Selection
@@ -36,7 +38,7 @@ class WritableIndex(OpenedIndex):
         """
         options = self._options(Selection(failed=retry_failed), dry_run)
         return add_vectors(
-            self._client, self.name, self._encoder(), list(fields), options, progress=progress, failed=on_failure
+            self._client, self.name, self._new(), list(fields), options, progress=progress, failed=on_failure
         )
 
     def reindex(
@@ -67,12 +69,10 @@ class WritableIndex(OpenedIndex):
             every=every,
             query=None if query is None else dict(query),
         )
-        if targets:
-            self._encoder()
         return reindex(
             self._client,
             self.name,
-            self._encoders(),
+            self._new() if targets else self._encoders(),
             self._options(selection, dry_run, Share(*share)),
             targets=list(targets),
             fields=fields,
@@ -103,7 +103,7 @@ class WritableIndex(OpenedIndex):
             self._client,
             self.name,
             into,
-            self._named() or self._encoders(),
+            self._encoders(),
             list(targets),
             self._options(selection, dry_run),
             alias=alias,
@@ -140,14 +140,17 @@ class WritableIndex(OpenedIndex):
             failed=on_failure,
         )
         if report.switched or not report.fields:
-            self._model, self._made = model, encoder
+            # The other model, where it is still that of any field.
+            serving = recorded_fields(self.name, read_mappings(self._client, self.name)).values()
+            kept = [each for each in self._made if Encoders([each]).serve(serving) and each is not encoder]
+            self._models, self._made = [], [encoder, *kept]
             self._searchers.clear()
         return report
 
     def rollback(self, *, fields: Sequence[str] | None = None) -> dict[str, VectorField]:
         """Go back to the previous model's vectors, or give up a change under way. See `crosslens.rollback`."""
         serving = rollback(self._client, self.name, fields=fields)
-        self._model = self._made = None
+        self._models, self._made = [], []
         self._searchers.clear()
         return serving
 

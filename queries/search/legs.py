@@ -20,7 +20,7 @@ _MAX_CANDIDATES = 10_000
 # fewer where several vectors a document fill the candidates sooner.
 PART, _NESTED_PART = 5_000, 250
 _INNER = "matched"
-_TOLD = ("position", "reference")
+_TOLD = ("position", "reference", "start", "end")
 KEYWORD = "keyword"
 
 
@@ -111,7 +111,8 @@ class Leg:
         return {"query": {"bool": {"must": [query], "filter": list(filters)}} if filters else query}
 
     def matched(self, hit: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Which of the hit's values came nearest: its ``position`` and, of an image, its ``reference``."""
+        """Which of the hit's values came nearest: its ``position``, of an image its ``reference``, and of a passage
+        where it stands, its ``start`` and ``end``."""
         if not self.nested:
             return None
         inner = hit["inner_hits"][_INNER]["hits"]["hits"]

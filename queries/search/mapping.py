@@ -171,7 +171,7 @@ class IndexReader:
     ) -> Seen:
         chosen = choose(self.index, mappings, self._fields)
         if first:
-            self.encoders.check(chosen.values(), self.index, searching=True)
+            self.encoders.check(choose(self.index, mappings, None).values(), self.index, searching=True)
         for each in chosen.values():
             self.encoders.for_field(each, searching=True)
         own = dict.fromkeys(path for mapping in mappings.values() for path in own_paths(mapping))

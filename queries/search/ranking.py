@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from crosslens.ingest.contract.documents import DocumentKey
+from crosslens.ingest.contract.documents import DocumentKey, source_values
 from crosslens.queries.fusion.fuse import fused_scores
 from crosslens.queries.fusion.scores import Part, Scores
 from crosslens.queries.search.completion import Best, completed, shown_of
@@ -16,6 +16,7 @@ from crosslens.queries.search.sorting import sorted_by_field
 from crosslens.queries.search.windows import Windows, first_trip, respelling_trip
 from crosslens.queries.show.explain import explain
 from crosslens.queries.show.result import Hit, SearchResult
+from crosslens.surrogates import well_formed
 
 
 def ranked(plan: Plan) -> Steps[SearchResult]:
@@ -59,10 +60,14 @@ def ranked(plan: Plan) -> Steps[SearchResult]:
         shown = [(key, total, fused.parts(key)) for key, total in best[plan.offset : end]]
     if plan.over_window and keys and not windows.aggregated:
         yield from completed(plan, windows, (), scoring=False)
+    sources = {leg.name: sorted(field for _, field in leg.reads) for leg in plan.legs}
     modalities = {leg.name: leg.modality if leg.kind == "knn" else None for leg in plan.legs}
     depth = max((leg.window for leg in plan.legs), default=0)
     return SearchResult(
-        [_hit(key, total, parts, windows, options, explain(parts, modalities, depth)) for key, total, parts in shown],
+        [
+            _hit(key, total, parts, windows, options, sources, explain(parts, modalities, depth))
+            for key, total, parts in shown
+        ],
         [leg.name for leg in plan.legs],
         len(best) - gone,
         aggregations=windows.aggregated,
@@ -105,6 +110,7 @@ def _hit(
     parts: dict[str, Part],
     windows: Windows,
     options: SearchOptions,
+    sources: Mapping[str, Sequence[str]],
     explanation: list[str],
 ) -> Hit:
     document = windows.documents.get(key, {})
@@ -114,4 +120,13 @@ def _hit(
         if options.fields or name != options.collapse
     }
     source, highlight = document.get("_source") or {}, document.get("highlight") or {}
-    return Hit(key[0], key[1], total, parts, source, windows.matched.get(key, {}), fields, highlight, explanation)
+    matched = {leg: _worded(source, sources.get(leg, ()), value) for leg, value in windows.matched.get(key, {}).items()}
+    return Hit(key[0], key[1], total, parts, source, matched, fields, highlight, explanation)
+
+
+def _worded(source: Mapping[str, Any], fields: Sequence[str], value: Mapping[str, Any]) -> dict[str, Any]:
+    """What matched, of a passage with its words, which stand in the document."""
+    texts = source_values(source, fields[0]) if "end" in value and fields else []
+    if value["position"] >= len(texts):
+        return dict(value)
+    return {**value, "text": well_formed(texts[value["position"]][value["start"] : value["end"]])}

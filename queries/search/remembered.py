@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,9 +45,9 @@ class QueryVectors:
         self._lock = threading.Lock()
 
     def of_texts(self, encoder: VectorEncoder, texts: Sequence[str]) -> Float32Array:
-        """Return float32 [len(texts), dims], as `crosslens.Encoder.encode_texts`, also for what is raised."""
+        """Return float32 [len(texts), dims], as `crosslens.Encoder.encode_texts` of queries, and raise as it does."""
         keys = [self._key(encoder, "text", each) for each in texts]
-        return self._of(keys, texts, encoder.encode_texts)
+        return self._of(keys, texts, partial(encoder.encode_texts, role="query"))
 
     def of_images(self, encoder: VectorEncoder, images: Sequence[ImageSource]) -> Float32Array:
         """Return float32 [len(images), dims], as `crosslens.Encoder.encode_images`, also for what is raised."""

@@ -69,9 +69,11 @@ def vectors(
     """The query's vector for each field, by name: the sum of the terms' unit vectors with their signs, made unit again.
 
     ``liked`` are the vectors that documents to find more of have in each field. A field for which nothing is looked
-    for (only such documents were given, and they have no vector there) has none.
+    for has none: only such documents were given, and they have no vector there; or only images, and its model is a text
+    model, which leaves images out of account.
 
-    Raises `QueryError` where terms cancel each other out, `ImageError` for an image that can't be read.
+    Raises `QueryError` where terms cancel each other out, or no field's model encodes the images that alone are looked
+    for, and `ImageError` for an image that can't be read.
     """
     made: dict[str, NDArray[np.float32]] = {}
     found: dict[str, list[float]] = {}
@@ -81,11 +83,15 @@ def vectors(
         total = made[each.fingerprint].astype(np.float64)
         for vector in liked.get(each.field, ()):
             total += _unit(np.asarray(vector, dtype=np.float64))
-        if not (terms.texts or terms.images or liked.get(each.field)):
+        seen = terms.images and encoders.for_field(each, searching=True).encodes_images
+        if not (terms.texts or seen or liked.get(each.field)):
             continue
         if np.linalg.norm(total) < 1e-6:
             raise QueryError("the query's terms cancel each other out; nothing is left to look for")
         found[each.field] = _unit(total).tolist()
+    if terms.images and not (found or terms.texts):
+        models = sorted({each.model for each in fields})
+        raise QueryError(f"an image is all that is looked for, and {', '.join(models)} encode(s) texts only")
     return found
 
 
@@ -94,7 +100,7 @@ def _sum(terms: Terms, encoder: VectorEncoder, remembered: QueryVectors) -> NDAr
     for sign, texts, images in ((1, terms.texts, terms.images), (-1, terms.less_texts, terms.less_images)):
         if texts:
             total += sign * remembered.of_texts(encoder, texts).sum(axis=0)
-        if images:
+        if images and encoder.encodes_images:
             total += sign * remembered.of_images(encoder, images).sum(axis=0)
     return total
 

@@ -58,6 +58,7 @@ def _hit(hit: Hit, pictures: Pictures) -> dict[str, Any]:
         "score": hit.score,
         "picture": picture.uri,
         "blank": picture.blank,
+        "passages": [value["text"] for value in hit.matched.values() if "text" in value],
         "why": why(hit, whole=True),
         "parts": parts,
     }

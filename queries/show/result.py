@@ -19,7 +19,9 @@ class Hit:
 
     ``explanation`` says in words why it ranks where it does, a sentence for each leg, by the normalizer "evidence".
     ``matched`` has, by leg, which value of a field with a vector for each value came nearest: its ``position`` among
-    the document's values, and an image's ``reference``. ``fields`` and ``highlight`` are Elasticsearch's.
+    the document's values, and an image's ``reference``; of a passage its ``start`` and ``end`` in that value, in
+    characters, and its ``text``, unless the field isn't among what is returned. ``fields`` and ``highlight`` are
+    Elasticsearch's.
     """
 
     index: str

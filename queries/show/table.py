@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ _BAR = 12
 _BESIDE = 4 + 7 + _BAR + 2
 # As in "0.45 (12.31)", and the least that a document's column needs to be read.
 _PART, _LEAST = 12, 34
+# Of a passage, what is shown of its beginning.
+_SNIPPET = 240
 _MARKS = re.compile(r"</?em>")
 # Names that catalogues and archives commonly give to the one field a person recognises a document by.
 _TITLE_FIELDS = ("title", "name", "headline", "label", "caption", "subject", "product_name")
@@ -93,6 +96,15 @@ def facets_table(field: str, buckets: Sequence[Mapping[str, Any]], others: int) 
     return table
 
 
+def matched_as(value: Mapping[str, Any]) -> str:
+    """What stands for a value that matched: an image's reference, the beginning of a passage, or else its number."""
+    if "text" in value:
+        return textwrap.shorten(value["text"], _SNIPPET, placeholder=" ...") or value["text"][:_SNIPPET]
+    if "end" in value:
+        return f"characters {value['start']} to {value['end']}"
+    return str(value.get("reference", f"no. {value['position']}"))
+
+
 def _lines(parts: Sequence[Text], room: int) -> list[Text]:
     """The parts in as few lines as hold them, none of them broken."""
     lines: list[Text] = []
@@ -108,7 +120,7 @@ def _document(hit: Hit) -> Text:
     """What the document is called, which of its several images matched, where words did, and why it is where it is."""
     text = Text(title_of(hit))
     for leg, value in hit.matched.items():
-        text.append(well_formed(f"\n{leg}: {value.get('reference', 'no. ' + str(value['position']))}"), style="dim")
+        text.append(well_formed(f"\n{leg}: {matched_as(value)}"), style="dim")
     for field, fragments in hit.highlight.items():
         text.append(well_formed(f"\n{field}: "), style="dim")
         for i, piece in enumerate(_MARKS.split(well_formed(" ... ".join(fragments)))):

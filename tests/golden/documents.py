@@ -136,7 +136,8 @@ def taken(definition: Line, document: Line) -> Line:
     objects that a field with ``each`` gets, and of an error, which each side words itself, only ``failed`` is kept."""
     each = field(definition)
     update = written(definition, document)
-    state = dict(state_of(update, PATH) or {})
+    # How much of a text is cut only Python says.
+    state = {key: value for key, value in (state_of(update, PATH) or {}).items() if key != "cut"}
     stored: Any = update.get(PATH)
     nested = [{k: v for k, v in entry.items() if k != "vector"} for entry in stored or ()] if each.each else None
     return {

@@ -10,7 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from crosslens.ingest.model.folder import open_model
-from tests.golden import Line
+from crosslens.ingest.model.prompts import Prompts
+from crosslens.ingest.model.tokens import TextTokenizer
+from tests.golden import FOLDER, Line
 from tests.golden.documents import encoder
 
 Files = dict[str, str]
@@ -48,6 +50,7 @@ def _graph(read: str, sizes: tuple[int, ...], kind: int, said: str = "", beside:
     return _field(2, said) + _field(7, graph)
 
 
+_OF_PICTURES = ("vision_model.onnx", "preprocessor_config.json")
 _TEXT = _graph("input_ids", (0, 0), 7)
 _VISION = _graph("pixel_values", (0, 3, 8, 8), 1)
 
@@ -112,6 +115,23 @@ def folders() -> Iterator[tuple[str, Files]]:
         _folder(config_json='{"pad_token_id": 9}', tokenizer_config_json='{"pad_token": "x"}'),
     )
     yield "no padding token", _folder(config_json='{"pad_token_id": 9, "text_config": {"pad_token_id": null}}')
+    of_texts = {name: content for name, content in _folder().items() if name.split("/")[-1] not in _OF_PICTURES}
+    yield "a text model", of_texts
+    sentences = {
+        "sentence_bert_config.json": '{"max_seq_length": 24}',
+        "tokenizer_config.json": '{"pad_token": "<pad>"}',
+    }
+    yield "a text model's limit", of_texts | sentences
+    yield "a text model's limit counts for no other", _folder() | sentences
+    yield "a text model with a manifest", _with_manifest(of_texts, text=text, dims=24)
+    prompted = {"config_sentence_transformers.json": json.dumps({"prompts": {"query": "q: ", "passage": "p: "}})}
+    yield "prompts", of_texts | prompted
+    usual = {"prompts": {"document": "", "corpus": "c", "x": "\u00e9 "}, "default_prompt_name": "x"}
+    yield "a default prompt", of_texts | {"config_sentence_transformers.json": json.dumps(usual)}
+    bare = {"prompts": {"query": "", "document": None}, "default_prompt_name": None}
+    yield "prompts of nothing", of_texts | {"config_sentence_transformers.json": json.dumps(bare)}
+    yield "a manifest that lists the prompts", _with_manifest(of_texts | prompted, text=text)
+    yield "a manifest that doesn't list the prompts", _with_manifest(of_texts, text=text) | prompted
     for family in ("siglip", "siglip2", "siglip_text_model", "siglip_vision_model"):
         yield f"the family {family}", _folder(config_json=json.dumps({"model_type": family}))
 
@@ -126,7 +146,8 @@ def opened(files: Files) -> Line:
         folder = open_model(Path(root) / "model")
     said: Line = {"fingerprint": folder.fingerprint, "name": folder.name}
     said |= {"text": asdict(folder.text), "dims": folder.dims}
-    return said | ({"searches": sorted(folder.searches)} if folder.searches else {})
+    said |= {"searches": sorted(folder.searches)} if folder.searches else {}
+    return said | ({} if folder.prompts == Prompts() else {"prompts": asdict(folder.prompts)})
 
 
 def recorded_fingerprints() -> list[Line]:
@@ -183,6 +204,26 @@ TEXTS = [
 ]
 
 
+WORDS = [
+    "a photo of a cat and a dog",
+    "Blue Running SHOES, size 42!",
+    "naïve café ÜBERRASCHUNG красный",
+    "[CLS] a cat [SEP] and [MASK] [PAD] [UNK]",
+    "x" * 101,
+]
+WORDPIECE = FOLDER / "tokenizers" / "wordpiece.json"
+
+
+def wordpieces(texts: list[str]) -> list[list[int]]:
+    """By a text model's tokenizer, cut to 48 tokens."""
+    return TextTokenizer(WORDPIECE, 48).ids(texts)
+
+
 def recorded_tokens() -> list[Line]:
-    """By the demo's tokenizer, cut to its 32 tokens."""
-    return [{"text": text, "ids": ids} for text, ids in zip(TEXTS, encoder().tokens(TEXTS), strict=True)]
+    """By the demo's tokenizer, cut to its 32 tokens, then by a text model's."""
+    demo = [{"text": text, "ids": ids} for text, ids in zip(TEXTS, encoder().tokens(TEXTS), strict=True)]
+    texts = [*TEXTS, *WORDS]
+    return demo + [
+        {"text": text, "ids": ids, "tokenizer": WORDPIECE.name, "length": 48}
+        for text, ids in zip(texts, wordpieces(texts), strict=True)
+    ]

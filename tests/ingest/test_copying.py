@@ -245,7 +245,7 @@ def test_what_can_not_be_copied_says_why(
         copy(server, f"{index},{other}", new_name(), encoder, pictures)
     with pytest.raises(MappingError, match="no vector fields yet"):
         copy_index(server.client, index, new_name(), None)
-    with pytest.raises(MappingError, match="need a model; name the model"):
+    with pytest.raises(ModelError, match="new vector fields need a model; name it"):
         copy_index(server.client, index, new_name(), None, [TITLE])
     add_vectors(server.client, index, encoder, [TITLE])
     with pytest.raises(ModelError):

@@ -179,7 +179,7 @@ def test_new_fields_and_present_ones_are_brought_up_in_one_run(server: Server, e
     second = reindex(server.client, index, encoder, options, targets=[PHOTO])
     assert second.written == {"title_vector": 1, "photo_vector": 6}
     expect_exact(server, index, encoder, photos)
-    with pytest.raises(ModelError, match="need one model"):
+    with pytest.raises(ModelError, match="new vector fields need a model"):
         reindex(server.client, index, None, options, targets=[replace(PHOTO, field="v")])
 
 

@@ -26,6 +26,7 @@ from crosslens.errors import (
 from crosslens.ingest.contract.statistics import STATISTICS_INDEX
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.prompts import Role
 from crosslens.ingest.model.transform import Float32Array
 from crosslens.ingest.run.calibrate import calibrate
 from crosslens.ingest.run.write import Options, add_vectors
@@ -367,9 +368,9 @@ class Slow:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._encoder, name)
 
-    def encode_texts(self, texts: Sequence[str]) -> Float32Array:
+    def encode_texts(self, texts: Sequence[str], *, role: Role = "passage") -> Float32Array:
         self.happened = self.meanwhile.wait(20)
-        return self._encoder.encode_texts(texts)
+        return self._encoder.encode_texts(texts, role=role)
 
 
 def test_the_server_parts_a_text_while_it_is_encoded(

@@ -23,7 +23,7 @@ from crosslens.node.installing import install_models
 from tests.server.conftest import PICTURES, Plugged
 
 pytestmark = [pytest.mark.node, pytest.mark.export]
-FAMILIES = ("clip", "siglip", "siglip2", "chinese_clip", "align", "multilingual")
+FAMILIES = ("clip", "siglip", "siglip2", "chinese_clip", "align", "multilingual", "text")
 # Quantised graphs, by the operators that ONNX Runtime fuses, beside the float32 ones.
 ALL = (*FAMILIES, "int8")
 
@@ -36,7 +36,12 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     root = tmp_path_factory.mktemp("families")
     for name in FAMILIES:
-        checkpoint = str(getattr(checkpoints, name)(root / f"{name}-checkpoint"))
+        folder = root / f"{name}-checkpoint"
+        if name == "text":
+            prompts = {"query": "find ", "document": "here is "}
+            checkpoint = str(checkpoints.sentence_encoder(folder, pooling="cls", dense="Tanh", prompts=prompts))
+        else:
+            checkpoint = str(getattr(checkpoints, name)(folder))
         image_tower = str(root / "clip-checkpoint") if name == "multilingual" else None
         export(checkpoint, root / name, image_tower=image_tower, precision="fp32")
     export(str(DATA / "checkpoint"), root / "int8", precision="int8")

@@ -3,6 +3,7 @@ package org.crosslens.server.action;
 import java.io.IOException;
 import java.util.List;
 import java.util.Map;
+import org.crosslens.server.encode.Prompts;
 import org.crosslens.server.serve.Encoders;
 import org.crosslens.server.serve.Purpose;
 import org.crosslens.server.serve.Served;
@@ -35,16 +36,21 @@ public final class EncodeAction {
 
     private EncodeAction() {}
 
-    /** {@code model} as {@link Models#find} takes it; in {@code bulk} more is done in all, and an answer takes longer. */
+    /**
+     * {@code model} as {@link Models#find} takes it; {@code role} says what texts are for; in {@code bulk} more is done in
+     * all, and an answer takes longer.
+     */
     public static final class Request extends ActionRequest {
 
         private final String model;
         private final List<Input> inputs;
+        private final Prompts.Role role;
         private final boolean bulk;
 
-        public Request(String model, List<Input> inputs, boolean bulk) {
+        public Request(String model, List<Input> inputs, Prompts.Role role, boolean bulk) {
             this.model = model;
             this.inputs = inputs;
+            this.role = role;
             this.bulk = bulk;
         }
 
@@ -104,6 +110,7 @@ public final class EncodeAction {
                     .delegateFailureAndWrap(
                         (next, model) -> encoders.encode(
                             request.bulk ? Purpose.BULK : Purpose.ENCODE,
+                            request.role,
                             model,
                             request.inputs,
                             wanted,

@@ -178,7 +178,9 @@ public final class InfoAction {
                         model.put("searches", folder.searches().stream().sorted().toList());
                     }
                     model.put("max_tokens", folder.text().length());
-                    model.put("image_size", List.of(folder.transform().outputHeight(), folder.transform().outputWidth()));
+                    if (folder.transform() != null) {
+                        model.put("image_size", List.of(folder.transform().outputHeight(), folder.transform().outputWidth()));
+                    }
                     model.put("loaded", each.loaded());
                 } else {
                     model.put("error", each.error());

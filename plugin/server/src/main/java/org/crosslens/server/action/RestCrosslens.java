@@ -6,8 +6,10 @@ import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.function.Supplier;
+import org.crosslens.server.encode.Prompts;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Input;
 import org.elasticsearch.action.ActionListener;
@@ -130,7 +132,8 @@ public final class RestCrosslens {
      * {@code POST _crosslens/encode}: {@code {"model": "NAME", "texts": [...], "images": ["BASE64", ...]}} to
      * {@code {"model": {...}, "vectors": [[...], ...]}}, texts first. With {@code "packed": true} a vector is base64 of
      * little-endian float32; with {@code "bulk": true} more is done in all, and
-     * each answer takes longer.
+     * each answer takes longer. A model with prompts puts the one for passages
+     * before each text or, with {@code "role": "query"}, the one for queries.
      */
     private static final class Encode extends BaseRestHandler {
 
@@ -142,6 +145,7 @@ public final class RestCrosslens {
             List<String> images = List.of();
             boolean packed;
             boolean bulk;
+            Prompts.Role role = Prompts.Role.PASSAGE;
         }
 
         /** What parsing takes of memory, by the body's length: strings, while the parser grows them. */
@@ -155,6 +159,16 @@ public final class RestCrosslens {
             PARSER.declareField((body, images) -> body.images = images, (parser, ignored) -> strings(parser), new ParseField("images"), several);
             PARSER.declareBoolean((body, packed) -> body.packed = packed, new ParseField("packed"));
             PARSER.declareBoolean((body, bulk) -> body.bulk = bulk, new ParseField("bulk"));
+            PARSER.declareString((body, role) -> body.role = role(role), new ParseField("role"));
+        }
+
+        private static Prompts.Role role(String name) {
+            for (Prompts.Role role : Prompts.Role.values()) {
+                if (role.name().toLowerCase(Locale.ROOT).equals(name)) {
+                    return role;
+                }
+            }
+            throw new IllegalArgumentException("[role] must be passage or query, not [" + name + "]");
         }
 
         /** Several strings, or one. Many short ones would take far more memory than the body that holds them. */
@@ -207,7 +221,7 @@ public final class RestCrosslens {
                     protected void processResponse(Void turn) throws IOException {
                         try (XContentParser parser = XContentHelper.createParserNotCompressed(configuration, content, type)) {
                             Body body = PARSER.parse(parser, null);
-                            EncodeAction.Request encode = new EncodeAction.Request(body.model, inputs(body), body.bulk);
+                            EncodeAction.Request encode = new EncodeAction.Request(body.model, inputs(body), body.role, body.bulk);
                             new RestCancellableNodeClient(client, request.getHttpChannel()).execute(
                                 EncodeAction.TYPE,
                                 encode,

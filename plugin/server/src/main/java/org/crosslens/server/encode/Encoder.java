@@ -73,7 +73,7 @@ public final class Encoder implements Closeable {
     }
 
     private Path graph(Use use) {
-        return use.texts() ? folder.textModel() : folder.visionModel();
+        return use.texts() ? folder.textModel() : folder.withImages().visionModel();
     }
 
     private Key key(Path graph, boolean alone) {

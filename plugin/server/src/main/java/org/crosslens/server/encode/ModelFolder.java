@@ -16,7 +16,8 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 
 /**
- * A folder with both encoders, as {@code crosslens export} and the tools around transformers.js make them.
+ * A folder with both encoders or, of a text model, the one for texts, as {@code crosslens export} and the tools around
+ * transformers.js make them. A text model has neither {@code visionModel} nor {@code transform}.
  *
  * <p>{@code fingerprint} changes whenever a file that shapes the vectors does, and equals the one that the Python side
  * records in an index. {@code dims} is 0 where no manifest says it. {@code searches} are the fingerprints of other vectors
@@ -30,6 +31,7 @@ public record ModelFolder(
     Path visionModel,
     TextSettings text,
     ImageTransform transform,
+    Prompts prompts,
     int dims,
     Set<String> searches
 ) {
@@ -59,7 +61,7 @@ public record ModelFolder(
      */
     public static ModelFolder open(Path path) {
         Map<String, Object> config = Json.read(path.resolve(CONFIG));
-        Path text = graph(path, "text_model"), vision = graph(path, "vision_model");
+        Path text = graph(path, "text_model"), vision = isTextModel(path) ? null : graph(path, "vision_model");
         Path tokenizer = path.resolve(TOKENIZER);
         if (Files.exists(tokenizer) == false) {
             throw new ModelException(tokenizer + " is missing: the folder's tokenizer must be in that form");
@@ -67,23 +69,31 @@ public record ModelFolder(
         // transformers 5 writes one file for all of a model's processors.
         boolean one = Files.exists(path.resolve(PREPROCESSOR)) == false && Files.exists(path.resolve(PROCESSOR));
         Path preprocessing = path.resolve(one ? PROCESSOR : PREPROCESSOR);
-        Map<String, Object> preprocessor = Json.read(preprocessing);
+        Map<String, Object> preprocessor = vision == null ? null : Json.read(preprocessing);
         preprocessor = one ? Json.object(preprocessor, "image_processor") : preprocessor;
         Map<String, Object> manifest = manifest(path);
-        TextSettings settings = textSettings(path, config, manifest);
+        TextSettings settings = textSettings(path, config, manifest, vision == null);
+        // A file that a manifest doesn't list has no part in the vectors that its fingerprint stands for.
+        boolean counts = manifest.isEmpty() || recorded(manifest).containsKey(Prompts.FILE);
+        Prompts prompts = counts ? Prompts.read(path) : Prompts.NONE;
         Map<String, String> hashes = new TreeMap<>();
         // A manifest names all files there are, so those that an index recorded before stay valid; only weights beside a
         // graph, which earlier manifests left out, are added.
         List<Path> files = new ArrayList<>();
         if (manifest.isEmpty()) {
-            files.addAll(List.of(text, vision, tokenizer, preprocessing));
+            files.addAll(vision == null ? List.of(text, tokenizer) : List.of(text, vision, tokenizer, preprocessing));
+            if (prompts.equals(Prompts.NONE) == false) {
+                hashes.put("prompts", HexFormat.of().formatHex(sha256().digest(prompts.line())));
+            }
             hashes.put("text", HexFormat.of().formatHex(sha256().digest(settings.line().getBytes(StandardCharsets.UTF_8))));
         } else {
             hashes.putAll(recorded(manifest));
         }
         OnnxFile textFile = OnnxFile.read(text);
         textFile.external().forEach(name -> files.add(text.resolveSibling(name)));
-        OnnxFile.read(vision).external().forEach(name -> files.add(vision.resolveSibling(name)));
+        if (vision != null) {
+            OnnxFile.read(vision).external().forEach(name -> files.add(vision.resolveSibling(name)));
+        }
         for (Path file : files) {
             String name = path.relativize(file).toString().replace('\\', '/');
             if (Files.isRegularFile(file) == false) {
@@ -104,10 +114,31 @@ public record ModelFolder(
             text,
             vision,
             settings.fitted(ids.length > 1 ? ids[1] : 0),
-            ImageTransform.parse(preprocessor),
+            vision == null ? null : ImageTransform.parse(preprocessor),
+            prompts,
             dims == null ? 0 : dims.intValue(),
             searches(manifest)
         );
+    }
+
+    /** Whether a folder has neither an image encoder nor what prepares pictures for one. */
+    private static boolean isTextModel(Path path) {
+        for (String part : List.of("onnx/vision_model.onnx", "vision_model.onnx", PREPROCESSOR, PROCESSOR)) {
+            if (Files.exists(path.resolve(part))) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** Throws {@link IllegalArgumentException} for a text model. */
+    public ModelFolder withImages() {
+        if (visionModel == null) {
+            throw new IllegalArgumentException(
+                "the model [" + name + "] (" + fingerprint + ") is a text model, which encodes no images"
+            );
+        }
+        return this;
     }
 
     private static Set<String> searches(Map<String, Object> manifest) {
@@ -185,7 +216,12 @@ public record ModelFolder(
         throw new ModelException(path + " has no onnx/" + kind + ".onnx; make the folder with crosslens export");
     }
 
-    private static TextSettings textSettings(Path path, Map<String, Object> config, Map<String, Object> manifest) {
+    private static TextSettings textSettings(
+        Path path,
+        Map<String, Object> config,
+        Map<String, Object> manifest,
+        boolean textModel
+    ) {
         Map<String, Object> listed = Json.object(manifest, "text");
         if (listed.isEmpty() == false) {
             return new TextSettings(
@@ -197,6 +233,15 @@ public record ModelFolder(
         }
         Path settingsFile = path.resolve("tokenizer_config.json");
         Map<String, Object> settings = Files.exists(settingsFile) ? Json.read(settingsFile) : Map.of();
+        Path sentencesFile = path.resolve("sentence_bert_config.json");
+        Map<String, Object> sentences = textModel && Files.exists(sentencesFile) ? Json.read(sentencesFile) : Map.of();
+        if (Json.flag(sentences, "do_lower_case", false)) {
+            throw new ModelException(
+                sentencesFile + " wants texts in lower case before they are tokenized, which only an export does; make the "
+                    + "folder with crosslens export"
+            );
+        }
+        Number most = Json.number(sentences, "max_seq_length");
         Map<String, Object> text = Json.object(config, "text_config");
         String family = String.valueOf(config.get("model_type"));
         int length = Integer.MAX_VALUE;
@@ -206,7 +251,7 @@ public record ModelFolder(
         }
         for (Number limit : new Number[] {
             Json.number(text, "max_position_embeddings"),
-            Json.number(settings, "model_max_length"),
+            most != null && most.doubleValue() != 0 ? most : Json.number(settings, "model_max_length"),
             Json.number(openClip, "context_length") }) {
             // transformers writes 1e30 where a tokenizer has no limit.
             if (limit != null && limit.doubleValue() > 0 && limit.doubleValue() < 100_000) {

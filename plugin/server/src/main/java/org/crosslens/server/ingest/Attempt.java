@@ -13,6 +13,7 @@ import java.util.function.Consumer;
 import org.crosslens.server.documents.References;
 import org.crosslens.server.documents.Source;
 import org.crosslens.server.encode.ImageException;
+import org.crosslens.server.encode.ModelFolder;
 import org.crosslens.server.work.Input;
 import org.elasticsearch.action.ActionListener;
 import org.elasticsearch.ingest.IngestDocument;
@@ -27,6 +28,7 @@ final class Attempt {
     private final List<String> values;
     private final String hash;
     private final String fingerprint;
+    private final String prompt;
     private final BiConsumer<IngestDocument, Exception> handler;
     private final Consumer<Exception> again;
     private final float[][] vectors;
@@ -41,7 +43,7 @@ final class Attempt {
         Settings settings,
         IngestDocument document,
         List<String> values,
-        String fingerprint,
+        ModelFolder model,
         BiConsumer<IngestDocument, Exception> handler,
         Consumer<Exception> again
     ) {
@@ -51,7 +53,8 @@ final class Attempt {
         this.kept = new Kept(document.getSource(), settings);
         this.values = values;
         this.hash = settings.source().hash(values);
-        this.fingerprint = fingerprint;
+        this.fingerprint = model.fingerprint();
+        this.prompt = model.prompts().passage();
         this.handler = handler;
         this.again = again;
         this.vectors = new float[values.size()][];
@@ -118,7 +121,7 @@ final class Attempt {
         AtomicInteger waiting = new AtomicInteger(values.size());
         for (int i = 0; i < values.size(); i++) {
             int at = i;
-            inputs.add(settings.source().image() ? image(at) : Input.of(values.get(at)));
+            inputs.add(settings.source().image() ? image(at) : Input.of(values.get(at)).after(prompt));
             ActionListener<float[]> listener = ActionListener.wrap(vector -> vectors[at] = vector, e -> failed(at, e));
             listeners.add(node.preserving(ActionListener.runAfter(listener, () -> {
                 if (waiting.decrementAndGet() == 0) {

@@ -84,9 +84,9 @@ public final class CrosslensProcessor extends AbstractProcessor {
         try {
             List<String> values = values(document);
             ActionListener<ModelFolder> found = ActionListener.wrap(model -> {
-                String fingerprint = model.fingerprint();
-                Consumer<Exception> again = failure -> again(document, handler, tries, fingerprint, failure);
-                Attempt attempt = new Attempt(node, settings, document, values, fingerprint, handler, again);
+                ModelFolder folder = settings.source().image() ? model.withImages() : model;
+                Consumer<Exception> again = failure -> again(document, handler, tries, model.fingerprint(), failure);
+                Attempt attempt = new Attempt(node, settings, document, values, folder, handler, again);
                 boolean large = values.stream().mapToLong(String::length).sum() > LARGE;
                 if (values.isEmpty() == false && (large || settings.source().image())) {
                     // Large values are hashed, and files read, on the plugin's own threads.

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Set;
 import java.util.function.Supplier;
+import org.crosslens.server.encode.Prompts;
 import org.crosslens.server.serve.Encoders;
 import org.crosslens.server.serve.Purpose;
 import org.crosslens.server.serve.Served;
@@ -152,6 +153,7 @@ public final class CrosslensQueryVectorBuilder implements QueryVectorBuilder {
             .encoders()
             .encode(
                 Purpose.QUERY,
+                Prompts.Role.QUERY,
                 model,
                 List.of(input),
                 wanted == null ? Wanted.ALWAYS : wanted,

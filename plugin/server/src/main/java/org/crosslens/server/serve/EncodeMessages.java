@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import org.crosslens.server.encode.Prompts;
 import org.crosslens.server.version.VersionedTransportRequest;
 import org.crosslens.server.wire.Wire;
 import org.crosslens.server.work.Input;
@@ -19,16 +20,18 @@ final class EncodeMessages {
 
     private EncodeMessages() {}
 
-    /** Texts and images for the model of this {@code fingerprint}. */
+    /** Texts, in their {@code role}, and images for the model of this {@code fingerprint}, which has the prompts. */
     static final class Request extends VersionedTransportRequest {
 
         final String fingerprint;
         final Purpose purpose;
+        final Prompts.Role role;
         final List<Input> inputs;
 
-        Request(String fingerprint, Purpose purpose, List<Input> inputs) {
+        Request(String fingerprint, Purpose purpose, Prompts.Role role, List<Input> inputs) {
             this.fingerprint = fingerprint;
             this.purpose = purpose;
+            this.role = role;
             this.inputs = inputs;
         }
 
@@ -38,15 +41,17 @@ final class EncodeMessages {
                 StreamInput from = fields.in();
                 String model = from.readString();
                 Purpose purpose = from.readEnum(Purpose.class);
+                Prompts.Role role = from.readEnum(Prompts.Role.class);
                 List<Input> inputs = new ArrayList<>();
                 for (int count = from.readVInt(); inputs.size() < count;) {
                     boolean text = from.readBoolean();
                     inputs.add(text ? Input.of(from.readString()) : Input.encoded(from.readString()));
                 }
-                return new Request(model, purpose, inputs);
+                return new Request(model, purpose, role, inputs);
             });
             fingerprint = read.fingerprint;
             purpose = read.purpose;
+            role = read.role;
             inputs = read.inputs;
         }
 
@@ -56,6 +61,7 @@ final class EncodeMessages {
             Wire.write(out, 1, fields -> {
                 fields.writeString(fingerprint);
                 fields.writeEnum(purpose);
+                fields.writeEnum(role);
                 fields.writeVInt(inputs.size());
                 for (Input input : inputs) {
                     fields.writeBoolean(input.isText());

@@ -2,6 +2,8 @@ package org.crosslens.server.serve;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.crosslens.server.encode.ModelFolder;
+import org.crosslens.server.encode.Prompts;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Input;
 import org.crosslens.server.work.Models;
@@ -66,14 +68,21 @@ public final class Encoders {
 
     /**
      * Answers with the unit vectors of {@code inputs} by {@code model}, in the order given, or fails for all as
-     * {@link Encoding#submit} does for one.
+     * {@link Encoding#submit} does for one. Texts get the model's prompt for their {@code role}, on the node that has it.
      */
-    public void encode(Purpose purpose, Served model, List<Input> inputs, Wanted wanted, ActionListener<List<float[]>> listener) {
+    public void encode(
+        Purpose purpose,
+        Prompts.Role role,
+        Served model,
+        List<Input> inputs,
+        Wanted wanted,
+        ActionListener<List<float[]>> listener
+    ) {
         models.find(
             model.fingerprint(),
-            ActionListener.wrap(found -> here(encoding, purpose, found.fingerprint(), inputs, wanted, listener), e -> {
+            ActionListener.wrap(found -> here(encoding, purpose, role, found, inputs, wanted, listener), e -> {
                 if (e instanceof NoModelException none) {
-                    there(purpose, model, inputs, wanted, none, listener);
+                    there(purpose, role, model, inputs, wanted, none, listener);
                 } else {
                     listener.onFailure(e);
                 }
@@ -83,6 +92,7 @@ public final class Encoders {
 
     private void there(
         Purpose purpose,
+        Prompts.Role role,
         Served model,
         List<Input> inputs,
         Wanted wanted,
@@ -96,19 +106,26 @@ public final class Encoders {
             listener.onFailure(e);
             return;
         }
-        others.encode(purpose, model, inputs, wanted, none, ActionListener.runAfter(ActionListener.notifyOnce(listener), held::close));
+        ActionListener<List<float[]>> once = ActionListener.runAfter(ActionListener.notifyOnce(listener), held::close);
+        others.encode(purpose, role, model, inputs, wanted, none, once);
     }
 
     static void here(
         Encoding encoding,
         Purpose purpose,
-        String fingerprint,
-        List<Input> inputs,
+        Prompts.Role role,
+        ModelFolder model,
+        List<Input> given,
         Wanted wanted,
         ActionListener<List<float[]>> listener
     ) {
+        if (given.stream().allMatch(Input::isText) == false) {
+            model.withImages();
+        }
+        String prompt = model.prompts().of(role);
+        List<Input> inputs = given.stream().map(each -> each.after(prompt)).toList();
         if (purpose == Purpose.QUERY && inputs.size() == 1) {
-            encoding.query(fingerprint, inputs.get(0), wanted, listener.map(List::of));
+            encoding.query(model.fingerprint(), inputs.get(0), wanted, listener.map(List::of));
             return;
         }
         GroupedActionListener<Placed> all = new GroupedActionListener<>(inputs.size(), listener.map(placed -> {
@@ -121,7 +138,7 @@ public final class Encoders {
             int at = i;
             listeners.add(all.map(vector -> new Placed(at, vector)));
         }
-        encoding.submit(lane(purpose), purpose != Purpose.BULK, fingerprint, inputs, wanted, listeners);
+        encoding.submit(lane(purpose), purpose != Purpose.BULK, model.fingerprint(), inputs, wanted, listeners);
     }
 
     private static Encoding.Lane lane(Purpose purpose) {

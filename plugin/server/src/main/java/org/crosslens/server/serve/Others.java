@@ -13,6 +13,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.LongSupplier;
 import java.util.stream.Collectors;
 import org.apache.lucene.util.SetOnce;
+import org.crosslens.server.encode.Prompts;
 import org.crosslens.server.wire.Peers;
 import org.crosslens.server.work.Input;
 import org.crosslens.server.work.Wanted;
@@ -145,6 +146,7 @@ public final class Others {
     /** Answers with the vectors, from one of the nodes that have {@code model}, or fails as the last of them did. */
     void encode(
         Purpose purpose,
+        Prompts.Role role,
         Served model,
         List<Input> inputs,
         Wanted wanted,
@@ -158,7 +160,7 @@ public final class Others {
                 once.onFailure(why);
             }
         });
-        EncodeMessages.Request request = new EncodeMessages.Request(model.fingerprint(), purpose, inputs);
+        EncodeMessages.Request request = new EncodeMessages.Request(model.fingerprint(), purpose, role, inputs);
         locate(new Key(model.fingerprint(), false), none, once.delegateFailureAndWrap((next, located) -> {
             List<DiscoveryNode> present = peers.others(), nodes = new ArrayList<>();
             // In turn, beginning with another node each time.

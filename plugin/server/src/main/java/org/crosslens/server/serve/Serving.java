@@ -56,7 +56,7 @@ public final class Serving {
         Wanted wanted = Wanted.by(task);
         models.find(request.fingerprint, ActionListener.wrap(found -> {
             ActionListener<List<float[]>> vectors = listener.map(EncodeMessages.Response::new);
-            Encoders.here(encoding, request.purpose, found.fingerprint(), request.inputs, wanted, vectors);
+            Encoders.here(encoding, request.purpose, request.role, found, request.inputs, wanted, vectors);
         }, e -> {
             if (e instanceof NoModelException) {
                 listener.onResponse(new EncodeMessages.Response(null));

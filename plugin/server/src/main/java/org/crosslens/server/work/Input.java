@@ -84,6 +84,11 @@ public final class Input {
         }, held, bytes -> {});
     }
 
+    /** The same with a prompt before it, if it is a text. */
+    public Input after(String prompt) {
+        return isText() && prompt.isEmpty() == false ? of(prompt + text) : this;
+    }
+
     public boolean isText() {
         return text != null;
     }

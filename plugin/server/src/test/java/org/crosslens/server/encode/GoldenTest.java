@@ -14,6 +14,7 @@ import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 import org.crosslens.server.Golden;
 import org.elasticsearch.common.logging.LogConfigurator;
 import org.junit.jupiter.api.BeforeAll;
@@ -61,13 +62,31 @@ class GoldenTest {
         assertEquals(Golden.number(text.get("pad_id")), folder.text().padId());
         assertEquals(text.get("fixed"), folder.text().fixed());
         assertEquals(text.get("side"), folder.text().left() ? "left" : "right");
+        Map<String, Object> prompts = line.containsKey("prompts") ? Golden.object(line.get("prompts")) : Map.of("query", "", "passage", "");
+        assertEquals(prompts.get("query"), folder.prompts().of(Prompts.Role.QUERY));
+        assertEquals(prompts.get("passage"), folder.prompts().of(Prompts.Role.PASSAGE));
     }
 
     @Test
     void tokensAreAsRecorded() throws IOException {
         ModelFolder demo = ModelFolder.open(Path.of(System.getProperty("crosslens.model")));
-        List<Map<String, Object>> lines = Golden.lines("tokens");
-        try (Tokenizer tokenizer = new Tokenizer(demo.path().resolve(ModelFolder.TOKENIZER), demo.text().length())) {
+        List<Map<String, Object>> all = Golden.lines("tokens");
+        tokensAreAsRecorded(
+            demo.path().resolve(ModelFolder.TOKENIZER),
+            demo.text().length(),
+            all.stream().filter(line -> line.containsKey("tokenizer") == false).toList()
+        );
+        all.stream().filter(line -> line.containsKey("tokenizer")).collect(Collectors.groupingBy(line -> line.get("tokenizer"))).forEach(
+            (name, lines) -> tokensAreAsRecorded(
+                Golden.folder().resolve("tokenizers").resolve((String) name),
+                (int) lines.get(0).get("length"),
+                lines
+            )
+        );
+    }
+
+    private static void tokensAreAsRecorded(Path file, int length, List<Map<String, Object>> lines) {
+        try (Tokenizer tokenizer = new Tokenizer(file, length)) {
             long[][] ids = tokenizer.encode(lines.stream().map(line -> (String) line.get("text")).toList());
             for (int i = 0; i < ids.length; i++) {
                 long[] recorded = ((List<?>) lines.get(i).get("ids")).stream().mapToLong(id -> ((Number) id).longValue()).toArray();

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Random;
 import java.util.Set;
 import java.util.TreeSet;
+import org.crosslens.server.encode.Prompts;
 import org.crosslens.server.wire.Message;
 import org.crosslens.server.work.Input;
 
@@ -35,10 +36,15 @@ public final class ServeMessages {
             ),
             new Message<>(
                 EncodeMessages.Request.class,
-                new EncodeMessages.Request("0123", Purpose.ENCODE, List.of(Input.of("a red heart"), Input.encoded("iVBORw0KGgo="))),
+                new EncodeMessages.Request(
+                    "0123",
+                    Purpose.ENCODE,
+                    Prompts.Role.QUERY,
+                    List.of(Input.of("a red heart"), Input.encoded("iVBORw0KGgo="))
+                ),
                 ServeMessages::request,
                 EncodeMessages.Request::new,
-                each -> each.fingerprint + each.purpose + each.inputs.stream().map(input -> input.text() + " " + input.base64()).toList()
+                each -> each.fingerprint + each.purpose + each.role + each.inputs.stream().map(input -> input.text() + " " + input.base64()).toList()
             ),
             new Message<>(
                 EncodeMessages.Response.class,
@@ -65,7 +71,9 @@ public final class ServeMessages {
             inputs.add(random.nextBoolean() ? Input.of(content) : Input.encoded(content));
         }
         Purpose[] purposes = Purpose.values();
-        return new EncodeMessages.Request(Message.text(random), purposes[random.nextInt(purposes.length)], inputs);
+        Purpose purpose = purposes[random.nextInt(purposes.length)];
+        Prompts.Role role = random.nextBoolean() ? Prompts.Role.QUERY : Prompts.Role.PASSAGE;
+        return new EncodeMessages.Request(Message.text(random), purpose, role, inputs);
     }
 
     private static EncodeMessages.Response response(Random random) {
