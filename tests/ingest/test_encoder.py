@@ -70,7 +70,7 @@ def test_any_trouble_with_one_picture_is_that_pictures_error(
     monkeypatch.undo()
     # More than there is memory for, in any machine.
     huge = replace(encoder.transform, shortest_edge=2**30, crop=(2**30, 2**30))
-    monkeypatch.setattr(encoder, "transform", huge)
+    monkeypatch.setattr(encoder, "folder", replace(encoder.folder, transform=huge))
     with pytest.raises(ImageError, match="can't be prepared"):
         encoder.prepare_image(pictures / "1.png")
     monkeypatch.undo()
