@@ -13,7 +13,7 @@ from elasticsearch import AsyncElasticsearch
 
 from crosslens.async_client import connect_async
 from crosslens.client import Connection
-from crosslens.ingest.contract.encoders import VectorEncoder
+from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.sources.access import ImageAccess, ImageReader
 from crosslens.queries.search.async_searcher import AsyncHybridSearcher
@@ -44,12 +44,14 @@ class AsyncIndex:
         model: str | Path | VectorEncoder | None = None,
         image_root: Path | str | None = None,
         images: ImageAccess | None = None,
+        device: str = "auto",
     ):
         """Takes the arguments of `crosslens.Index`; the first search connects."""
         self.name = name
         self._client, self._own_client = client, client is None
         self._connection = Connection.from_environment(url, api_key, user, password, ca_certs, cloud_id)
         self._model, self._images = model, ImageAccess.of(images, image_root)
+        self._device = device
         self._searchers: dict[tuple[Any, ...], AsyncHybridSearcher] = {}
 
     @cached_property
@@ -68,13 +70,19 @@ class AsyncIndex:
         made_with = options.of_searcher
         key = tuple(made_with.values())
         if key not in self._searchers:
-            if isinstance(self._model, str | Path):
-                self._model = await asyncio.to_thread(Encoder, Path(self._model))
-            self._searchers[key] = AsyncHybridSearcher(await self.client(), self.name, self._model, **made_with)
+            model = await self._named()
+            self._searchers[key] = AsyncHybridSearcher(await self.client(), self.name, model, **made_with)
         searcher = self._searchers[key]
         result = await searcher.search(**options.of_search)
         fields = await searcher.fields()
         return replace(result, pictures=Pictures(list(fields.values()), self._reader))
+
+    async def _named(self) -> VectorEncoder | Encoders:
+        """Return the model, opened, or what looks for each field's own."""
+        if isinstance(self._model, str | Path):
+            opened: VectorEncoder = await asyncio.to_thread(Encoder, Path(self._model), device=self._device)
+            self._model = opened
+        return self._model or Encoders(device=self._device)
 
     async def close(self) -> None:
         """Close the client, unless it was given."""

@@ -181,6 +181,13 @@ def shop(server: Server) -> str:
     return server.new_index(MAPPINGS, documents)
 
 
+def newsroom(server: Server) -> str:
+    """The index of long texts that the documentation speaks of."""
+    sentences = [f"Sentence {i} is of something else." for i in range(40)]
+    sentences[20] = "The council pays for the new bridge."
+    return server.new_index({"properties": {"body": {"type": "text"}}}, [{"body": " ".join(sentences)}])
+
+
 @pytest.mark.node
 @pytest.mark.parametrize("names", [("README.md",), ("docs/index.md", "docs/searching.md")], ids=" ".join)
 def test_the_python_shown_runs_as_it_stands(
@@ -192,6 +199,8 @@ def test_the_python_shown_runs_as_it_stands(
         "models/siglip2": str(models / "other"),
         "/srv/pictures": str(pictures),
         '"products"': f'"{shop(server)}"',
+        "models/minilm": str(models / "small"),
+        '"articles"': f'"{newsroom(server)}"',
     }
     judged = [Judged(str(i), title, None, {str(i): 1.0}) for i, title in enumerate(TITLES)]
     scope: dict[str, Any] = {"judged": judged}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from elasticsearch import AuthorizationException, Elasticsearch
+from numpy.typing import NDArray
 
 from crosslens.errors import ModelError
 from crosslens.ingest.contract.record import Modality, VectorField
@@ -61,10 +62,10 @@ class VectorEncoder(Protocol):
     def encode_images(self, images: Iterable[ImageSource]) -> Float32Array:
         """Unit vectors of images."""
 
-    def prepare_image(self, image: ImageSource, rules: PictureRules | None = None) -> Float32Array:
+    def prepare_image(self, image: ImageSource, rules: PictureRules | None = None) -> NDArray[Any]:
         """What `encode_pixels` takes of an image."""
 
-    def encode_pixels(self, pixels: Float32Array) -> Float32Array:
+    def encode_pixels(self, pixels: NDArray[Any]) -> Float32Array:
         """Unit vectors of prepared images, stacked."""
 
 
@@ -75,7 +76,7 @@ class Encoders:
         self,
         given: Iterable[VectorEncoder] = (),
         *,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         threads: int = 0,
         device: str = "auto",
         cluster: Elasticsearch | None = None,

@@ -23,6 +23,7 @@ from crosslens.retrying import patient
 
 # Texts per request; the plugin sorts and batches them itself.
 _TEXTS = 256
+_BATCH = 32
 _JSON = {"accept": "application/json", "content-type": "application/json"}
 
 
@@ -99,12 +100,13 @@ class ClusterEncoder:
     # Each call only waits for an answer, so many threads may call.
     remote = True
 
-    def __init__(self, client: Elasticsearch, model: str | None = None, *, batch_size: int = 32):
-        """``model`` is a name or fingerprint; None means the cluster's only model.
+    def __init__(self, client: Elasticsearch, model: str | None = None, *, batch_size: int | None = None):
+        """``model`` is a name or fingerprint; None means the cluster's only model. ``batch_size`` inputs are written at
+        a time; None: 32.
 
         Raises `ModelError` when the plugin isn't installed, doesn't know the model, or doesn't answer on some nodes.
         """
-        self._client, self.batch_size = patient(client), batch_size
+        self._client, self.batch_size = patient(client), batch_size or _BATCH
         models = cluster_models(client)
         if models is None:
             raise ModelError(

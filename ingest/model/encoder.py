@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,18 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from crosslens.errors import ImageError, ModelError
-from crosslens.ingest.model.devices import is_out_of_memory, load_session, require
+from crosslens.ingest.model.batching import Batches, Inputs, Runner, in_batches
+from crosslens.ingest.model.devices import load_session, most_inputs, require
 from crosslens.ingest.model.folder import ModelFolder, open_model
 from crosslens.ingest.model.passages import Passage, passages
 from crosslens.ingest.model.ports import TextPorts, VisionPorts
 from crosslens.ingest.model.prompts import Role
 from crosslens.ingest.model.tokens import TextTokenizer
-from crosslens.ingest.model.transform import Float32Array, ImageTransform
+from crosslens.ingest.model.transform import Float32Array, ImageTransform, Pixels
 from crosslens.ingest.sources.images import ImageSource, PictureRules, opened
 
-_LOG = logging.getLogger("crosslens")
 # More tokens than any tokenizer puts around a text.
 _SPECIAL = 8
-Inputs = dict[str, NDArray[Any]]
-Runner = Callable[[Inputs], NDArray[Any]]
 
 
 class Encoder:
@@ -48,28 +45,40 @@ class Encoder:
         folder: Path | str,
         *,
         threads: int = 0,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         variant: str | None = None,
         verify: bool = True,
         device: str = "auto",
     ):
         """``threads`` for one run of a graph (0: ONNX Runtime's choice, all cores); ``batch_size`` inputs a run, or
-        fewer where that takes more memory than there is. ``device`` is auto, cpu, cuda, tensorrt, openvino, coreml,
-        directml or rocm; auto is the first of cuda, rocm and directml that works here, else cpu.
+        fewer where that takes more memory than there is. None: at most 32, or 256 on a device with memory of its own,
+        and of pictures as many as prove fastest. ``device`` is auto, cpu or one of `devices.DEVICES`; auto is the first
+        of cuda, rocm and directml that works here, else cpu.
 
         Raises `ModelError` as `open_model` does, and where the device isn't there.
         """
         require(device)
-        if batch_size < 1 or threads < 0:
+        if (batch_size is not None and batch_size < 1) or threads < 0:
             raise ModelError(f"batch_size must be 1 or more and threads 0 or more, not {batch_size} and {threads}")
         self.folder: ModelFolder = open_model(Path(folder), variant=variant, verify=verify)
-        self.batch_size = batch_size
+        self.batch_size = batch_size or most_inputs(device)
         self._threads, self._device = threads, device
         self._tokenizer = TextTokenizer(
             self.folder.tokenizer, self.folder.text.length, canonical=self.folder.text.canonical
         )
         self._sessions: dict[tuple[Path, str | None], ort.InferenceSession] = {}
         self._loading = threading.Lock()
+        # Texts are of many lengths, whose times don't compare. One graph may hold both encoders.
+        self._batches = {
+            (ports.path, ports.output): Batches(
+                ports.path,
+                self.batch_size,
+                least=ports.batch or 1,
+                measured=batch_size is None and ports.batch is None and isinstance(ports, VisionPorts),
+            )
+            for ports in (self.folder.text_ports, self.folder.vision_ports)
+            if ports is not None
+        }
 
     @property
     def name(self) -> str:
@@ -177,7 +186,7 @@ class Encoder:
         Raises `ImageError` for the first image that can't be read.
         """
         parts: list[Float32Array] = []
-        batch: list[Float32Array] = []
+        batch: list[Pixels] = []
         for image in images:
             batch.append(self.prepare_image(image))
             if len(batch) == self.batch_size:
@@ -187,8 +196,8 @@ class Encoder:
             parts.append(self.encode_pixels(np.stack(batch)))
         return np.concatenate(parts) if parts else np.empty((0, self.dims), dtype=np.float32)
 
-    def prepare_image(self, image: ImageSource, rules: PictureRules | None = None) -> Float32Array:
-        """float32 [3, height, width], what the image encoder reads.
+    def prepare_image(self, image: ImageSource, rules: PictureRules | None = None) -> Pixels:
+        """uint8 [height, width, 3], the pixels of an image that `encode_pixels` takes.
 
         Raises `ImageError` as `opened` does, and for a picture that can't be prepared for any other reason, such as too
         little memory, and `ModelError` from a text model.
@@ -196,21 +205,24 @@ class Encoder:
         transform = self.transform
         try:
             with opened(image, target=transform.resize_target, rules=rules) as picture:
-                return transform(picture)
+                return transform.pixels(picture)
         except ImageError:
             raise
         except Exception as error:
             raise ImageError(f"the picture can't be prepared ({type(error).__name__}: {error})") from error
 
-    def encode_pixels(self, pixels: Float32Array) -> Float32Array:
-        """float32 [n, dims], unit length, of prepared images [n, 3, height, width], in one run of the graph."""
+    def encode_pixels(self, pixels: Pixels | Float32Array) -> Float32Array:
+        """float32 [n, dims], unit length, of prepared images, stacked: uint8 [n, height, width, 3], or float32
+        [n, 3, height, width] as the graph reads them."""
         ports = self._vision
         run = self._runner(ports)
         return unit(in_batches(run, self.image_inputs(pixels), ports.batch))
 
-    def image_inputs(self, pixels: Float32Array) -> Inputs:
-        """Return the inputs of a run of the image graph, of prepared images [n, 3, height, width]."""
+    def image_inputs(self, pixels: Pixels | Float32Array) -> Inputs:
+        """Return the inputs of a run of the image graph; ``pixels`` as `encode_pixels` takes them."""
         port = self._vision.pixels
+        if pixels.dtype == np.uint8:
+            pixels = self.transform.normalized(pixels.astype(np.uint8, copy=False))
         return {port.name: pixels.astype(port.dtype, copy=False)}
 
     def _encoded(self, inputs: Inputs) -> Float32Array:
@@ -234,21 +246,12 @@ class Encoder:
         return inputs
 
     def _runner(self, ports: TextPorts | VisionPorts) -> Runner:
-        session = self._session(ports)
+        session, batches = self._session(ports), self._batches[ports.path, ports.output]
 
-        def run(inputs: Inputs) -> NDArray[Any]:
-            try:
-                return np.asarray(session.run([ports.output], inputs)[0])
-            except Exception as error:
-                rows = len(next(iter(inputs.values())))
-                if not is_out_of_memory(error) or rows == 1:
-                    raise ModelError(f"{ports.path} can't be run ({error})") from error
-                _LOG.info("%s had too little memory for %d inputs at once, and takes half", ports.path, rows)
-            # Outside of the handler, which would keep the failed run's memory.
-            halves = ({name: values[part] for name, values in inputs.items()} for part in _halves(rows))
-            return np.concatenate([run(half) for half in halves])
+        def once(inputs: Inputs) -> NDArray[Any]:
+            return np.asarray(session.run([ports.output], inputs)[0])
 
-        return run
+        return lambda inputs: batches.run(once, inputs)
 
     def _session(self, ports: TextPorts | VisionPorts) -> ort.InferenceSession:
         part = ports.output if self.folder.text_model == self.folder.vision_model else None
@@ -259,25 +262,6 @@ class Encoder:
             if (ports.path, part) not in self._sessions:
                 self._sessions[ports.path, part] = load_session(ports.path, self._threads, self._device, part)
             return self._sessions[ports.path, part]
-
-
-def _halves(rows: int) -> tuple[slice, slice]:
-    return slice(0, rows // 2), slice(rows // 2, rows)
-
-
-def in_batches(run: Runner, inputs: Inputs, size: int | None) -> NDArray[Any]:
-    """Run all rows of ``inputs``, at once or, for a graph of a fixed batch, ``size`` at a time, the last batch filled
-    up with its last row."""
-    rows = len(next(iter(inputs.values())))
-    if size is None or rows == size:
-        return run(inputs)
-    parts = []
-    for start in range(0, rows, size):
-        part = {name: values[start : start + size] for name, values in inputs.items()}
-        lacking = size - min(size, rows - start)
-        filled = {name: np.concatenate([v, np.repeat(v[-1:], lacking, axis=0)]) for name, v in part.items()}
-        parts.append(run(filled)[: size - lacking])
-    return np.concatenate(parts)
 
 
 def unit(vectors: NDArray[Any]) -> Float32Array:

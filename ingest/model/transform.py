@@ -16,6 +16,7 @@ from PIL import Image
 from crosslens.errors import ModelError
 
 Float32Array = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
 
 # How far each filter reaches, in pixels of the smaller of the two pictures (Pillow's documentation, concepts, filters).
 _SUPPORT = {
@@ -66,18 +67,30 @@ class ImageTransform:
         return self.shortest_edge or max(self.size or self.output_size)
 
     def __call__(self, image: Image.Image) -> Float32Array:
-        """float32 [3, height, width] of an RGB picture.
+        """float32 [3, height, width] of an RGB picture: its `pixels`, `normalized`."""
+        made: Float32Array = self.normalized(self.pixels(image)[np.newaxis])[0]
+        return made
+
+    def pixels(self, image: Image.Image) -> Pixels:
+        """uint8 [height, width, 3] of an RGB picture, resized and cropped.
 
         Whatever the picture's shape, the work is bounded by its pixels and the output's.
         """
         width, height = self._resized(image.size)
         kept = (width, height) if self.crop is None else (min(width, self.crop[1]), min(height, self.crop[0]))
         corner = ((width - kept[0]) // 2, (height - kept[1]) // 2)
-        pixels = np.asarray(_resize_part(image, (width, height), corner, kept, self.resample), dtype=np.float32)
-        if self.crop is not None:
-            pixels = _pad(pixels, self.crop)
-        multiplier, addend = self._affine()
-        return np.ascontiguousarray((pixels * multiplier + addend).transpose(2, 0, 1))
+        pixels = np.asarray(_resize_part(image, (width, height), corner, kept, self.resample))
+        return pixels if self.crop is None else _pad(pixels, self.crop)
+
+    def normalized(self, pixels: Pixels) -> Float32Array:
+        """float32 [n, 3, height, width], what a graph reads, of `pixels` [n, height, width, 3]."""
+        multiplier, addend = (each[:, np.newaxis, np.newaxis] for each in self._affine())
+        made = np.empty((len(pixels), 3, *pixels.shape[1:3]), dtype=np.float32)
+        # One picture after the other, which the processor's cache holds.
+        for picture, out in zip(pixels, made, strict=True):
+            np.multiply(picture.transpose(2, 0, 1), multiplier, out=out)
+            out += addend
+        return made
 
     def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
         """(width, height) that a picture of ``size`` is resized to, before cropping."""
@@ -192,7 +205,7 @@ def _resize_part(
     return piece.resize(kept, resample, box=(starts[0], starts[1], ends[0], ends[1]))
 
 
-def _pad(pixels: Float32Array, size: tuple[int, int]) -> Float32Array:
+def _pad(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """[h, w, 3] of at least ``size``, a smaller picture in the middle of black, as in transformers."""
     pad_h, pad_w = max(size[0] - pixels.shape[0], 0), max(size[1] - pixels.shape[1], 0)
     if not (pad_h or pad_w):

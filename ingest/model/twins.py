@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from crosslens.ingest.model.batching import Inputs
 from crosslens.ingest.model.calibration import Calibration
-from crosslens.ingest.model.encoder import Encoder, Inputs
+from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.folder import FLOAT32
 from crosslens.ingest.model.precision import Bounds, Choice, Loss, Tower, choose, recall
 from crosslens.ingest.model.storing import remove, rename

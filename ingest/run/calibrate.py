@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
 from elasticsearch import Elasticsearch
 
 from crosslens.errors import MappingError
 from crosslens.ingest.contract.encoders import Encoders
 from crosslens.ingest.contract.fields import choose
+from crosslens.ingest.contract.gathering import Gathering
 from crosslens.ingest.contract.record import VectorField, vector_fields
 from crosslens.ingest.contract.selection import done_query
 from crosslens.ingest.contract.statistics import CorpusStatistics, store_statistics, stored_statistics, vectors_of
@@ -99,12 +101,12 @@ def _gather(
     reader = Reader(run.client, index, [each.path], vectors=True)
     query = done_query(each)
     total = min(sample, reader.count(query))
-    statistics, read = None, 0
+    gathering, read = Gathering(each.dims), 0
     for page in prefetched(reader.sampled(query, sample)):
         vectors = [vector for document in page for vector in vectors_of(document.source, each)]
         if vectors:
-            here = CorpusStatistics.of(vectors)
-            statistics = here if statistics is None else statistics.merged(here)
+            gathering.add(np.asarray(vectors, dtype=np.float32))
         read += len(page)
         progress(min(read, total), total)
-    return statistics
+    statistics = gathering.statistics()
+    return statistics if statistics.count else None

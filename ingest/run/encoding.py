@@ -10,11 +10,13 @@ from itertools import chain, islice
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crosslens.errors import ImageError, TextError
 from crosslens.ingest.contract import documents
 from crosslens.ingest.contract.documents import State
 from crosslens.ingest.contract.encoders import Encoders
+from crosslens.ingest.contract.gathering import Gathering
 from crosslens.ingest.contract.record import STATE, VectorField
 from crosslens.ingest.contract.statistics import CorpusStatistics
 from crosslens.ingest.model.transform import Float32Array
@@ -44,7 +46,7 @@ class Prepared:
 
     document: Document
     inputs: dict[str, list[str]] = field(default_factory=dict)
-    pixels: dict[str, list[Float32Array | None]] = field(default_factory=dict)
+    pixels: dict[str, list[NDArray[Any] | None]] = field(default_factory=dict)
     states: dict[str, State] = field(default_factory=dict)
     failed: list[tuple[str, str]] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
@@ -79,11 +81,15 @@ class Pipeline:
         self._fresh_s = fresh_s
         self._field_images = field_images or {}
         self._workers = workers
-        # Of all vectors made so far, by index and the field's path.
-        self.statistics: dict[tuple[str, str], CorpusStatistics] = {}
+        self._gathered: dict[tuple[str, str], Gathering] = {}
         batch = max(encoder.batch_size for encoder in self._encoders.values())
         # Prepared images are large: as many as one run of the encoder takes.
         self._chunk = batch if any(each.modality == "image" for each in fields) else _TEXT_BATCHES * batch
+
+    @property
+    def statistics(self) -> dict[tuple[str, str], CorpusStatistics]:
+        """The corpus statistics of all vectors made so far, by index and the field's path."""
+        return {key: gathered.statistics() for key, gathered in self._gathered.items()}
 
     def run(self, work: Iterable[tuple[Document, Sequence[Task]]], *, encode: bool = True) -> Iterator[list[Prepared]]:
         """Documents in chunks, prepared and encoded (or only prepared)."""
@@ -158,7 +164,7 @@ class Pipeline:
     def _prepare_images(self, prepared: Prepared, task: Task, values: list[str], state: State) -> None:
         each = task.field
         contents: list[str] = []
-        pixels: list[Float32Array | None] = []
+        pixels: list[NDArray[Any] | None] = []
         wrong: list[str] = []
         before = documents.state_of(prepared.document.source, each.path) or {}
         data: list[bytes | None] = []
@@ -237,9 +243,8 @@ class Pipeline:
 
     def _gather(self, each: VectorField, indices: Sequence[str], vectors: Float32Array) -> None:
         for index in dict.fromkeys(indices):
-            here = CorpusStatistics.of(vectors[[i for i, name in enumerate(indices) if name == index]])
-            before = self.statistics.get((index, each.path))
-            self.statistics[index, each.path] = here if before is None else before.merged(here)
+            here = self._gathered.setdefault((index, each.path), Gathering(vectors.shape[1]))
+            here.add(vectors[[i for i, name in enumerate(indices) if name == index]])
 
     def _vectors(self, each: VectorField, rows: Sequence[tuple[Prepared, int]]) -> Float32Array:
         encoder = self._encoders[each.path]

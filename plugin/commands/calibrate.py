@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from crosslens.client import connect
-from crosslens.commands.options import FILE, FOLDER, connection, connection_options, opened, text_model_option
+from crosslens.commands.options import (
+    FILE,
+    FOLDER,
+    connection,
+    connection_options,
+    device_option,
+    opened,
+    text_model_option,
+)
 from crosslens.commands.saying import note, out, print_json
 from crosslens.ingest.run.calibrate import DEFAULT_SAMPLE
 from crosslens.progress import counting_bar
@@ -29,6 +37,7 @@ from crosslens.progress import counting_bar
     "--model", type=FOLDER, envvar="CROSSLENS_MODEL", help="For --null-queries. Default: the index's, if known."
 )
 @text_model_option("The same, of text fields that have another model.")
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @connection_options
 def calibrate(
@@ -38,6 +47,7 @@ def calibrate(
     null_queries: Path | None,
     model: Path | None,
     text_model: Path | None,
+    device: str,
     as_json: bool,
     **where: Any,
 ) -> None:
@@ -47,7 +57,7 @@ def calibrate(
     since.
     """
     texts = [] if null_queries is None else _lines(null_queries)
-    measured = opened(index, connect(connection(**where)), model, text_model=text_model)
+    measured = opened(index, connect(connection(**where)), model, text_model=text_model, device=device)
     with counting_bar(note, "measuring") as advance:
         counts = measured.calibrate(fields=fields or None, sample=sample, null_queries=texts, progress=advance)
     if as_json:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from crosslens.client import connect
-from crosslens.commands.options import FILE, connection, connection_options
+from crosslens.commands.options import FILE, connection, connection_options, device_option
 from crosslens.commands.saying import note
 from crosslens.node import Node
 from crosslens.progress import waiting
@@ -22,8 +22,9 @@ from crosslens.progress import waiting
     show_default=True,
     help="File to write the page with the pictures to.",
 )
+@device_option
 @connection_options
-def demo(html: Path, **where: Any) -> None:
+def demo(html: Path, device: str, **where: Any) -> None:
     """Start a node, index 1,400 pictures, add vectors, and compare keyword, vector and hybrid search.
 
     With --url or --cloud-id, use your own cluster instead, in an index named crosslens-demo.
@@ -37,4 +38,4 @@ def demo(html: Path, **where: Any) -> None:
             with waiting(note, "starting Elasticsearch (the first start downloads about 60 MB)"):
                 found = node.start()
         where["url"] = found.url
-    run(connect(connection(**where)), html)
+    run(connect(connection(**where)), html, device=device)

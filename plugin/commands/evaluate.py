@@ -19,6 +19,7 @@ from crosslens.commands.options import (
     connection,
     connection_options,
     decorated,
+    device_option,
     opened,
     parse_weights,
     text_model_option,
@@ -50,6 +51,7 @@ class _Asked:
     window: int
     model: Path | None
     text_model: Path | None
+    device: str
     as_json: bool
 
 
@@ -67,10 +69,11 @@ def _judged_options(command: Command) -> Command:
         window: int,
         model: Path | None,
         text_model: Path | None,
+        device: str,
         as_json: bool,
         **others: Any,
     ) -> Any:
-        asked = _Asked(index, judged, topics, clicks, fields, window, model, text_model, as_json)
+        asked = _Asked(index, judged, topics, clicks, fields, window, model, text_model, device, as_json)
         return command(asked=asked, **others)
 
     return decorated(
@@ -99,6 +102,7 @@ def _judged_options(command: Command) -> Command:
                 "--model", type=FOLDER, envvar="CROSSLENS_MODEL", help="Model folder. Default: the index's, if known."
             ),
             text_model_option("The text fields' model, if it isn't the same. Default: the index's, if known."),
+            device_option,
             click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
         ],
     )
@@ -254,7 +258,8 @@ def _show(index: str, tuned: Tuned, count: int, dry_run: bool) -> None:
 
 
 def _opened(asked: _Asked, where: dict[str, Any]) -> Index:
-    return opened(asked.index, connect(connection(**where)), asked.model, text_model=asked.text_model)
+    client = connect(connection(**where))
+    return opened(asked.index, client, asked.model, text_model=asked.text_model, device=asked.device)
 
 
 def _wrote(*paths: Path | None) -> None:

@@ -99,7 +99,7 @@ class Encoding:
     """What `encoding_options` gather."""
 
     images: ImageAccess
-    batch_size: int
+    batch_size: int | None
     threads: int
     workers: int
     failures: Path
@@ -115,9 +115,10 @@ def opened(
     encoding: Encoding | None = None,
     *,
     text_model: Path | None = None,
+    device: str = "auto",
 ) -> Index:
-    """The index as the options describe it."""
-    how = encoding or Encoding(ImageAccess(), 32, 0, 0, Path())
+    """The index as the options describe it; ``device`` where there is no ``encoding``."""
+    how = encoding or Encoding(ImageAccess(), None, 0, 0, Path(), device=device)
     return Index(
         index,
         client=client,
@@ -130,6 +131,22 @@ def opened(
         workers=how.workers,
         device=how.device,
     )
+
+
+_DEVICE = click.option(
+    "--device",
+    type=click.Choice(DEVICES),
+    default="auto",
+    show_default=True,
+    metavar="DEVICE",
+    help=f"What the encoder runs on: {', '.join(DEVICES[1:])}, or auto: the first of cuda, rocm and directml that "
+    "works here, else cpu.",
+)
+
+
+def device_option(command: Command) -> Command:
+    """--device, for commands that encode queries only."""
+    return decorated(command, [_DEVICE])
 
 
 def encoding_options(command: Command) -> Command:
@@ -145,7 +162,7 @@ def encoding_options(command: Command) -> Command:
         max_pixels: int,
         tolerate_truncated: bool,
         image_memory: int | None,
-        batch_size: int,
+        batch_size: int | None,
         threads: int,
         workers: int,
         failures: Path,
@@ -204,18 +221,15 @@ def encoding_options(command: Command) -> Command:
                 help="Memory for all images that are decoded at once. Default: a quarter of the machine's.",
             ),
             click.option(
-                "--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Inputs for one encoding."
+                "--batch-size",
+                type=click.IntRange(1),
+                help="Most inputs for one encoding. Default: 32, or 256 on a device with memory of its own, and of "
+                "images as many as prove fastest.",
             ),
             click.option(
                 "--threads", type=click.IntRange(0), default=0, help="Threads of the encoder. Default: all cores."
             ),
-            click.option(
-                "--device",
-                type=click.Choice(DEVICES),
-                default="auto",
-                show_default=True,
-                help="What the encoder runs on. auto: the first of cuda, rocm and directml that works here, else cpu.",
-            ),
+            _DEVICE,
             click.option(
                 "--workers",
                 type=click.IntRange(0),

@@ -14,6 +14,7 @@ from crosslens.commands.options import (
     FOLDER,
     connection,
     connection_options,
+    device_option,
     parse_json,
     parse_names,
     parse_weights,
@@ -96,6 +97,7 @@ from crosslens.queries.fusion.scores import DEFAULT_WINDOW
 )
 @click.option("--model", type=FOLDER, envvar="CROSSLENS_MODEL", help="Model folder. Default: the index's, if known.")
 @text_model_option("The text fields' model, if it isn't the same. Default: the index's, if known.")
+@device_option
 @click.option("--image-root", type=FOLDER, help="Folder that the documents' image paths start in, for --html.")
 @click.option("--allow-private-urls", is_flag=True, help="Fetch images also from addresses of your own network.")
 @click.option(
@@ -133,6 +135,7 @@ def search(
     window: int,
     model: Path | None,
     text_model: Path | None,
+    device: str,
     image_root: Path | None,
     allow_private_urls: bool,
     schemes: tuple[str, ...],
@@ -152,7 +155,14 @@ def search(
     images_from = ImageAccess(root=image_root, allow_private_urls=allow_private_urls, schemes=schemes)
     reader = images_from.reader()
     pictures = [_picture(each, reader) for each in images]
-    searched = Index(index, client=connect(connection(**where)), model=model, text_model=text_model, images=images_from)
+    searched = Index(
+        index,
+        client=connect(connection(**where)),
+        model=model,
+        text_model=text_model,
+        images=images_from,
+        device=device,
+    )
     result = searched.search(
         text,
         vector_fields=fields or None,

@@ -40,8 +40,9 @@ _ROWS = 6
 _MARK = "crosslens_demo"
 
 
-def run(client: Elasticsearch, html: Path) -> None:
-    """Run the demo against the cluster of ``client`` and write a page with its pictures to ``html``."""
+def run(client: Elasticsearch, html: Path, *, device: str = "auto") -> None:
+    """Run the demo against the cluster of ``client`` and write a page with its pictures to ``html``; ``device`` as
+    `Encoder` takes it."""
     console = Console()
     items = load_items()
     _step(console, 1, f"an ordinary index: {len(items)} items with a name, keywords, a category and a picture's path")
@@ -54,7 +55,7 @@ def run(client: Elasticsearch, html: Path) -> None:
     matches = _keyword_names(client, first)
     console.print(f"[bold]{first}[/bold] finds {len(matches)} items by keyword: {', '.join(matches) or 'none'}")
 
-    encoder = Encoder(DEMO_MODEL)
+    encoder = Encoder(DEMO_MODEL, device=device)
     remember(DEMO_MODEL, encoder.fingerprint)
     _step(console, 3, f"crosslens add: vectors of every text and picture ({encoder.name}, {encoder.dims} dims)")
     report = add(client, encoder, console)

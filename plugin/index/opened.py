@@ -50,7 +50,7 @@ class OpenedIndex:
         image_root: Path | str | None = None,
         images: ImageAccess | None = None,
         in_cluster: bool = False,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         threads: int = 0,
         workers: int = 0,
         device: str = "auto",
@@ -61,9 +61,9 @@ class OpenedIndex:
         cluster's plugin, and among the folders used before on this machine. ``text_model`` is a text model beside it:
         new text fields are made by that one, new image fields by ``model``. With ``in_cluster`` the server plugin makes
         all vectors, and both are names that it knows. ``image_root`` is the folder that image paths start in and
-        must not leave; ``images`` replaces it with full control of access to images. ``batch_size`` inputs are
-        encoded at a time, on ``threads`` threads (0: all cores); ``workers`` threads fetch and open images (0: as many
-        as suit). ``device`` is what encoders run on here, see `Encoder`.
+        must not leave; ``images`` replaces it with full control of access to images. At most ``batch_size``
+        inputs are encoded at a time, on ``threads`` threads (0: all cores) of ``device``, see `Encoder`; ``workers``
+        threads fetch and open images (0: as many as suit).
 
         Raises `ConnectionFailedError` when no cluster answers.
         """
@@ -117,7 +117,8 @@ class OpenedIndex:
     def _searcher(self, made_with: dict[str, Any]) -> HybridSearcher:
         key = tuple(made_with.values())
         if key not in self._searchers:
-            self._searchers[key] = HybridSearcher(self._client, self.name, self._named() or None, **made_with)
+            encoders = self._named() or self._known((), self._client)
+            self._searchers[key] = HybridSearcher(self._client, self.name, encoders, **made_with)
         return self._searchers[key]
 
     def _options(self, selection: Selection, dry_run: bool, share: Share | None = None) -> Options:
@@ -132,13 +133,10 @@ class OpenedIndex:
 
     def _encoders(self) -> Encoders:
         """Return the named models, and for others those of the cluster or of this machine."""
-        return Encoders(
-            self._named(),
-            batch_size=self._batch_size,
-            threads=self._threads,
-            device=self._device,
-            cluster=self._client if self._in_cluster else None,
-        )
+        return self._known(self._named(), self._client if self._in_cluster else None)
+
+    def _known(self, given: Sequence[VectorEncoder], cluster: Elasticsearch | None) -> Encoders:
+        return Encoders(given, batch_size=self._batch_size, threads=self._threads, device=self._device, cluster=cluster)
 
     def _named(self) -> list[VectorEncoder]:
         if not self._made:

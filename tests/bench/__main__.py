@@ -1,6 +1,20 @@
 """Runs every benchmark, one after the other."""
 
-from tests.bench import bulk, images, large, memory, passages, quality, query, scale, server, texts, words, write
+from tests.bench import (
+    bulk,
+    gathering,
+    images,
+    large,
+    memory,
+    passages,
+    quality,
+    query,
+    scale,
+    server,
+    texts,
+    words,
+    write,
+)
 
-for benchmark in (images, texts, write, bulk, memory, query, server, large, scale, quality, words, passages):
+for benchmark in (images, texts, write, bulk, gathering, memory, query, server, large, scale, quality, words, passages):
     benchmark.main()

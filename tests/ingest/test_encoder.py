@@ -70,11 +70,11 @@ def test_any_trouble_with_one_picture_is_that_pictures_error(
     monkeypatch.undo()
     # More than there is memory for, in any machine.
     huge = replace(encoder.transform, shortest_edge=2**30, crop=(2**30, 2**30))
-    monkeypatch.setattr(encoder, "transform", huge)
+    monkeypatch.setattr(encoder, "folder", replace(encoder.folder, transform=huge))
     with pytest.raises(ImageError, match="can't be prepared"):
         encoder.prepare_image(pictures / "1.png")
     monkeypatch.undo()
-    assert encoder.prepare_image(pictures / "1.png").shape[0] == 3
+    assert encoder.prepare_image(pictures / "1.png").shape[2] == 3
 
 
 def test_an_unreadable_image_stops_the_call_with_its_name(encoder: Encoder, pictures: Path) -> None:

@@ -7,11 +7,12 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crosslens.errors import MappingError, NotCalibratedError, QueryError
 from crosslens.ingest.contract.encoders import Encoders
+from crosslens.ingest.contract.gathering import Gathering
 from crosslens.ingest.contract.selection import Selection
 from crosslens.ingest.contract.statistics import STATISTICS_INDEX, CorpusStatistics
 from crosslens.ingest.contract.targets import Target, parse_target
@@ -47,6 +48,28 @@ def test_the_statistics_of_a_querys_cosine_are_those_of_all_its_cosines(n: int, 
 
 def test_vectors_are_made_unit_first() -> None:
     assert CorpusStatistics.of([[3.0, 0.0], [0.0, 0.5]]).mean.tolist() == [0.5, 0.5]
+
+
+@given(st.lists(st.integers(0, 1500), max_size=6), st.integers(2, 24), st.floats(0, 30), st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_what_is_gathered_a_few_at_a_time_is_as_of_all_at_once(
+    sizes: list[int], dims: int, narrow: float, seed: int
+) -> None:
+    """However narrow the cone that vectors lie in: the covariance is then far smaller than the squared mean."""
+    rng = np.random.default_rng(seed)
+    towards = narrow * unit(rng.normal(size=(1, dims)))
+    rows = ((rng.normal(size=(sum(sizes), dims)) + towards) * 3).astype(np.float32)
+    gathering = Gathering(dims)
+    for part in np.split(rows, np.cumsum(sizes)[:-1]) if sizes else []:
+        gathering.add(part)
+        if rng.random() < 0.2:
+            gathering.statistics()
+    gathered = gathering.statistics()
+    assert gathered.count == sum(sizes)
+    if sum(sizes):
+        whole = CorpusStatistics.of(rows)
+        assert np.abs(gathered.mean - whole.mean).max() < 1e-6
+        assert np.abs(gathered.covariance - whole.covariance).max() < 1e-5 * max(np.trace(whole.covariance), 1e-4)
 
 
 @given(st.integers(1, 10**7), st.floats(1e-6, 0.5))

@@ -11,6 +11,7 @@ import pytest
 
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.known import DEMO_MODEL
 from crosslens.ingest.run.calibrate import calibrate
 from crosslens.ingest.run.run import Options
 from crosslens.ingest.run.write import add_vectors
@@ -19,6 +20,7 @@ from crosslens.queries.fusion.normalizers import NORMALIZERS
 from crosslens.queries.search.searcher import HybridSearcher
 from crosslens.queries.show.result import SearchResult
 from tests.server.conftest import PICTURES, Plugged
+from tests.server.relations import STRANGER, TWIN, index_of, related
 
 pytestmark = pytest.mark.node
 
@@ -107,6 +109,38 @@ def test_a_data_uri_is_an_image_too(plugged: Plugged, index: str) -> None:
     uri = "data:image/webp;base64," + base64.b64encode(picture.read_bytes()).decode()
     found = plugged.http.ok("POST", f"{index}/_search", {"knn": knn("photo_vector", 1, image=uri)})
     assert ids(found) == ["43"]
+
+
+def test_a_model_searches_the_vectors_that_its_record_allows(plugged: Plugged, demo_encoder: Encoder) -> None:
+    name = "related-vectors"
+    texts = [f"a {word}" for word in WORDS]
+    fields = [("near", TWIN), ("far", STRANGER)]
+
+    def asked(searched: str, **builder: str) -> tuple[int, Any]:
+        vector = {"crosslens": {"text": "a red heart", **builder}}
+        clause = {"field": searched, "k": 12, "num_candidates": 100, "query_vector_builder": vector}
+        return plugged.http("POST", f"{name}/_search", {"knn": clause, "size": 12, "_source": False})
+
+    index_of(plugged.server.client, name, demo_encoder.encode_texts(texts), fields)
+    assert asked("near", field="near")[0] == 400
+    with related(DEMO_MODEL, plugged.folder) as model:
+        expected = demo_encoder.encode_texts(texts) @ demo_encoder.encode_texts(["a red heart"])[0]
+        for builder in ({"field": "near"}, {"model": model}):
+            status, answer = asked("near", **builder)
+            assert status == 200, answer
+            found = {int(hit["_id"]): 2 * hit["_score"] - 1 for hit in answer["hits"]["hits"]}
+            assert [found[i] for i in range(12)] == pytest.approx(expected.tolist(), abs=1e-5)
+        for builder, told in (
+            ({"field": "far"}, f"no model [{STRANGER}]"),
+            ({"model": model}, "would compare a query"),
+        ):
+            status, answer = asked("far", **builder)
+            assert status == 400
+            assert told in str(answer)
+        # What is written as of a model is made by that model.
+        status, answer = plugged.http("POST", "_crosslens/encode", {"model": TWIN, "texts": ["a"]})
+        assert status == 400
+        assert f"no model [{TWIN}]" in str(answer)
 
 
 @pytest.mark.parametrize(

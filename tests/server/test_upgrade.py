@@ -21,6 +21,7 @@ from tests.conftest import VERSIONS
 from tests.ingest.exactness import MAPPINGS, shop
 from tests.server.clusters import Cluster, Member, running
 from tests.server.conftest import Http, plugin_zip
+from tests.server.relations import TWIN, index_of, related
 from tests.server.test_search import retriever
 
 pytestmark = pytest.mark.node
@@ -39,8 +40,8 @@ def next_plugin(version: str, folder: Path) -> Path:
     wire = sources / _WIRE
     text = wire.read_text()
     for old, new in (
-        ("int VERSION = 1;", "int VERSION = 2;"),
-        ("fields.accept(counted);", 'fields.accept(counted);\n            counted.writeString("what 2 adds");'),
+        ("int VERSION = 2;", "int VERSION = 3;"),
+        ("fields.accept(counted);", 'fields.accept(counted);\n            counted.writeString("what 3 adds");'),
     ):
         assert text.count(old) == 1
         text = text.replace(old, new)
@@ -108,3 +109,16 @@ def test_nodes_with_two_versions_of_the_plugin_search_each_other(
         for name, dims in (("wide", 32), ("model", 192)):
             made = Http(node.url).ok("POST", "_crosslens/encode", {"model": name, "texts": ["a red heart"] * 3})
             assert [len(vector) for vector in made["vectors"]] == [dims] * 3
+
+
+def test_a_node_is_served_by_another_whose_model_may_search_the_vectors(mixed: Cluster, models: Path) -> None:
+    wide = Encoder(models / "wide")
+    vectors = wide.encode_texts(["a cat", "a dog", "blue shoes"])
+    index_of(mixed.clients[0], "related-vectors", vectors, [("near", TWIN)])
+    vector = {"crosslens": {"field": "near", "text": "a cat"}}
+    clause = {"field": "near", "k": 3, "num_candidates": 10, "query_vector_builder": vector}
+    with related(models / "wide", mixed.nodes[1].folder):
+        for node in mixed.nodes:
+            answer = Http(node.url).ok("POST", "related-vectors/_search", {"knn": clause})
+            found = {int(hit["_id"]): 2 * hit["_score"] - 1 for hit in answer["hits"]["hits"]}
+            assert [found[i] for i in range(3)] == pytest.approx((vectors @ vectors[0]).tolist(), abs=1e-5)

@@ -112,9 +112,8 @@ public final class CrosslensQueryVectorBuilder implements QueryVectorBuilder {
         ActionListener.run(preserving, each -> {
             Set<String> fields = request == null || field != null ? Set.of() : SearchedFields.beside(this, request);
             Set<String> recorded = recorded(request, field == null ? fields : Set.of(field));
-            String named = field != null ? recorded.iterator().next() : model;
-            services.get().encoders().find(named, each.delegateFailureAndWrap((next, found) -> {
-                if (recorded.isEmpty() == false && recorded.equals(Set.of(found.fingerprint())) == false) {
+            ActionListener<Served> encoding = each.delegateFailureAndWrap((next, found) -> {
+                if (recorded.stream().allMatch(found::maySearch) == false) {
                     throw new IllegalArgumentException(
                         "[" + NAME + "] would compare a query by model [" + found.name() + "] (" + found.fingerprint()
                             + ") with vectors of another (" + String.join(", ", recorded) + ") in " + fields
@@ -122,7 +121,12 @@ public final class CrosslensQueryVectorBuilder implements QueryVectorBuilder {
                     );
                 }
                 encode(found, wanted, next);
-            }));
+            });
+            if (field == null) {
+                services.get().encoders().find(model, encoding);
+            } else {
+                services.get().encoders().findSearching(recorded.iterator().next(), encoding);
+            }
         });
     }
 

@@ -53,6 +53,20 @@ public final class Encoders {
     }
 
     /**
+     * As {@link #find}, for a search of vectors of which an index records {@code fingerprint}: where no node has the model
+     * that made them, answers with one whose queries may be compared with them.
+     */
+    public void findSearching(String fingerprint, ActionListener<Served> listener) {
+        models.findSearching(fingerprint, ActionListener.wrap(found -> listener.onResponse(Served.of(found)), e -> {
+            if (e instanceof NoModelException none) {
+                others.findSearching(fingerprint, none, listener);
+            } else {
+                listener.onFailure(e);
+            }
+        }));
+    }
+
+    /**
      * Answers with the unit vectors of {@code inputs} by {@code model}, in the order given, or fails for all as
      * {@link Encoding#submit} does for one. Texts get the model's prompt for their {@code role}, on the node that has it.
      */

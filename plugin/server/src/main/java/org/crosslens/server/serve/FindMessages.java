@@ -1,6 +1,8 @@
 package org.crosslens.server.serve;
 
 import java.io.IOException;
+import java.util.Set;
+import java.util.TreeSet;
 import org.crosslens.server.version.VersionedTransportRequest;
 import org.crosslens.server.wire.Wire;
 import org.elasticsearch.common.io.stream.StreamInput;
@@ -12,24 +14,37 @@ final class FindMessages {
 
     private FindMessages() {}
 
-    /** {@code model} as a search names it; null for the node's only one. */
+    /**
+     * {@code model} as a search names it; null for the node's only one. {@code searching} asks for one that may search
+     * vectors of that fingerprint where there is no model that made them; nodes before version 2 don't.
+     */
     static final class Request extends VersionedTransportRequest {
 
         final String model;
+        final boolean searching;
 
-        Request(String model) {
+        Request(String model, boolean searching) {
             this.model = model;
+            this.searching = searching;
         }
 
         Request(StreamInput in) throws IOException {
             super(in);
-            model = Wire.read(in, "question for a model", fields -> fields.in().readOptionalString());
+            Request read = Wire.read(in, "question for a model", fields -> {
+                String model = fields.in().readOptionalString();
+                return new Request(model, fields.has(2) && fields.in().readBoolean());
+            });
+            model = read.model;
+            searching = read.searching;
         }
 
         @Override
         public void writeTo(StreamOutput out) throws IOException {
             super.writeTo(out);
-            Wire.write(out, 1, fields -> fields.writeOptionalString(model));
+            Wire.write(out, 1, fields -> {
+                fields.writeOptionalString(model);
+                fields.writeBoolean(searching);
+            });
         }
     }
 
@@ -47,8 +62,11 @@ final class FindMessages {
         static Response read(StreamInput in) throws IOException {
             return Wire.read(in, "answer to the question for a model", fields -> {
                 StreamInput from = fields.in();
-                Served served = from.readBoolean() ? new Served(from.readString(), from.readString()) : null;
-                return new Response(served, from.readOptionalString());
+                boolean there = from.readBoolean();
+                String name = there ? from.readString() : null, fingerprint = there ? from.readString() : null;
+                String problem = from.readOptionalString();
+                Set<String> searches = fields.has(2) ? from.readCollectionAsSet(StreamInput::readString) : Set.of();
+                return new Response(there ? new Served(name, fingerprint, searches) : null, problem);
             });
         }
 
@@ -61,6 +79,8 @@ final class FindMessages {
                     fields.writeString(served.fingerprint());
                 }
                 fields.writeOptionalString(problem);
+                // In order, so that equal answers are equal bytes.
+                fields.writeStringCollection(served == null ? Set.of() : new TreeSet<>(served.searches()));
             });
         }
     }

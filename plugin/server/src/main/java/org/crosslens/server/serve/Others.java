@@ -7,6 +7,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.LongSupplier;
@@ -51,7 +52,7 @@ public final class Others {
     private final AtomicInteger turn = new AtomicInteger();
 
     /** A name may be null. */
-    private record Key(String name) {}
+    private record Key(String name, boolean searching) {}
 
     /** Where a model is, as of a time in milliseconds. */
     private record Located(Served model, List<DiscoveryNode> nodes, long at) {}
@@ -74,11 +75,16 @@ public final class Others {
 
     /** Answers with what the other nodes mean by {@code name}, or fails with {@code none} where none of them has it. */
     void find(String name, RuntimeException none, ActionListener<Served> listener) {
-        locate(name, none, listener.map(Located::model));
+        locate(new Key(name, false), none, listener.map(Located::model));
     }
 
-    private void locate(String name, RuntimeException none, ActionListener<Located> listener) {
-        Located last = known.get(new Key(name));
+    /** As {@link #find}, or answers with a model that may search vectors of that fingerprint. */
+    void findSearching(String fingerprint, RuntimeException none, ActionListener<Served> listener) {
+        locate(new Key(fingerprint, true), none, listener.map(Located::model));
+    }
+
+    private void locate(Key key, RuntimeException none, ActionListener<Located> listener) {
+        Located last = known.get(key);
         if (last != null && clock.getAsLong() - last.at < FRESH_MILLIS) {
             listener.onResponse(last);
             return;
@@ -90,7 +96,7 @@ public final class Others {
         }
         GroupedActionListener<Answer> all = new GroupedActionListener<>(
             nodes.size(),
-            listener.map(answers -> remembered(name, located(name, answers, none)))
+            listener.map(answers -> remembered(key, located(key, answers, none)))
         );
         for (DiscoveryNode node : nodes) {
             ActionListener<FindMessages.Response> one = ActionListener.wrap(
@@ -98,23 +104,23 @@ public final class Others {
                 // It may be leaving; whoever has the model answers.
                 e -> all.onResponse(new Answer(node, new FindMessages.Response(null, null)))
             );
-            send(node, FIND, new FindMessages.Request(name), null, ASKING, one, FindMessages.Response::read);
+            send(node, FIND, new FindMessages.Request(key.name, key.searching), null, ASKING, one, FindMessages.Response::read);
         }
     }
 
-    private Located located(String name, Collection<Answer> answers, RuntimeException none) {
+    private Located located(Key key, Collection<Answer> answers, RuntimeException none) {
         Map<String, List<DiscoveryNode>> having = new LinkedHashMap<>();
-        Map<String, Served> models = new LinkedHashMap<>();
+        Map<String, Served> models = new TreeMap<>();
         for (Answer each : answers) {
             Served served = each.response.served;
             if (served != null) {
                 models.put(served.fingerprint(), served);
-                having.computeIfAbsent(served.fingerprint(), key -> new ArrayList<>()).add(each.node);
+                having.computeIfAbsent(served.fingerprint(), ignored -> new ArrayList<>()).add(each.node);
             }
         }
-        if (models.size() > 1) {
+        if (models.size() > 1 && key.searching == false) {
             throw new IllegalArgumentException(
-                (name == null ? "say which [model]: " : "[" + name + "] means several models: ") + "the nodes have "
+                (key.name == null ? "say which [model]: " : "[" + key.name + "] means several models: ") + "the nodes have "
                     + models.values().stream().map(each -> each.name() + " (" + each.fingerprint() + ")").sorted().collect(Collectors.joining(", "))
             );
         }
@@ -124,15 +130,16 @@ public final class Others {
             });
             throw none;
         }
-        Served model = models.values().iterator().next();
+        // The model that made the vectors before one that may search them, and always the same of several.
+        Served made = key.searching ? models.get(key.name) : null, model = made != null ? made : models.values().iterator().next();
         return new Located(model, having.get(model.fingerprint()), clock.getAsLong());
     }
 
-    private Located remembered(String name, Located located) {
+    private Located remembered(Key key, Located located) {
         if (known.size() > MOST_REMEMBERED) {
             known.clear();
         }
-        known.put(new Key(name), located);
+        known.put(key, located);
         return located;
     }
 
@@ -154,7 +161,7 @@ public final class Others {
             }
         });
         EncodeMessages.Request request = new EncodeMessages.Request(model.fingerprint(), purpose, role, inputs);
-        locate(model.fingerprint(), none, once.delegateFailureAndWrap((next, located) -> {
+        locate(new Key(model.fingerprint(), false), none, once.delegateFailureAndWrap((next, located) -> {
             List<DiscoveryNode> present = peers.others(), nodes = new ArrayList<>();
             // In turn, beginning with another node each time.
             int first = Math.floorMod(turn.getAndIncrement(), located.nodes.size());
@@ -179,7 +186,7 @@ public final class Others {
         RuntimeException why = wanted.ended();
         if (why != null || at == nodes.size()) {
             // They are asked for anew the next time.
-            known.remove(new Key(request.fingerprint));
+            known.remove(new Key(request.fingerprint, false));
             listener.onFailure(why != null ? why : last);
             return;
         }

@@ -1,6 +1,7 @@
 package org.crosslens.server.serve;
 
 import java.util.List;
+import org.crosslens.server.encode.ModelFolder;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Models;
 import org.crosslens.server.work.NoModelException;
@@ -34,13 +35,15 @@ public final class Serving {
     }
 
     private static void find(Models models, FindMessages.Request request, ActionListener<FindMessages.Response> listener) {
-        models.find(
-            request.model,
-            ActionListener.wrap(
-                found -> listener.onResponse(new FindMessages.Response(Served.of(found), null)),
-                e -> listener.onResponse(new FindMessages.Response(null, e instanceof NoModelException ? null : e.getMessage()))
-            )
+        ActionListener<ModelFolder> answering = ActionListener.wrap(
+            found -> listener.onResponse(new FindMessages.Response(Served.of(found), null)),
+            e -> listener.onResponse(new FindMessages.Response(null, e instanceof NoModelException ? null : e.getMessage()))
         );
+        if (request.searching) {
+            models.findSearching(request.model, answering);
+        } else {
+            models.find(request.model, answering);
+        }
     }
 
     private static void encode(

@@ -19,8 +19,11 @@ import org.elasticsearch.core.CheckedConsumer;
  */
 public final class Wire {
 
-    /** What this plugin writes. 1: the first that is numbered; release 0.3 wrote without. */
-    public static final int VERSION = 1;
+    /**
+     * What this plugin writes. 1: the first that is numbered; release 0.3 wrote without. 2: which vectors a model may
+     * search besides its own.
+     */
+    public static final int VERSION = 2;
     /** The node attribute that says which version a node's plugin writes; a node of release 0.3, or without it, has none. */
     public static final String ATTRIBUTE = "crosslens.wire";
 

@@ -124,6 +124,32 @@ public final class Models implements Closeable {
         }
     }
 
+    /**
+     * As {@link #find(String, ActionListener)}, for a search of vectors of that fingerprint: where the model that made them
+     * isn't here, answers with one whose queries may be compared with them, the first by its directory's name.
+     */
+    public void findSearching(String fingerprint, ActionListener<ModelFolder> listener) {
+        find(fingerprint, listener.delegateResponse((next, e) -> {
+            // All folders have just been read, looking for the other.
+            ModelFolder twin = e instanceof NoModelException ? searching(fingerprint) : null;
+            if (twin == null) {
+                next.onFailure(e);
+            } else {
+                next.onResponse(twin);
+            }
+        }));
+    }
+
+    private ModelFolder searching(String fingerprint) {
+        for (String directory : folders.directories()) {
+            Entry known = folders.known(directory);
+            if (known != null && known.error == null && known.folder.searches().contains(fingerprint)) {
+                return known.folder;
+            }
+        }
+        return null;
+    }
+
     private void carryOut(Wish wish) {
         Entry entry = folders.usable(resolve(wish.name));
         if (wish.use != null) {

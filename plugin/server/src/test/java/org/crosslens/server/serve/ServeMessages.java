@@ -4,6 +4,8 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import java.util.Set;
+import java.util.TreeSet;
 import org.crosslens.server.encode.Prompts;
 import org.crosslens.server.wire.Message;
 import org.crosslens.server.work.Input;
@@ -17,20 +19,20 @@ public final class ServeMessages {
         return List.of(
             new Message<>(
                 FindMessages.Request.class,
-                new FindMessages.Request("clip"),
-                random -> new FindMessages.Request(Message.textOrNull(random)),
+                new FindMessages.Request("clip", false),
+                random -> new FindMessages.Request(Message.textOrNull(random), random.nextBoolean()),
                 FindMessages.Request::new,
-                each -> String.valueOf(each.model)
+                each -> each.model + " " + each.searching
             ),
             new Message<>(
                 FindMessages.Response.class,
-                new FindMessages.Response(new Served("clip", "0123456789abcdef"), null),
+                new FindMessages.Response(new Served("clip", "0123456789abcdef", Set.of()), null),
                 random -> new FindMessages.Response(
-                    random.nextBoolean() ? null : new Served(Message.text(random), Message.text(random)),
+                    random.nextBoolean() ? null : new Served(Message.text(random), Message.text(random), searches(random)),
                     Message.textOrNull(random)
                 ),
                 FindMessages.Response::read,
-                each -> each.served + " " + each.problem
+                each -> each.problem + (each.served == null ? "" : each.served.name() + " " + each.served.fingerprint() + " " + new TreeSet<>(each.served.searches()))
             ),
             new Message<>(
                 EncodeMessages.Request.class,
@@ -52,6 +54,14 @@ public final class ServeMessages {
                 each -> each.vectors == null ? "none" : each.vectors.stream().map(Arrays::toString).toList()
             )
         );
+    }
+
+    private static Set<String> searches(Random random) {
+        Set<String> searches = new TreeSet<>();
+        for (int i = random.nextInt(3); i > 0; i--) {
+            searches.add(Message.text(random));
+        }
+        return searches;
     }
 
     private static EncodeMessages.Request request(Random random) {
