@@ -141,7 +141,7 @@ def test_five_lines_to_the_first_result(shop: Index) -> None:
 
 @node
 def test_the_model_left_out_is_the_indexs_own(shop: Index) -> None:
-    with pytest.raises(ModelError, match="no model is named"):
+    with pytest.raises(ModelError, match="new vector fields need a model"):
         Index(shop.name, client=shop.client).add(TextField("title"))
     shop.add(TextField("title"))
     again = Index(shop.name, client=shop.client)
