@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from crosslens.queries.evaluate.recall import RecallRow, measure_recall
     from crosslens.queries.evaluate.tune import Tuned
     from crosslens.queries.search.async_searcher import AsyncHybridSearcher
-    from crosslens.queries.search.options import IndexSearchOptions, SearchOptions
+    from crosslens.queries.search.options import IndexDraftOptions, IndexSearchOptions, SearchOptions
     from crosslens.queries.search.searcher import HybridSearcher
     from crosslens.queries.show.result import Hit, SearchResult
 
@@ -153,7 +153,7 @@ _HOMES = {
     ),
     "crosslens.queries.evaluate.tune": ("Tuned",),
     "crosslens.queries.search.async_searcher": ("AsyncHybridSearcher",),
-    "crosslens.queries.search.options": ("IndexSearchOptions", "SearchOptions"),
+    "crosslens.queries.search.options": ("IndexDraftOptions", "IndexSearchOptions", "SearchOptions"),
     "crosslens.queries.search.searcher": ("HybridSearcher",),
     "crosslens.queries.show.result": (
         "Hit",
@@ -183,6 +183,7 @@ __all__ = [
     "ImageError",
     "ImageField",
     "Index",
+    "IndexDraftOptions",
     "IndexSearchOptions",
     "IndexStatus",
     "Judged",

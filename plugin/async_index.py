@@ -18,7 +18,7 @@ from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.sources.access import ImageAccess, ImageReader
 from crosslens.queries.search.async_searcher import AsyncHybridSearcher
 from crosslens.queries.search.keywords import takes
-from crosslens.queries.search.options import IndexSearchOptions
+from crosslens.queries.search.options import IndexDraftOptions, IndexSearchOptions
 from crosslens.queries.show.pictures import Pictures
 from crosslens.queries.show.result import SearchResult
 
@@ -67,13 +67,23 @@ class AsyncIndex:
     @takes(IndexSearchOptions)
     async def search(self, options: IndexSearchOptions) -> SearchResult:
         """Search as `crosslens.Index.search` does."""
-        made_with = options.of_searcher
+        searcher = await self._searcher(options.of_searcher)
+        return await self._shown(searcher, await searcher.search(**options.of_search))
+
+    @takes(IndexDraftOptions)
+    async def search_draft(self, options: IndexDraftOptions) -> SearchResult:
+        """Search as `crosslens.Index.search_draft` does."""
+        searcher = await self._searcher(options.of_searcher)
+        return await self._shown(searcher, await searcher.search_draft(**options.of_search))
+
+    async def _searcher(self, made_with: dict[str, Any]) -> AsyncHybridSearcher:
         key = tuple(made_with.values())
         if key not in self._searchers:
             model = await self._named()
             self._searchers[key] = AsyncHybridSearcher(await self.client(), self.name, model, **made_with)
-        searcher = self._searchers[key]
-        result = await searcher.search(**options.of_search)
+        return self._searchers[key]
+
+    async def _shown(self, searcher: AsyncHybridSearcher, result: SearchResult) -> SearchResult:
         fields = await searcher.fields()
         return replace(result, pictures=Pictures(list(fields.values()), self._reader))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +34,18 @@ from crosslens.queries.fusion.scores import DEFAULT_WINDOW
 @click.argument("text", required=False)
 @click.option(
     "--image", "images", metavar="FILE|URL", multiple=True, help="Search by this image, alone or with the text."
+)
+@click.option(
+    "--draft",
+    type=FILE,
+    help="Search with a text of any length, passage by passage, in place of TEXT; - is standard input.",
+)
+@click.option(
+    "--combine",
+    type=click.Choice(["best", "mean"]),
+    default="best",
+    show_default=True,
+    help="Rank by the passage of the draft that a document answers best, or by the mean over all.",
 )
 @click.option("--less", "less", multiple=True, metavar="TEXT", help="Rank documents like this text lower.")
 @click.option(
@@ -110,6 +123,8 @@ def search(
     index: str,
     text: str | None,
     images: tuple[str, ...],
+    draft: Path | None,
+    combine: Literal["best", "mean"],
     less: tuple[str, ...],
     less_images: tuple[str, ...],
     like: tuple[str, ...],
@@ -149,6 +164,8 @@ def search(
     """
     if token and paged:
         raise click.UsageError("--page starts pages, --next goes on with them; give one of them")
+    if draft is not None and text is not None:
+        raise click.UsageError("--draft is searched with in place of TEXT; give one of them")
     words = None if text_fields is None else [each.strip() for each in text_fields.split(",") if each.strip()]
     filters, post_filters = _queries(filter_json, "--filter"), _queries(post_filter_json, "--post-filter")
     chosen, order = parse_weights(weights), _order(sort)
@@ -163,33 +180,37 @@ def search(
         images=images_from,
         device=device,
     )
-    result = searched.search(
-        text,
-        vector_fields=fields or None,
-        text_fields=words,
-        window=window,
-        image=pictures,
-        less_text=list(less),
-        less_image=[_picture(each, reader) for each in less_images],
-        like=list(like),
-        filter=filters,
-        post_filter=post_filters,
-        weights=chosen or None,
-        sources=parse_names(sources, "--sources") or None,
-        normalizer=normalizer,
-        mean=mean,
-        complete=not no_completion,
-        spelling=not no_spelling,
-        min_score=min_score,
-        sort=order,
-        collapse=collapse,
-        aggregations={each: {"terms": {"field": each, "size": _VALUES}} for each in facets} or None,
-        aggregate_over=facets_over,
-        highlight={"fields": {"*": {}}, "pre_tags": ["<em>"], "post_tags": ["</em>"]} if highlight else None,
-        page=token or paged or None,
-        size=size,
-    )
-    title = _title(text, images, less, like)
+    how: dict[str, Any] = {
+        "vector_fields": fields or None,
+        "text_fields": words,
+        "window": window,
+        "image": pictures,
+        "less_text": list(less),
+        "less_image": [_picture(each, reader) for each in less_images],
+        "like": list(like),
+        "filter": filters,
+        "post_filter": post_filters,
+        "weights": chosen or None,
+        "sources": parse_names(sources, "--sources") or None,
+        "normalizer": normalizer,
+        "mean": mean,
+        "complete": not no_completion,
+        "spelling": not no_spelling,
+        "min_score": min_score,
+        "sort": order,
+        "collapse": collapse,
+        "aggregations": {each: {"terms": {"field": each, "size": _VALUES}} for each in facets} or None,
+        "aggregate_over": facets_over,
+        "highlight": {"fields": {"*": {}}, "pre_tags": ["<em>"], "post_tags": ["</em>"]} if highlight else None,
+        "page": token or paged or None,
+        "size": size,
+    }
+    if draft is not None:
+        result = searched.search_draft(_read(draft), combine=combine, **how)
+        title = draft.name if draft != Path("-") else "draft"
+    else:
+        result = searched.search(text, **how)
+        title = _title(text, images, less, like)
     if html is not None:
         from crosslens.queries.show.page import write_page
 
@@ -212,6 +233,10 @@ def search(
         out.print(facets_table(each, counted["buckets"], counted.get("sum_other_doc_count", 0)))
     if result.next:
         out.print(f"next page: the same search with --next {result.next}", highlight=False, soft_wrap=True)
+    if result.draft is not None:
+        of = f"{result.draft.searched} of the draft's {result.draft.passages} passages"
+        rest = "" if result.draft.searched == result.draft.passages else "; the others are much like these"
+        out.print(f"searched with {of}{rest}", style="dim", highlight=False)
     out.print(
         f"{result.found} documents in the window; {result.encode_ms:.0f} ms encoding, {result.search_ms:.0f} ms search",
         style="dim",
@@ -231,6 +256,16 @@ def _queries(value: str | None, option: str) -> Any:
     if queries is not None and not all(isinstance(each, dict) for each in several):
         raise click.BadParameter("must be a JSON object or a list of them", param_hint=option)
     return queries
+
+
+def _read(draft: Path) -> str:
+    try:
+        data = sys.stdin.buffer.read() if draft == Path("-") else draft.read_bytes()
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise click.BadParameter(f"{draft} can't be read ({error.strerror})", param_hint="--draft") from error
+    except UnicodeDecodeError as error:
+        raise click.BadParameter(f"{draft} isn't text in UTF-8 ({error})", param_hint="--draft") from error
 
 
 def _order(value: str | None) -> Any:

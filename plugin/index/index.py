@@ -10,7 +10,7 @@ from crosslens.index.writing import WritableIndex
 from crosslens.ingest.run.status import Status, survey
 from crosslens.queries.evaluate.usefulness import Warned, looks_useless
 from crosslens.queries.search.keywords import takes
-from crosslens.queries.search.options import IndexSearchOptions
+from crosslens.queries.search.options import IndexDraftOptions, IndexSearchOptions
 from crosslens.queries.show.pictures import Pictures
 from crosslens.queries.show.result import SearchResult
 
@@ -43,6 +43,16 @@ class Index(WritableIndex, MeasurableIndex):
         """
         searcher = self._searcher(options.of_searcher)
         result = searcher.search(**options.of_search)
+        return replace(result, pictures=Pictures(list(searcher.fields.values()), self._reader))
+
+    @takes(IndexDraftOptions)
+    def search_draft(self, options: IndexDraftOptions) -> SearchResult:
+        """Search by a text of any length, such as an article that is being written.
+
+        The arguments are those of `IndexDraftOptions`. Raises as `HybridSearcher.search_draft` does.
+        """
+        searcher = self._searcher(options.of_searcher)
+        result = searcher.search_draft(**options.of_search)
         return replace(result, pictures=Pictures(list(searcher.fields.values()), self._reader))
 
     def status(self, *, quick: bool = False, sample: int | None = None, progress: Progress = nothing) -> IndexStatus:

@@ -13,7 +13,7 @@ from crosslens.queries.fusion.scores import Scores
 from crosslens.queries.search.base import Searcher
 from crosslens.queries.search.keywords import takes
 from crosslens.queries.search.legs import Leg
-from crosslens.queries.search.options import ScoreOptions, SearchOptions
+from crosslens.queries.search.options import DraftOptions, ScoreOptions, SearchOptions
 from crosslens.queries.search.requests import Pause, Request, ServerRequest, Steps, T, Together, Work
 from crosslens.queries.show.result import SearchResult
 
@@ -33,6 +33,11 @@ class AsyncHybridSearcher(Searcher[AsyncElasticsearch]):
     async def search(self, options: SearchOptions) -> SearchResult:
         """As `HybridSearcher.search`; also raises `MappingError` and `ModelError`."""
         return await self._run(self._story.search(options))
+
+    @takes(DraftOptions)
+    async def search_draft(self, options: DraftOptions) -> SearchResult:
+        """As `HybridSearcher.search_draft`; also raises `MappingError` and `ModelError`."""
+        return await self._run(self._story.draft(options))
 
     @takes(ScoreOptions)
     async def scores(self, options: ScoreOptions) -> dict[str, Scores[DocumentKey]]:

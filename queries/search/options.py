@@ -16,6 +16,19 @@ from crosslens.queries.search.remembered import QUERY_CACHE_BYTES
 from crosslens.queries.search.requests import Query
 from crosslens.surrogates import mended
 
+MOST_PASSAGES = 32
+"""With how many passages of a draft is searched unless more are asked for."""
+_NOT_OF_DRAFTS = (
+    "image",
+    "less_image",
+    "like",
+    "query",
+    "sort",
+    "collapse",
+    "aggregations",
+    "page",
+    "false_alarm",
+)
 _SENT = (
     "text",
     "less_text",
@@ -186,6 +199,55 @@ class IndexSearchOptions(SearchOptions):
         named = [None if names is None else tuple(names) for names in chosen]
         made_with = {"fields": named[0], "text_fields": named[1], "window": self.window}
         return {**made_with, "query_cache_bytes": self.query_cache_bytes}
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """What the search with a draft takes besides."""
+
+    _: KW_ONLY
+    combine: Literal["best", "mean"] = "best"
+    most_passages: int = MOST_PASSAGES
+
+
+@dataclass(frozen=True)
+class DraftOptions(_Draft, SearchOptions):
+    """The arguments of `HybridSearcher.search_draft`: those of a search whose one ``text`` is the draft, and two more.
+
+    combine: "best" ranks a document by the passage that it answers best, "mean" by the mean over all passages.
+    most_passages: with how many of the draft's passages is searched, at most.
+
+    Raises `QueryError` for what a draft is not searched with: images, documents, pages, and orders and counts of the
+    whole window (``sort``, ``collapse``, ``aggregations``), as well as a ``query`` and a ``false_alarm``.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.text, str):
+            raise QueryError("a draft is one text")
+        if self.combine not in ("best", "mean"):
+            raise QueryError(f'combine must be "best" or "mean", not {self.combine!r}')
+        if self.most_passages < 1:
+            raise QueryError(f"at least one passage is searched with, not {self.most_passages}")
+        given = [name for name in _NOT_OF_DRAFTS if getattr(self, name) not in (None, [], ())]
+        if given:
+            raise QueryError(f"a draft is searched with by itself, without {', '.join(given)}")
+
+    @property
+    def of_passages(self) -> dict[str, Any]:
+        """The arguments of the search for a passage, but for its text: documents aren't fetched, nor left out."""
+        own = {each.name: getattr(self, each.name) for each in fields(SearchOptions)}
+        return {**own, "source": False, "fields": (), "highlight": None, "min_score": None}
+
+
+@dataclass(frozen=True)
+class IndexDraftOptions(_Draft, IndexSearchOptions):
+    """The arguments of `crosslens.Index.search_draft`: those of `DraftOptions`, and what a searcher is made with."""
+
+    @property
+    def of_search(self) -> dict[str, Any]:
+        """The arguments of `HybridSearcher.search_draft`."""
+        return {each.name: getattr(self, each.name) for each in fields(DraftOptions)}
 
 
 @dataclass(frozen=True)

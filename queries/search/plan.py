@@ -56,7 +56,7 @@ class Plan:
             wanted,
             index,
             legs,
-            _shown(options, seen.own_paths),
+            shown(options, seen.own_paths),
             _weights(seen, wanted, legs),
             assign({leg.name: leg.reads for leg in legs}, wanted.sources),
             {leg.name: known[leg.name].of_cosine(leg.query["query_vector"]) for leg in vector_legs},
@@ -105,7 +105,7 @@ def _aggregates(options: SearchOptions, over: str) -> bool:
     return options.aggregations is not None and options.aggregate_over == over
 
 
-def _shown(options: SearchOptions, own_paths: Sequence[str]) -> dict[str, Any]:
+def shown(options: SearchOptions, own_paths: Sequence[str]) -> dict[str, Any]:
     """Vectors and crosslens's own state are left out."""
     body: dict[str, Any] = {"_source": False}
     if options.source is not False:

@@ -15,7 +15,7 @@ from crosslens.queries.search.base import Searcher
 from crosslens.queries.search.keywords import takes
 from crosslens.queries.search.legs import Leg
 from crosslens.queries.search.mapping import Seen
-from crosslens.queries.search.options import ScoreOptions, SearchOptions
+from crosslens.queries.search.options import DraftOptions, ScoreOptions, SearchOptions
 from crosslens.queries.search.requests import Pause, Request, ServerRequest, Steps, T, Together, Work
 from crosslens.queries.show.result import SearchResult
 
@@ -58,6 +58,16 @@ class HybridSearcher(Searcher[Elasticsearch]):
         for an image that can't be read; and `TypeError` for an argument of an unknown name.
         """
         return self._run(self._story.search(options))
+
+    @takes(DraftOptions)
+    def search_draft(self, options: DraftOptions) -> SearchResult:
+        """Return the best documents for a text of any length, such as an article that is being written.
+
+        Its passages (see `crosslens.queries.search.draft`) are searched for one by one, and the totals combined; each
+        hit shows by ``answers`` which sentence of the draft it comes nearest to. The arguments are those of
+        `DraftOptions`. Raises as `search` does, and `QueryError` for a draft of over a thousand passages.
+        """
+        return self._run(self._story.draft(options))
 
     @takes(ScoreOptions)
     def scores(self, options: ScoreOptions) -> dict[str, Scores[DocumentKey]]:

@@ -7,24 +7,37 @@ doesn't run the same search.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.documents import DocumentKey
+from crosslens.ingest.model.passages import Passage
 from crosslens.queries.fusion.normalizers import Normalizer
 from crosslens.queries.fusion.scores import DEFAULT_WINDOW, Scores
+from crosslens.queries.search.answers import ask, checked, hits_of, raw_scores
 from crosslens.queries.search.build import legs_of
-from crosslens.queries.search.legs import Leg, native_retrievers
+from crosslens.queries.search.draft import Asked, Found, as_result, combined
+from crosslens.queries.search.legs import KEYWORD, Leg, named, native_retrievers
 from crosslens.queries.search.liked import read_liked
 from crosslens.queries.search.mapping import IndexReader, Seen
-from crosslens.queries.search.options import ScoreOptions, SearchOptions
+from crosslens.queries.search.options import DraftOptions, ScoreOptions, SearchOptions
 from crosslens.queries.search.plan import Plan
+from crosslens.queries.search.plan import shown as presenting
 from crosslens.queries.search.ranking import ranked
 from crosslens.queries.search.remembered import QueryVectors
-from crosslens.queries.search.requests import OpenPointInTime, Steps
+from crosslens.queries.search.requests import OpenPointInTime, Search, Steps, Work
 from crosslens.queries.search.wanted import Wanted
 from crosslens.queries.show.result import SearchResult
+
+
+def _by_passage(found: Sequence[Found]) -> dict[int, list[DocumentKey]]:
+    by_passage: dict[int, list[DocumentKey]] = {}
+    for each in found:
+        by_passage.setdefault(each.passage, []).append(each.key)
+    return by_passage
 
 
 class Story:
@@ -41,6 +54,71 @@ class Story:
         """Return the best documents. Raises as `HybridSearcher.search` does."""
         seen = yield from self.current()
         return (yield from self._search(seen, self._wanted(seen, options)))
+
+    def draft(self, options: DraftOptions) -> Steps[SearchResult]:
+        """Return the best documents for a draft. Raises as `HybridSearcher.search_draft` does."""
+        seen = yield from self.current()
+        draft, most = str(options.sendable.text), options.most_passages
+        fields = [each for name, each in seen.fields.items() if options.legs is None or name in options.legs]
+        chosen = partial(Asked.of, draft, fields or list(seen.fields.values()), self._reader.encoders)
+        asked = yield Work(lambda: chosen(self._remembered, most))
+        each = SearchOptions(**{**options.of_passages, "size": self._window_of(seen)})
+        results = []
+        for passage in asked.passages:
+            wanted = self._wanted(seen, replace(each, text=asked.words(passage)))
+            if wanted.by_evidence:
+                # The ranking is known without.
+                wanted = self._wanted(seen, replace(wanted.options, complete=False))
+            results.append((yield from self._search(seen, wanted)))
+        found = combined(results, options)
+        best = found[: self._wanted(seen, options).options.size]
+        documents = yield from self._documents(seen, options, asked, best)
+        parts = yield from self._answered(seen, options, asked, best)
+        shown = [(hit, documents[hit.key], parts[hit.key]) for hit in best if hit.key in documents]
+        return as_result(asked, results, found, shown, options)
+
+    def _documents(
+        self, seen: Seen, options: DraftOptions, asked: Asked, best: Sequence[Found]
+    ) -> Steps[dict[DocumentKey, Mapping[str, Any]]]:
+        """What is shown of documents, with the words of the passage that each answers marked."""
+        searches: list[Search] = []
+        for passage, keys in _by_passage(best).items():
+            query: dict[str, Any] = {"filter": [named(keys)]}
+            if options.highlight and seen.texts.names and (options.legs is None or KEYWORD in options.legs):
+                wanted = self._wanted(seen, SearchOptions(asked.words(asked.passages[passage]), legs=[KEYWORD]))
+                query["should"] = [leg.query for leg in (yield from self._legs(seen, wanted))]
+            body = {"query": {"bool": query}, "size": len(keys), "track_total_hits": False}
+            searches.append((self._reader.index, {**body, **presenting(options, seen.own_paths)}))
+        answers = checked((yield from ask(searches)), ["documents"] * len(searches)) if searches else []
+        return dict(hits_of(answers))
+
+    def _answered(
+        self, seen: Seen, options: DraftOptions, asked: Asked, best: Sequence[Found]
+    ) -> Steps[dict[DocumentKey, Passage]]:
+        """By document the sentence that it comes nearest to, of the passage that it answers, or all of that passage
+        where no vector found it."""
+        parts = {each.key: asked.passages[each.passage] for each in best}
+        nearest: dict[DocumentKey, float] = {}
+        searches: list[Search] = []
+        meant: list[tuple[Leg, Passage]] = []
+        by_vector = [each for each in best if each.field is not None]
+        for passage, keys in _by_passage(by_vector).items():
+            fields = {each.key: each.field for each in by_vector if each.passage == passage}
+            several = asked.sentences(asked.passages[passage])
+            for sentence in several if len(several) > 1 else ():
+                names = sorted({str(fields[key]) for key in keys})
+                wanted = self._wanted(seen, replace(SearchOptions(asked.words(sentence)), legs=names))
+                for leg in (yield from self._legs(seen, wanted)):
+                    those = [key for key in keys if fields[key] == leg.name]
+                    for body in leg.completions(those, rescore=False, most=seen.most):
+                        searches.append((self._reader.index, body))
+                        meant.append((leg, sentence))
+        answers = checked((yield from ask(searches)), ["sentences"] * len(searches)) if searches else []
+        for (leg, sentence), answer in zip(meant, answers, strict=True):
+            for key, score in raw_scores([leg], [answer])[0][leg.name].items():
+                if score > nearest.get(key, -2.0):
+                    nearest[key], parts[key] = score, sentence
+        return parts
 
     def scores(self, options: ScoreOptions) -> Steps[dict[str, Scores[DocumentKey]]]:
         """Return what any normalizer would fuse. Raises as `HybridSearcher.search` does."""

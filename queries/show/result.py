@@ -21,7 +21,7 @@ class Hit:
     ``matched`` has, by leg, which value of a field with a vector for each value came nearest: its ``position`` among
     the document's values, and an image's ``reference``; of a passage its ``start`` and ``end`` in that value, in
     characters, and its ``text``, unless the field isn't among what is returned. ``fields`` and ``highlight`` are
-    Elasticsearch's.
+    Elasticsearch's. ``answers`` is the part of a draft that the document answers: ``start``, ``end`` and ``text``.
     """
 
     index: str
@@ -33,6 +33,15 @@ class Hit:
     fields: dict[str, list[Any]] = field(default_factory=dict)
     highlight: dict[str, list[str]] = field(default_factory=dict)
     explanation: list[str] = field(default_factory=list)
+    answers: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """How many ``passages`` the draft that was searched with has, and with how many of them was ``searched``."""
+
+    passages: int
+    searched: int
 
 
 # From here on the best document is more likely an answer than chance: fewer than one would do as well by it.
@@ -47,7 +56,7 @@ class SearchResult:
     search by pages (None: the window is at its end). ``noise`` has, by vector leg, the standardised cosine ``z`` of its
     best document, and the ``floor`` that chance exceeds at the rate asked for. ``sources`` names, by leg, what it reads
     (see `crosslens.queries.search.readings`). ``best`` is the greatest total found, before ``min_score``. ``scores``
-    are what was fused: every leg's raw scores of all documents of the window.
+    are what was fused: every leg's raw scores of all documents of the window. ``draft`` is there for a search with one.
     """
 
     hits: list[Hit]
@@ -64,6 +73,7 @@ class SearchResult:
     sources: dict[str, str] = field(default_factory=dict)
     best: float = 0.0
     scores: dict[str, Scores[DocumentKey]] = field(default_factory=dict, repr=False, compare=False)
+    draft: Draft | None = None
     pictures: Pictures | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -121,6 +121,8 @@ def _document(hit: Hit) -> Text:
     text = Text(title_of(hit))
     for leg, value in hit.matched.items():
         text.append(well_formed(f"\n{leg}: {matched_as(value)}"), style="dim")
+    if hit.answers:
+        text.append(well_formed(f"\nanswers: {matched_as(hit.answers)}"), style="dim")
     for field, fragments in hit.highlight.items():
         text.append(well_formed(f"\n{field}: "), style="dim")
         for i, piece in enumerate(_MARKS.split(well_formed(" ... ".join(fragments)))):
