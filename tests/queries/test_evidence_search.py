@@ -146,7 +146,8 @@ def test_one_leg_alone_keeps_its_own_order(shop: Shop) -> None:
 
 def test_a_filter_that_leaves_three_documents_makes_none_of_them_sure(shop: Shop) -> None:
     chosen = [id for id in shop.titles if id not in shop.new][:3]
-    result = shop.searcher.search("xylophone", filter={"ids": {"values": chosen}}, size=10)
+    # Compared with whole floats: between three documents, what the server rounds off decides much.
+    result = shop.searcher.search("xylophone", filter={"ids": {"values": chosen}}, size=10, oversample=2.0)
     assert 1 <= len(result.hits) <= 3
     assert result.hits[0].score < 0.9
     assert shop.searcher.search("xylophone", filter={"ids": {"values": ["none"]}}).hits == []

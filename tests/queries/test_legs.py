@@ -66,7 +66,8 @@ def test_a_leg_over_several_vectors_a_document_asks_which_one_matched() -> None:
     field = replace(PHOTO, each=True)
     leg = knn_leg(field, [1.0, 0.0], window=10, filters=[])
     assert leg.request["knn"]["field"] == "photo_vector_2.vector"
-    assert leg.request["knn"]["inner_hits"]["_source"] == ["photo_vector_2.position", "photo_vector_2.reference"]
+    told = [f"photo_vector_2.{name}" for name in ("position", "reference", "start", "end")]
+    assert leg.request["knn"]["inner_hits"]["_source"] == told
     hit = {"inner_hits": {"matched": {"hits": {"hits": [{"_source": {"position": 3, "reference": "d.png"}}]}}}}
     assert leg.matched(hit) == {"position": 3, "reference": "d.png"}
     assert knn_leg(PHOTO, [1.0], window=10, filters=[]).matched({}) is None

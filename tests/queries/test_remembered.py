@@ -19,6 +19,7 @@ from crosslens.errors import ImageError, QueryError
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.known import DEMO_MODEL
+from crosslens.ingest.model.prompts import Role
 from crosslens.ingest.model.transform import Float32Array
 from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.images import ImageSource
@@ -37,10 +38,10 @@ class Counting(Encoder):
         self.gate = threading.Event()
         self.gate.set()
 
-    def encode_texts(self, texts: Sequence[str]) -> Float32Array:
+    def encode_texts(self, texts: Sequence[str], *, role: Role = "passage") -> Float32Array:
         self.asked += texts
         self.gate.wait(30)
-        return super().encode_texts(texts)
+        return super().encode_texts(texts, role=role)
 
     def encode_images(self, images: Iterable[ImageSource]) -> Float32Array:
         images = list(images)

@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from crosslens.errors import NodeError
 from crosslens.ingest.model.encoder import Encoder
@@ -47,9 +48,10 @@ def test_the_zip_says_its_version_and_has_the_native_files_of_one_platform(
             archive.namelist()
         )
         policy = archive.read("entitlement-policy.yaml").decode()
-    allowed = [line.strip() for line in policy.splitlines() if line.strip().startswith("- ") and "#" not in line]
-    # No network, no processes, no writing: what else would be granted is a reason to look twice.
-    assert allowed == ["- load_native_libraries", "- files:", "- path_setting: crosslens.image_folder"]
+    # No network, no processes, no writing but of shared models: what else would be granted is a reason to look twice.
+    images = {"path_setting": "crosslens.image_folder", "basedir_if_relative": "config", "mode": "read"}
+    models = {"relative_path": "crosslens", "relative_to": "data", "mode": "read_write"}
+    assert yaml.safe_load(policy) == {"ALL-UNNAMED": ["load_native_libraries", {"files": [images, models]}]}
     names = native_files(path, tmp_path)
     assert len(names) == 4
     assert len({name.lower().split("/")[-2] for name in names} - {"cpu"}) <= 3
