@@ -15,7 +15,7 @@ from crosslens.queries.search.readings import assign
 from crosslens.queries.search.requests import KEEP_ALIVE, Search
 from crosslens.queries.search.wanted import Wanted
 
-_RESCORES_SINCE = (8, 18)
+RESCORES_SINCE = (8, 18)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Plan:
             assign({leg.name: leg.reads for leg in legs}, wanted.sources),
             {leg.name: known[leg.name].of_cosine(leg.query["query_vector"]) for leg in vector_legs},
             {} if rate is None else {leg.name: known[leg.name].noise_floor(rate) for leg in vector_legs},
-            seen.version >= _RESCORES_SINCE,
+            seen.version >= RESCORES_SINCE,
             seen.most,
             page.pit if page else None,
             page.offset if page else 0,

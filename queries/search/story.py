@@ -24,7 +24,7 @@ from crosslens.queries.search.legs import KEYWORD, Leg, named, native_retrievers
 from crosslens.queries.search.liked import read_liked
 from crosslens.queries.search.mapping import IndexReader, Seen
 from crosslens.queries.search.options import DraftOptions, ScoreOptions, SearchOptions
-from crosslens.queries.search.plan import Plan
+from crosslens.queries.search.plan import RESCORES_SINCE, Plan
 from crosslens.queries.search.plan import shown as presenting
 from crosslens.queries.search.ranking import ranked
 from crosslens.queries.search.remembered import QueryVectors
@@ -102,6 +102,8 @@ class Story:
         searches: list[Search] = []
         meant: list[tuple[Leg, Passage]] = []
         by_vector = [each for each in best if each.field is not None]
+        # Sentences of one passage are often nearer to each other than what the server rounds off.
+        exactly = seen.version >= RESCORES_SINCE
         for passage, keys in _by_passage(by_vector).items():
             fields = {each.key: each.field for each in by_vector if each.passage == passage}
             several = asked.sentences(asked.passages[passage])
@@ -110,7 +112,7 @@ class Story:
                 wanted = self._wanted(seen, replace(SearchOptions(asked.words(sentence)), legs=names))
                 for leg in (yield from self._legs(seen, wanted)):
                     those = [key for key in keys if fields[key] == leg.name]
-                    for body in leg.completions(those, rescore=False, most=seen.most):
+                    for body in leg.completions(those, rescore=exactly, most=seen.most):
                         searches.append((self._reader.index, body))
                         meant.append((leg, sentence))
         answers = checked((yield from ask(searches)), ["sentences"] * len(searches)) if searches else []
