@@ -85,6 +85,18 @@ def test_a_signal_ends_a_run_as_ctrl_c_does(server: Server, models: Path, pictur
     assert 100 <= run.done() < COUNT
 
 
+def test_a_second_ctrl_c_ends_a_run_at_once(server: Server, models: Path, pictures: Path) -> None:
+    run = Run(server, models, pictures)
+    process = start(run.command)
+    run.wait(process, 100)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_parent_ends_every_worker(sliced: Run, number: int) -> None:
     process = start(sliced.command)
