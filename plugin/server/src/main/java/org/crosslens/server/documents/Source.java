@@ -2,13 +2,11 @@ package org.crosslens.server.documents;
 
 import java.io.IOException;
 import java.io.InputStream;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
-import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.crosslens.server.encode.Sha256;
 
 /**
  * What of a document is encoded for a vector field, and its hash. Equal to the Python package's
@@ -44,29 +42,12 @@ public record Source(List<String> fields, boolean image, Template template, bool
 
     /** 32 hex digits of sha256. */
     public static String contentHash(byte[] data) {
-        return hex(sha256().digest(data));
+        return Sha256.of(data).substring(0, 32);
     }
 
     /** The same of all that {@code in} gives. */
     static String contentHash(InputStream in) throws IOException {
-        MessageDigest digest = sha256();
-        byte[] piece = new byte[1 << 16];
-        for (int n = in.read(piece); n >= 0; n = in.read(piece)) {
-            digest.update(piece, 0, n);
-        }
-        return hex(digest.digest());
-    }
-
-    private static String hex(byte[] digest) {
-        return HexFormat.of().formatHex(digest).substring(0, 32);
-    }
-
-    private static MessageDigest sha256() {
-        try {
-            return MessageDigest.getInstance("SHA-256");
-        } catch (NoSuchAlgorithmException e) {
-            throw new AssertionError("every Java has SHA-256", e);
-        }
+        return Sha256.of(in).substring(0, 32);
     }
 
     private String text(Map<String, Object> document) {

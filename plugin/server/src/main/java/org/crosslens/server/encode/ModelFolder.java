@@ -5,10 +5,7 @@ import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -83,9 +80,9 @@ public record ModelFolder(
         if (manifest.isEmpty()) {
             files.addAll(vision == null ? List.of(text, tokenizer) : List.of(text, vision, tokenizer, preprocessing));
             if (prompts.equals(Prompts.NONE) == false) {
-                hashes.put("prompts", HexFormat.of().formatHex(sha256().digest(prompts.line())));
+                hashes.put("prompts", Sha256.of(prompts.line()));
             }
-            hashes.put("text", HexFormat.of().formatHex(sha256().digest(settings.line().getBytes(StandardCharsets.UTF_8))));
+            hashes.put("text", Sha256.of(settings.line().getBytes(StandardCharsets.UTF_8)));
         } else {
             hashes.putAll(recorded(manifest));
         }
@@ -191,28 +188,14 @@ public record ModelFolder(
     private static String fingerprint(Map<String, String> hashes) {
         StringBuilder lines = new StringBuilder();
         hashes.forEach((name, hash) -> lines.append(name).append(' ').append(hash).append('\n'));
-        byte[] digest = sha256().digest(lines.toString().getBytes(StandardCharsets.UTF_8));
-        return HexFormat.of().formatHex(digest).substring(0, 16);
+        return Sha256.of(lines.toString().getBytes(StandardCharsets.UTF_8)).substring(0, 16);
     }
 
     private static String sha256(Path file) {
-        MessageDigest digest = sha256();
         try (InputStream in = Files.newInputStream(file)) {
-            byte[] piece = new byte[1 << 16];
-            for (int n = in.read(piece); n >= 0; n = in.read(piece)) {
-                digest.update(piece, 0, n);
-            }
+            return Sha256.of(in);
         } catch (IOException e) {
             throw new ModelException(file + " can't be read (" + e.getMessage() + ")", e);
-        }
-        return HexFormat.of().formatHex(digest.digest());
-    }
-
-    private static MessageDigest sha256() {
-        try {
-            return MessageDigest.getInstance("SHA-256");
-        } catch (NoSuchAlgorithmException e) {
-            throw new AssertionError("every Java has SHA-256", e);
         }
     }
 

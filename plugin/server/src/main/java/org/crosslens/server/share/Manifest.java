@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Set;
 import java.util.regex.Pattern;
+import org.crosslens.server.encode.Sha256;
 import org.elasticsearch.xcontent.ObjectParser;
 import org.elasticsearch.xcontent.ParseField;
 import org.elasticsearch.xcontent.XContentBuilder;
@@ -189,12 +190,12 @@ record Manifest(String name, String fingerprint, List<Content> files, List<Strin
 
     /** Names exactly this content under this name, whoever sends it: 32 hexadecimal digits. */
     String upload() {
-        MessageDigest digest = Hash.sha256();
+        MessageDigest digest = Sha256.digest();
         StringBuilder all = new StringBuilder(name).append('\n').append(fingerprint).append('\n');
         files.forEach(file -> all.append(file.name).append(' ').append(file.size).append(' ').append(file.sha256).append('\n'));
         parts.forEach(part -> all.append(part).append('\n'));
         digest.update(all.toString().getBytes(StandardCharsets.UTF_8));
-        return Hash.hex(digest).substring(0, 32);
+        return Sha256.hex(digest).substring(0, 32);
     }
 
     /** Writes what {@link #read} reads. */

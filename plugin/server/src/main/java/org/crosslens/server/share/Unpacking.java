@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.security.MessageDigest;
+import org.crosslens.server.encode.Sha256;
 
 /**
  * Writes the parts of a model into the files that its {@link Manifest} names, in an empty folder. Every part and every file
@@ -57,7 +58,7 @@ final class Unpacking implements Closeable {
                 "part " + part + " has " + bytes.length + " bytes where the model has " + manifest.length(part)
             );
         }
-        if (Hash.of(bytes).equals(manifest.parts().get(part)) == false) {
+        if (Sha256.of(bytes).equals(manifest.parts().get(part)) == false) {
             throw new IllegalArgumentException("part " + part + " is damaged: its sha256 differs from the one announced");
         }
     }
@@ -73,7 +74,7 @@ final class Unpacking implements Closeable {
                 Files.createDirectories(path.getParent());
                 // Fails where something is there already, a link included.
                 out = FileChannel.open(path, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
-                digest = Hash.sha256();
+                digest = Sha256.digest();
             }
         }
     }
@@ -85,7 +86,7 @@ final class Unpacking implements Closeable {
         out.force(true);
         close();
         Manifest.Content done = manifest.files().get(file);
-        if (Hash.hex(digest).equals(done.sha256()) == false) {
+        if (Sha256.hex(digest).equals(done.sha256()) == false) {
             throw new IllegalArgumentException("the file [" + done.name() + "] is damaged: its sha256 differs from the one announced");
         }
     }

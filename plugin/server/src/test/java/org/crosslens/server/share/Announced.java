@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import org.crosslens.server.encode.Sha256;
 import org.elasticsearch.xcontent.XContentParser;
 import org.elasticsearch.xcontent.XContentParserConfiguration;
 import org.elasticsearch.xcontent.json.JsonXContent;
@@ -19,8 +20,8 @@ final class Announced {
     /** The manifest of {@code files} by their names, in the map's order. */
     static Manifest of(String name, String fingerprint, Map<String, byte[]> files) {
         List<Manifest.Content> contents = new ArrayList<>();
-        files.forEach((file, bytes) -> contents.add(new Manifest.Content(file, bytes.length, Hash.of(bytes))));
-        return new Manifest(name, fingerprint, contents, parts(files).stream().map(Hash::of).toList());
+        files.forEach((file, bytes) -> contents.add(new Manifest.Content(file, bytes.length, Sha256.of(bytes))));
+        return new Manifest(name, fingerprint, contents, parts(files).stream().map(Sha256::of).toList());
     }
 
     /** The files' bytes, one after the other, in parts. */
