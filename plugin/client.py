@@ -21,6 +21,8 @@ from crosslens.local import running_url
 from crosslens.refusals import check_certificates, explained, said_by
 
 DEFAULT_URL = "http://localhost:9200"
+# Of requests that the client has no method for.
+JSON_HEADERS = {"accept": "application/json", "content-type": "application/json"}
 VARIABLES = {
     "url": ("ELASTICSEARCH_URL", "ES_URL", "ELASTICSEARCH_HOSTS"),
     "api_key": ("ELASTICSEARCH_API_KEY", "ELASTIC_API_KEY", "ES_API_KEY"),

@@ -141,13 +141,17 @@ def with_vectors(
     return whole
 
 
+def value_at(document: Mapping[str, Any], path: str) -> Any:
+    """What a document's source holds at the end of ``path``; None where there is nothing."""
+    node: Any = document
+    for part in path.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node
+
+
 def state_of(document: Mapping[str, Any], path: str) -> dict[str, Any] | None:
     """The recorded state of the vector field at ``path`` in a document's source, or None."""
-    node: Any = document.get(STATE)
-    for part in path.split("."):
-        if not isinstance(node, dict) or part not in node:
-            return None
-        node = node[part]
+    node = value_at(document, f"{STATE}.{path}")
     return node if isinstance(node, dict) and node.get("model") else None
 
 

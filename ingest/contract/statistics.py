@@ -19,6 +19,7 @@ from elasticsearch import ApiError, ConflictError, Elasticsearch, NotFoundError
 from numpy.typing import NDArray
 
 from crosslens.errors import ConnectionFailedError, MappingError
+from crosslens.ingest.contract.documents import value_at
 from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.contract.settings import index_uuids
 from crosslens.ingest.model.transform import Float32Array
@@ -176,9 +177,7 @@ def _whole(source: Mapping[str, Any], each: VectorField) -> CorpusStatistics | N
 
 def vectors_of(source: Mapping[str, Any], each: VectorField) -> list[list[float]]:
     """The vectors that a document's source holds in a field."""
-    node: Any = source
-    for part in each.path.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
+    node = value_at(source, each.path)
     if not node:
         return []
     return [entry["vector"] for entry in node if entry.get("vector")] if each.each else [node]

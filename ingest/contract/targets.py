@@ -114,8 +114,7 @@ def _described(
     source = source.strip()
     if source.endswith(_PASSAGES) and "{" not in source:
         source, passages = source.removesuffix(_PASSAGES), True
-    each = each or passages
-    template, each = None, each or "[]" in source
+    template, each = None, each or passages or "[]" in source
     if "{" in source or "}" in source:
         template = source
         sources = _placeholders(template)

@@ -13,6 +13,7 @@ import numpy as np
 from elasticsearch import ApiError, Elasticsearch
 from PIL import Image
 
+from crosslens.client import JSON_HEADERS
 from crosslens.errors import ImageError, ModelError
 from crosslens.ingest.model.passages import Passage
 from crosslens.ingest.model.prompts import Role
@@ -24,7 +25,6 @@ from crosslens.retrying import patient
 # Texts per request; the plugin sorts and batches them itself.
 _TEXTS = 256
 _BATCH = 32
-_JSON = {"accept": "application/json", "content-type": "application/json"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ClusterModel:
 def cluster_models(client: Elasticsearch) -> list[ClusterModel] | None:
     """Return the models that the server plugin finds on the cluster's nodes, or None where it isn't installed."""
     try:
-        answer: dict[str, Any] = client.perform_request("GET", "/_crosslens/models", headers=_JSON).body
+        answer: dict[str, Any] = client.perform_request("GET", "/_crosslens/models", headers=JSON_HEADERS).body
     except ApiError as error:
         # Without the plugin the address doesn't exist: 400, or elsewhere 404, 410, or 405 where it has another method.
         if error.status_code in (400, 404, 405, 410):
@@ -205,7 +205,7 @@ class ClusterEncoder:
 
     def _encode(self, *, role: Role = "passage", **inputs: list[str]) -> Float32Array:
         body = {"model": self.fingerprint, "packed": True, "bulk": True, "role": role, **inputs}
-        answer = self._client.perform_request("POST", "/_crosslens/encode", headers=_JSON, body=body).body
+        answer = self._client.perform_request("POST", "/_crosslens/encode", headers=JSON_HEADERS, body=body).body
         if answer["model"]["fingerprint"] != self.fingerprint:
             raise ModelError(
                 f"the cluster encoded with {answer['model']['name']} ({answer['model']['fingerprint']}), not with "

@@ -118,11 +118,9 @@ def measure(tower: Tower, made: Float32Array, other: Tower | None) -> Loss:
     model has one."""
     cosines = (tower.vectors.astype(np.float64) * made).sum(1)
     recalls = [recall(tower.vectors, tower.vectors, made, made, same=True)]
-    if other is None:
-        pass
-    elif tower.kind == "text":
+    if other is not None and tower.kind == "text":
         recalls.append(recall(tower.vectors, other.vectors, made, other.vectors))
-    else:
+    elif other is not None:
         recalls.append(recall(other.vectors, tower.vectors, other.vectors, made))
     return Loss(float(cosines.mean()), float(cosines.min()), min(recalls))
 

@@ -20,13 +20,26 @@ from crosslens.ingest.model.weights import first_line, load_weights, refuse, req
 
 # Encoders of whole texts, which may come without modules.json.
 TEXT_FAMILIES = (
-    *("bert", "camembert", "deberta-v2", "distilbert", "electra", "modernbert", "mpnet", "roberta", "xlm-roberta"),
+    "bert",
+    "camembert",
+    "deberta-v2",
+    "distilbert",
+    "electra",
+    "modernbert",
+    "mpnet",
+    "roberta",
+    "xlm-roberta",
 )
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     each.__name__: each for each in (nn.Identity, nn.Tanh, nn.GELU, nn.ReLU, nn.SiLU, nn.Sigmoid)
 }
-_POOLINGS: dict[str, Pooling] = {"mean_tokens": "mean", "cls_token": "cls", "lasttoken": "last", "mean": "mean"}
-_POOLINGS |= {"cls": "cls"}
+_POOLINGS: dict[str, Pooling] = {
+    "mean_tokens": "mean",
+    "mean": "mean",
+    "cls_token": "cls",
+    "cls": "cls",
+    "lasttoken": "last",
+}
 
 
 @dataclass(frozen=True)

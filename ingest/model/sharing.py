@@ -13,10 +13,12 @@ from urllib.parse import quote
 
 from elasticsearch import ApiError, Elasticsearch
 
+from crosslens.client import JSON_HEADERS
 from crosslens.errors import ModelError
-from crosslens.ingest.model.files import read_json
+from crosslens.ingest.model.files import read_json, sha256
 from crosslens.ingest.model.folder import CONFIG, MANIFEST, SENTENCES, ModelFolder, open_model
 from crosslens.ingest.model.graph import read_graph
+from crosslens.ingest.model.layouts import PREPROCESSOR, TOKENIZER
 from crosslens.ingest.model.prompts import PROMPTS
 from crosslens.ingest.model.served import check_served
 from crosslens.refusals import reason
@@ -27,14 +29,13 @@ PART_BYTES = 1 << 20
 # What the plugin reads beside the graphs and the manifest, as far as it is there.
 _SETTINGS = (
     CONFIG,
-    "tokenizer.json",
+    TOKENIZER,
     "tokenizer_config.json",
-    "preprocessor_config.json",
+    PREPROCESSOR,
     "processor_config.json",
     SENTENCES,
     PROMPTS,
 )
-_HEADERS = {"accept": "application/json", "content-type": "application/json"}
 # Putting together and checking gigabytes, on each node in turn at worst.
 _PUBLISHING_S = 3600.0
 
@@ -141,9 +142,8 @@ def _announcement(model: ModelFolder, names: list[str]) -> dict[str, Any]:
     """Return what the cluster is told: the files with their sizes and hashes, and the hashes of the parts."""
     files = []
     for name in names:
-        with (model.path / name).open("rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
-            files.append({"name": name, "size": handle.tell(), "sha256": digest})
+        file = model.path / name
+        files.append({"name": name, "size": file.stat().st_size, "sha256": sha256(file)})
     parts = [hashlib.sha256(data).hexdigest() for _, data in _parts([model.path / name for name in names])]
     return {"fingerprint": model.fingerprint, "files": files, "parts": parts}
 
@@ -183,7 +183,7 @@ def _publishing(client: Elasticsearch) -> Elasticsearch:
 def _ask(client: Elasticsearch, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """Ask the plugin, patiently: all that is asked here may be asked twice."""
     try:
-        answer: dict[str, Any] = patient(client).perform_request(method, path, headers=_HEADERS, body=body).body
+        answer: dict[str, Any] = patient(client).perform_request(method, path, headers=JSON_HEADERS, body=body).body
         return answer
     except ApiError as error:
         said = reason((error.body if isinstance(error.body, dict) else {}).get("error") or error)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crosslens.errors import TextError
-from crosslens.ingest.contract.documents import state_of
+from crosslens.ingest.contract.documents import state_of, value_at
 from crosslens.ingest.contract.encoders import VectorEncoder
 from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.model.passages import MOST_PASSAGES, Passage
@@ -43,9 +43,7 @@ class Passages:
         state = state_of(document, each.path) or {}
         if state.get("model") != each.fingerprint:
             return
-        node: Any = document
-        for part in each.path.split("."):
-            node = node.get(part) if isinstance(node, Mapping) else None
+        node = value_at(document, each.path)
         wanted = {hash for _, _, hash in self.places}
         for entry in node if isinstance(node, list) else ():
             vector = entry.get("vector") if isinstance(entry, Mapping) else None

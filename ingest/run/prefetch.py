@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from crosslens import stopping
 
 _A = TypeVar("_A")
-_LOOK_S = 0.1
 _B = TypeVar("_B")
+_LOOK_S = 0.1
 
 
 def prefetched(items: Iterator[_A], size: int = 2) -> Iterator[_A]:

@@ -12,7 +12,7 @@ from typing import Any
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
-from crosslens.client import server_version
+from crosslens.client import JSON_HEADERS, server_version
 from crosslens.errors import ConnectionFailedError
 from crosslens.ingest.contract import selection
 from crosslens.ingest.contract.settings import page_limits
@@ -170,7 +170,7 @@ class Reader:
         return self._client.perform_request(
             "POST",
             "/_mget?_source_exclude_vectors=false",
-            headers={"accept": "application/json", "content-type": "application/json"},
+            headers=JSON_HEADERS,
             body={"docs": docs},
         )
 

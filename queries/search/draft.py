@@ -20,6 +20,7 @@ from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.model.passages import Passage, passages
 from crosslens.ingest.model.sentences import sentences
 from crosslens.ingest.model.transform import Float32Array
+from crosslens.queries.search.legs import KEYWORD
 from crosslens.queries.search.options import DraftOptions
 from crosslens.queries.search.remembered import QueryVectors
 from crosslens.queries.show.result import Draft, Hit, SearchResult
@@ -116,7 +117,7 @@ class Found:
     @property
     def field(self) -> str | None:
         """The vector leg that had the greatest part in finding it; None where words alone did."""
-        found = {name: part.weighted for name, part in self.hit.parts.items() if name != "keyword" and part.weighted}
+        found = {name: part.weighted for name, part in self.hit.parts.items() if name != KEYWORD and part.weighted}
         return max(found, key=lambda name: found[name]) if found else None
 
 

@@ -58,20 +58,19 @@ class Story:
     def draft(self, options: DraftOptions) -> Steps[SearchResult]:
         """Return the best documents for a draft. Raises as `HybridSearcher.search_draft` does."""
         seen = yield from self.current()
-        draft, most = str(options.sendable.text), options.most_passages
         fields = [each for name, each in seen.fields.items() if options.legs is None or name in options.legs]
-        chosen = partial(Asked.of, draft, fields or list(seen.fields.values()), self._reader.encoders)
-        asked = yield Work(lambda: chosen(self._remembered, most))
-        each = SearchOptions(**{**options.of_passages, "size": self._window_of(seen)})
+        fields = fields or list(seen.fields.values())
+        draft, encoders, most = str(options.sendable.text), self._reader.encoders, options.most_passages
+        asked = yield Work(partial(Asked.of, draft, fields, encoders, self._remembered, most))
+        # By evidence the ranking is known without completion.
+        complete = options.complete and not self._wanted(seen, options).by_evidence
+        each = SearchOptions(**{**options.of_passages, "size": self._window_of(seen), "complete": complete})
         results = []
         for passage in asked.passages:
             wanted = self._wanted(seen, replace(each, text=asked.words(passage)))
-            if wanted.by_evidence:
-                # The ranking is known without.
-                wanted = self._wanted(seen, replace(wanted.options, complete=False))
             results.append((yield from self._search(seen, wanted)))
         found = combined(results, options)
-        best = found[: self._wanted(seen, options).options.size]
+        best = found[: options.size]
         documents = yield from self._documents(seen, options, asked, best)
         parts = yield from self._answered(seen, options, asked, best)
         shown = [(hit, documents[hit.key], parts[hit.key]) for hit in best if hit.key in documents]
@@ -85,8 +84,7 @@ class Story:
         for passage, keys in _by_passage(best).items():
             query: dict[str, Any] = {"filter": [named(keys)]}
             if options.highlight and seen.texts.names and (options.legs is None or KEYWORD in options.legs):
-                wanted = self._wanted(seen, SearchOptions(asked.words(asked.passages[passage]), legs=[KEYWORD]))
-                query["should"] = [leg.query for leg in (yield from self._legs(seen, wanted))]
+                query["should"] = [seen.texts.matching(asked.words(asked.passages[passage]))]
             body = {"query": {"bool": query}, "size": len(keys), "track_total_hits": False}
             searches.append((self._reader.index, {**body, **presenting(options, seen.own_paths)}))
         answers = checked((yield from ask(searches)), ["documents"] * len(searches)) if searches else []
@@ -109,7 +107,7 @@ class Story:
             several = asked.sentences(asked.passages[passage])
             for sentence in several if len(several) > 1 else ():
                 names = sorted({str(fields[key]) for key in keys})
-                wanted = self._wanted(seen, replace(SearchOptions(asked.words(sentence)), legs=names))
+                wanted = self._wanted(seen, SearchOptions(asked.words(sentence), legs=names))
                 for leg in (yield from self._legs(seen, wanted)):
                     those = [key for key in keys if fields[key] == leg.name]
                     for body in leg.completions(those, rescore=exactly, most=seen.most):
