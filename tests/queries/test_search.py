@@ -177,12 +177,17 @@ def test_words_that_match_nothing_leave_the_ranking_to_the_vectors(searcher: Hyb
     assert ids(result) == ids(alone)
 
 
-def test_two_round_trips_with_completion_and_one_without(
+def test_windows_are_completed_and_what_is_shown_is_fetched_in_trips_of_their_own(
     searcher: HybridSearcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = counted(searcher, monkeypatch)
-    searcher.search("blue hat", normalizer="theoretical-min-max")
-    assert len(asked) == 2
+    hit = searcher.search("blue hat", normalizer="theoretical-min-max").hits[0]
+    assert hit.source["colour"]
+    # Two of the legs are clauses of one search, and the nested one has its own.
+    assert asked == [4, 2, 1]
+    asked.clear()
+    searcher.search("blue hat", normalizer="theoretical-min-max", source=False)
+    assert asked == [4, 2]
     asked.clear()
     hit = searcher.search("blue hat", complete=False, normalizer="theoretical-min-max").hits[0]
     assert asked == [4]
