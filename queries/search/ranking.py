@@ -12,6 +12,7 @@ from crosslens.queries.search.completion import NAMES_ONLY, Best, completed, sho
 from crosslens.queries.search.options import SearchOptions
 from crosslens.queries.search.plan import Plan
 from crosslens.queries.search.requests import Steps
+from crosslens.queries.search.rescoring import rescoring_trip
 from crosslens.queries.search.sorting import sorted_by_field
 from crosslens.queries.search.windows import Windows, first_trip, respelling_trip
 from crosslens.queries.show.explain import explain
@@ -23,16 +24,18 @@ def ranked(plan: Plan) -> Steps[SearchResult]:
     """Return the result of a search, in two round trips by evidence and three by other normalizers.
 
     By evidence the first trip decides the ranking, and the second one brings what is shown: the documents, and their
-    true scores in every leg. It is left out where nothing of that is missing. Where a word is nobody's, and may be
-    misspelt, there is one more between them. By the other normalizers the second trip completes the whole window, which
-    decides the ranking, and the third one brings what is shown. Without completion there is one trip (two if the window
-    is aggregated), which brings all documents of the window. Sorting by a field is a trip of its own.
+    true scores in every leg. It is left out where nothing of that is missing. There is one more between them where a
+    word is nobody's, and may be misspelt, and one where quantised vectors found only a few documents. By the other
+    normalizers the second trip completes the whole window, which decides the ranking, and the third one brings what is
+    shown. Without completion there is one trip (two if the window is aggregated), which brings all documents of the
+    window. Sorting by a field is a trip of its own.
 
     Raises `QueryError` for weights, normalizers and the like that make no sense, and for answers that are errors.
     """
     wanted, options = plan.wanted, plan.options
     windows = yield from first_trip(plan)
     yield from respelling_trip(plan, windows)
+    yield from rescoring_trip(plan, windows)
     keys = windows.keys
     raw: Mapping[str, Mapping[DocumentKey, float]] = windows.raw
     if keys and options.complete and not wanted.by_evidence:
