@@ -77,6 +77,7 @@ def _show(title: str, measured: dict[str, dict[str, float]]) -> None:
 def _ways(client: Elasticsearch, index: str) -> dict[str, Callable[[str], object]]:
     searcher = HybridSearcher(client, index, ClusteredEncoder(_DIMS))
     own = [*searcher.fields, "crosslens"]
+    bare: dict[str, Any] = {"complete": False, "source": False}
 
     def legs(text: str) -> list[Leg]:
         return searcher.legs(text)
@@ -97,6 +98,8 @@ def _ways(client: Elasticsearch, index: str) -> dict[str, Callable[[str], object
         "search": lambda text: searcher.search(text),
         "search, not completed": lambda text: searcher.search(text, complete=False),
         "search, window completed": lambda text: searcher.search(text, normalizer="theoretical-min-max"),
+        "the windows": lambda text: searcher.search(text, normalizer="min-max", **bare),
+        "the windows and the words' probes": lambda text: searcher.search(text, **bare),
         "plugin, explained": lambda text: by_plugin(text, explain=True),
         "plugin": lambda text: by_plugin(text, explain=False),
     }
