@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tests import warm
+
 
 def here() -> Path:
     """Where commands run: files that they write where they are called must not land in the repository."""
@@ -17,8 +19,10 @@ def here() -> Path:
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    command = [sys.executable, "-m", "crosslens.cli", *arguments]
     environment = {**os.environ, "COLUMNS": "120", **(env or {})}
+    if warm.usable(environment):
+        return warm.run(list(arguments), environment, here())
+    command = [sys.executable, "-m", "crosslens.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=here())
 
 

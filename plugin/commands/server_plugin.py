@@ -22,11 +22,12 @@ from crosslens.ingest.model.served import check_served
 from crosslens.ingest.model.sharing import SharedModel, drop_model, push_model
 from crosslens.local import default_folder
 from crosslens.node import DEFAULT_VERSION
-from crosslens.node.build import PLATFORMS, build_plugin, cached_plugin
+from crosslens.node.build import DEVICES, PLATFORMS, build_plugin, cached_plugin
 from crosslens.node.installing import install_models, install_plugin, read_plugin
 from crosslens.node.process import Node
 from crosslens.progress import counting_bar, waiting
 
+_DOWNLOADS = {"cpu": 100, "cuda": 800}
 _es_version = click.option(
     "--es-version",
     metavar="V",
@@ -45,13 +46,22 @@ def plugin() -> None:
 @plugin.command()
 @_es_version
 @click.option("--platform", type=click.Choice(PLATFORMS), help="The servers' platform. Default: this machine's.")
+@click.option(
+    "--device",
+    type=click.Choice(DEVICES),
+    default="cpu",
+    show_default=True,
+    help="What its nodes may encode on; cuda makes a zip of 400 MB.",
+)
 @click.option("--out", "folder", type=FOLDER, default=Path(), help="Where to put the zip. Default: here.")
 @click.option("--java", type=FOLDER, help="Java home to build with. Default: the first one found that is new enough.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def build(es_version: str | None, platform: str | None, folder: Path, java: Path | None, as_json: bool) -> None:
+def build(
+    es_version: str | None, platform: str | None, device: str, folder: Path, java: Path | None, as_json: bool
+) -> None:
     """Build the plugin's zip with Maven, for one Elasticsearch version and platform."""
-    with waiting(note, "building the plugin (the first time this downloads about 100 MB)"):
-        path = build_plugin(es_version or DEFAULT_VERSION, folder, platform=platform, java=java)
+    with waiting(note, f"building the plugin (the first time this downloads about {_DOWNLOADS[device]} MB)"):
+        path = build_plugin(es_version or DEFAULT_VERSION, folder, platform=platform, device=device, java=java)
     made = read_plugin(path)
     if as_json:
         print_json({"path": str(path), "version": made.version, "elasticsearch": made.elasticsearch})

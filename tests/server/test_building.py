@@ -109,6 +109,28 @@ def test_an_unknown_platform_is_refused(tmp_path: Path) -> None:
         build_plugin(VERSIONS[0], tmp_path, platform="amiga")
 
 
+def test_a_build_for_graphics_cards_is_for_platforms_that_have_one(tmp_path: Path) -> None:
+    if shutil.which("mvn") is None:
+        pytest.skip("needs Maven")
+    with pytest.raises(NodeError, match="no build with CUDA for macos-aarch64, only for linux-x64 and windows-x64"):
+        build_plugin(VERSIONS[0], tmp_path, platform="macos-aarch64", device="cuda")
+    with pytest.raises(NodeError, match="unknown device 'tpu'; give one of cpu, cuda"):
+        build_plugin(VERSIONS[0], tmp_path, device="tpu")
+
+
+@pytest.mark.node
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [("cuda", "crosslens plugin build --device cuda"), ("tpu", r"must be one of cpu, cuda, not \[tpu\]")],
+)
+def test_a_node_that_is_to_use_what_its_plugin_lacks_does_not_start_and_says_so(
+    device: str, said: str, zips: Path, tmp_path: Path
+) -> None:
+    install_plugin(plugin_zip(VERSIONS[0], zips), tmp_path)
+    with pytest.raises(NodeError, match=said):
+        Node(tmp_path, heap="512m", settings={"crosslens.device": device}).start()
+
+
 def test_a_build_that_fails_tells_what_maven_said(tmp_path: Path) -> None:
     if shutil.which("mvn") is None:
         pytest.skip("needs Maven")

@@ -13,6 +13,8 @@ import org.crosslens.server.action.ModelAction;
 import org.crosslens.server.action.RestCrosslens;
 import org.crosslens.server.action.RestModels;
 import org.crosslens.server.documents.References;
+import org.crosslens.server.encode.Device;
+import org.crosslens.server.encode.Encoder;
 import org.crosslens.server.ingest.CrosslensProcessor;
 import org.crosslens.server.search.CrosslensQueryVectorBuilder;
 import org.crosslens.server.search.CrosslensRankDoc;
@@ -72,6 +74,8 @@ public final class CrosslensPlugin extends VersionedPlugin
         text -> Setting.parseInt(text, 1, "crosslens.threads"),
         Setting.Property.NodeScope
     );
+    /** What encodes: the processor, or a graphics card if the plugin was built for that. */
+    static final Setting<Device> DEVICE = new Setting<>("crosslens.device", "cpu", Device::of, Setting.Property.NodeScope);
     /** How many inputs of searches, and how many of {@code _crosslens/encode}, wait before more are refused. */
     static final Setting<Integer> QUEUE_SIZE = Setting.intSetting("crosslens.queue_size", 5_000, 1, Setting.Property.NodeScope);
     /** How much memory the vectors of recent queries may take; 0 keeps none. */
@@ -112,12 +116,14 @@ public final class CrosslensPlugin extends VersionedPlugin
         Settings settings = node.environment().settings();
         ThreadPool threadPool = node.threadPool();
         int threads = THREADS.get(settings);
+        Encoder.Compute compute = new Encoder.Compute(DEVICE.get(settings), threads);
+        compute.device().require();
         TimeValue idle = IDLE.get(settings);
         Path folder = node.environment().configDir().resolve(NAME);
         // A node with several data paths keeps models in the first one.
         Path data = node.environment().dataDirs()[0], shared = Shared.models(settings, data);
         List<Path> roots = shared == null ? List.of(folder) : List.of(folder, shared);
-        Models models = new Models(roots, threads, idle.millis(), threadPool::relativeTimeInMillis, threadPool.generic());
+        Models models = new Models(roots, compute, idle.millis(), threadPool::relativeTimeInMillis, threadPool.generic());
         Encoding work = new Encoding(
             models,
             threadPool.executor(NAME),
@@ -154,7 +160,9 @@ public final class CrosslensPlugin extends VersionedPlugin
 
     @Override
     public List<Setting<?>> getSettings() {
-        List<Setting<?>> all = new ArrayList<>(List.of(THREADS, QUEUE_SIZE, QUERY_CACHE, PRELOAD, IDLE, MAX_PIXELS, IMAGE_FOLDER));
+        List<Setting<?>> all = new ArrayList<>(
+            List.of(THREADS, DEVICE, QUEUE_SIZE, QUERY_CACHE, PRELOAD, IDLE, MAX_PIXELS, IMAGE_FOLDER)
+        );
         all.addAll(Shared.settings());
         return all;
     }

@@ -41,7 +41,7 @@ public final class Encoder implements Closeable {
     private static final Set<String> TEXT_INPUTS = Set.of("input_ids", "attention_mask", "token_type_ids");
 
     private final ModelFolder folder;
-    private final int threads;
+    private final Compute compute;
     private final Tokenizer tokenizer;
     private final Map<Key, OrtSession> sessions = new ConcurrentHashMap<>();
 
@@ -50,11 +50,14 @@ public final class Encoder implements Closeable {
     /** What an encoder is used for: texts or images, by runs that are {@code alone} or one of several. */
     public record Use(boolean texts, boolean alone) {}
 
-    /** {@code threads} for a run that is alone. Checks the files' hashes. Throws {@link ModelException}. */
-    public Encoder(ModelFolder folder, int threads) {
+    /** Where graphs run, and with how many threads of the processor's a run that is alone. */
+    public record Compute(Device device, int threads) {}
+
+    /** Checks the files' hashes. Throws {@link ModelException}. */
+    public Encoder(ModelFolder folder, Compute compute) {
         folder.verify();
         this.folder = folder;
-        this.threads = threads;
+        this.compute = compute;
         this.tokenizer = new Tokenizer(folder.path().resolve(ModelFolder.TOKENIZER), folder.text().length());
     }
 
@@ -77,7 +80,7 @@ public final class Encoder implements Closeable {
     }
 
     private Key key(Path graph, boolean alone) {
-        return new Key(graph, alone || threads == 1);
+        return new Key(graph, alone || compute.threads() == 1);
     }
 
     /** The native bytes that {@link #encodeTexts} takes at most for these texts, the graph's own not counted. */
@@ -268,13 +271,15 @@ public final class Encoder implements Closeable {
         Key key = key(graph, alone);
         OrtSession known = sessions.get(key);
         if (known == null) {
-            known = load(graph, alone ? threads : 1);
+            known = load(graph, alone ? compute.threads() : 1);
             sessions.put(key, known);
         }
         return known;
     }
 
-    private static OrtSession load(Path graph, int threads) {
+    private OrtSession load(Path graph, int threads) {
+        // Before options, since a device's own need it.
+        OrtEnvironment environment = OrtEnvironment.getEnvironment();
         try (OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
             options.setIntraOpNumThreads(threads);
             options.setInterOpNumThreads(1);
@@ -283,12 +288,12 @@ public final class Encoder implements Closeable {
             options.setSessionLogLevel(OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR);
             // Idle threads that spin would take the cores from the node's own work.
             options.addConfigEntry("session.intra_op.allow_spinning", "0");
-            OrtEnvironment environment = OrtEnvironment.getEnvironment();
+            compute.device().add(options);
             // On Windows it would tell the system what it runs. Newer builds send that to their maker, from all systems.
             environment.setTelemetry(false);
             return environment.createSession(graph.toString(), options);
         } catch (OrtException e) {
-            throw new ModelException(graph + " can't be loaded by ONNX Runtime (" + e.getMessage() + ")", e);
+            throw new ModelException(graph + " can't be loaded by ONNX Runtime on " + compute.device() + " (" + e.getMessage() + ")", e);
         }
     }
 

@@ -30,7 +30,7 @@ public final class Models implements Closeable {
     /** A recent look-up is reused for so long: the documents of a bulk needn't each look. */
     private static final long FRESH_MILLIS = 1_000;
 
-    private final int threads;
+    private final Encoder.Compute compute;
     private final long idleMillis;
     private final LongSupplier clock;
     private final Folders folders;
@@ -42,8 +42,8 @@ public final class Models implements Closeable {
      * In {@code roots}, which need not exist; of two models with one name that in the earlier root counts. Models unused for
      * {@code idleMillis} by the {@code clock} are unloaded.
      */
-    public Models(List<Path> roots, int threads, long idleMillis, LongSupplier clock, Executor loader) {
-        this.threads = threads;
+    public Models(List<Path> roots, Encoder.Compute compute, long idleMillis, LongSupplier clock, Executor loader) {
+        this.compute = compute;
         this.idleMillis = idleMillis;
         this.clock = clock;
         this.folders = new Folders(roots, clock, this, this::replaced);
@@ -256,7 +256,7 @@ public final class Models implements Closeable {
                 Encoder encoder = entry.encoder;
                 if (encoder == null) {
                     folders.usable(entry);
-                    encoder = new Encoder(entry.folder, threads);
+                    encoder = new Encoder(entry.folder, compute);
                 }
                 if (encoder.isReadyFor(use) == false) {
                     encoder.load(use);

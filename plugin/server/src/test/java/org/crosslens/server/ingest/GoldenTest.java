@@ -12,6 +12,8 @@ import java.util.Objects;
 import java.util.Set;
 import org.crosslens.server.Golden;
 import org.crosslens.server.documents.References;
+import org.crosslens.server.encode.Device;
+import org.crosslens.server.encode.Encoder;
 import org.crosslens.server.work.Encoding;
 import org.crosslens.server.work.Models;
 import org.elasticsearch.common.breaker.NoopCircuitBreaker;
@@ -37,7 +39,7 @@ class GoldenTest {
     static void node() {
         LogConfigurator.configureESLogging();
         Path folder = Path.of(System.getProperty("crosslens.model")).getParent();
-        Models models = new Models(List.of(folder), 1, 60_000, System::currentTimeMillis, Runnable::run);
+        Models models = new Models(List.of(folder), new Encoder.Compute(Device.CPU, 1), 60_000, System::currentTimeMillis, Runnable::run);
         NoopCircuitBreaker breaker = new NoopCircuitBreaker("crosslens") {
             @Override
             public long getLimit() {

@@ -20,6 +20,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.Stream;
 import org.crosslens.server.Demo;
+import org.crosslens.server.encode.Device;
 import org.crosslens.server.encode.Encoder;
 import org.crosslens.server.encode.ImageException;
 import org.crosslens.server.encode.ModelException;
@@ -53,7 +54,7 @@ class EncodingTest {
     @BeforeEach
     void models() throws IOException {
         Demo.copyTo(root.resolve("emoji"));
-        models = new Models(List.of(root), 1, 1_000, clock::get, Runnable::run);
+        models = new Models(List.of(root), new Encoder.Compute(Device.CPU, 1), 1_000, clock::get, Runnable::run);
     }
 
     private static Map<?, ?> lane(Encoding encoding, String lane) {

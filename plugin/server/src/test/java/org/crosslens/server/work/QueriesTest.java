@@ -15,6 +15,8 @@ import java.util.Map;
 import java.util.Queue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
+import org.crosslens.server.encode.Device;
+import org.crosslens.server.encode.Encoder;
 import org.elasticsearch.ElasticsearchStatusException;
 import org.elasticsearch.action.ActionListener;
 import org.elasticsearch.action.support.PlainActionFuture;
@@ -42,7 +44,7 @@ class QueriesTest {
     @BeforeEach
     void encoding() {
         Path folder = Path.of(System.getProperty("crosslens.model")).getParent();
-        models = new Models(List.of(folder), 1, 60_000, System::currentTimeMillis, Runnable::run);
+        models = new Models(List.of(folder), new Encoder.Compute(Device.CPU, 1), 60_000, System::currentTimeMillis, Runnable::run);
         encoding = new Encoding(models, tasks::add, breaker, new Encoding.Limits(1, 10, 1_000_000, 10_000));
     }
 

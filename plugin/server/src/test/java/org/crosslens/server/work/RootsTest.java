@@ -13,6 +13,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Stream;
 import org.crosslens.server.Demo;
+import org.crosslens.server.encode.Device;
 import org.crosslens.server.encode.Encoder;
 import org.crosslens.server.encode.ModelException;
 import org.elasticsearch.common.logging.LogConfigurator;
@@ -41,7 +42,7 @@ class RootsTest {
     void models() {
         own = root.resolve("own");
         shared = root.resolve("shared");
-        models = new Models(List.of(own, shared), 1, 1_000, () -> 0, Runnable::run);
+        models = new Models(List.of(own, shared), new Encoder.Compute(Device.CPU, 1), 1_000, () -> 0, Runnable::run);
     }
 
     private static void delete(Path folder) throws IOException {
