@@ -17,20 +17,29 @@ _BUSY = (
 
 
 class Proxy:
-    """Forwards connections to a port on loopback.
+    """Forwards connections to a port on loopback, from ``host``'s.
 
     Of every ``cut_every`` requests one has its connection cut after a random number of the answer's bytes: the server
     has done it, and the client can't know. Of every ``busy_every`` one is answered 429 and never reaches the server.
     """
 
-    def __init__(self, port: int, *, cut_every: int = 0, busy_every: int = 0, delay_s: float = 0.0, seed: int = 0):
+    def __init__(
+        self,
+        port: int,
+        *,
+        cut_every: int = 0,
+        busy_every: int = 0,
+        delay_s: float = 0.0,
+        seed: int = 0,
+        host: str = "127.0.0.1",
+    ):
         self._target = port
         self.cut_every, self.busy_every, self.delay_s = cut_every, busy_every, delay_s
         self.cuts = self.refusals = self.requests = 0
         self._random = random.Random(seed)
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server = socket.create_server((host, 0))
         self.port: int = self._server.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
         self._open = True
 
     def __enter__(self) -> Proxy:

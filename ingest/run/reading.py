@@ -24,6 +24,8 @@ _KEEP_ALIVE = "30m"
 VECTORS_LEFT_OUT_SINCE = (9, 2)
 # Runs at the same time take slices in random order each, so that they seldom meet in one.
 _SLICE = 250
+# A point in time that ran out or was closed, and one that a node took along when it left the cluster.
+_CONTEXT_LOST = ("search_context_missing_exception", "No search context", "search_context_missing_nodes_exception")
 _MOST_SLICES = 64
 
 
@@ -96,7 +98,7 @@ class Reader:
             try:
                 yield from self._pages_once(query)
             except NotFoundError as error:
-                if "search_context_missing_exception" not in str(error) and "No search context" not in str(error):
+                if not any(words in str(error) for words in _CONTEXT_LOST):
                     raise
                 self.refresh()
                 query = reopened() if reopened else query

@@ -1,4 +1,4 @@
-"""Three nodes that ingest through pipelines, one of which is killed: nothing is lost, and no ranking changes.
+"""Three nodes that ingest through pipelines and a run, one of which is killed: nothing is lost, no ranking changes.
 
 What the cluster was given or lost of models meanwhile, the one that was away catches up with."""
 
@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
+from elasticsearch.helpers import bulk
 
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.sharing import drop_model, push_model
+from crosslens.ingest.run.report import Report
 from crosslens.ingest.run.run import Options
 from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
@@ -77,7 +79,22 @@ def test_a_node_killed_while_all_ingest_loses_nothing_and_changes_no_ranking(
             lines += [{"index": {"_id": str(i)}}, document]
         batches.append(lines)
     done, retried, lock = [0], [0], threading.Lock()
-    killed = threading.Event()
+    # So many shards that the node which is killed holds some that the run reads.
+    shelf = "shelf"
+    first.indices.create(
+        index=shelf,
+        mappings=MAPPINGS,
+        settings={"number_of_shards": 9, "number_of_replicas": 1},
+        wait_for_active_shards="all",
+    )
+    bulk(first, ({"_index": shelf, "_id": str(i), **each} for i, each in enumerate(shop(_COUNT))), refresh=True)
+    killed, reading = threading.Event(), threading.Event()
+
+    def hold(report: Report) -> None:
+        """In the midst of the run, until the node is killed."""
+        if report.documents >= _COUNT // 3:
+            reading.set()
+            assert killed.wait(120)
 
     def feed(part: int) -> None:
         """Sends every third bulk to a node of its own; what it doesn't acknowledge is sent to another."""
@@ -92,15 +109,18 @@ def test_a_node_killed_while_all_ingest_loses_nothing_and_changes_no_ranking(
             with lock:
                 done[0] += 1
                 if done[0] == len(batches) // 3 and not killed.is_set():
-                    killed.set()
                     status = three.nodes[2].status()
                     assert status is not None
+                    assert reading.wait(120)
                     os.kill(status.pid, signal.SIGKILL)
+                    killed.set()
 
     assert push_model(first, models / "wide", "before").failed == ()
     assert [shared(node)["models"] for node in three.nodes] == [["before"]] * 3
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(4) as pool:
+        run = pool.submit(add_vectors, first, shelf, encoder, targets, options, progress=hold)
         list(pool.map(feed, range(3)))
+        assert run.result().failures == []
     assert killed.is_set()
     assert retried[0] > 0
     left = Server(three.nodes[0], first, three.version)
@@ -108,6 +128,7 @@ def test_a_node_killed_while_all_ingest_loses_nothing_and_changes_no_ranking(
     first.indices.refresh(index=index)
     assert first.count(index=index)["count"] == _COUNT
     expect_exact(left, index, encoder, pictures)
+    expect_exact(left, shelf, encoder, pictures)
     assert add_vectors(first, index, encoder, targets, options).documents == 0
     # Asked of either node that is left, and of the third one when it is back, the ranking is the Python side's.
     words = {"multi_match": {"query": "running shoe number 77", "fields": ["title"]}}
