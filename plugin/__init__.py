@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         CrosslensError,
         ExportError,
         ImageError,
+        LabelError,
         MappingError,
         MigrationError,
         MixedModelsError,
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
     )
     from crosslens.index import Index, IndexStatus
     from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
+    from crosslens.ingest.contract.examples import Example, read_examples
     from crosslens.ingest.contract.ingest_pipeline import put_pipeline
+    from crosslens.ingest.contract.labels import Label, read_captions, read_labels
     from crosslens.ingest.contract.record import VectorField
     from crosslens.ingest.contract.selection import Selection
     from crosslens.ingest.contract.targets import ImageField, Target, TextField, parse_target
@@ -47,6 +50,9 @@ if TYPE_CHECKING:
     from crosslens.ingest.model.sharing import SharedModel, SharedOn, drop_model, push_model
     from crosslens.ingest.run.calibrate import calibrate, try_null_queries
     from crosslens.ingest.run.copying import copy_index
+    from crosslens.ingest.run.describe import Suggestion
+    from crosslens.ingest.run.judging import Verdict
+    from crosslens.ingest.run.label_report import LabelReport
     from crosslens.ingest.run.migrate import Migration, drop_old, migrate, rollback
     from crosslens.ingest.run.remove import Removal, remove_field
     from crosslens.ingest.run.report import CopyReport, Failure, Report
@@ -77,6 +83,7 @@ _HOMES = {
         "CrosslensError",
         "ExportError",
         "ImageError",
+        "LabelError",
         "MappingError",
         "MigrationError",
         "MixedModelsError",
@@ -94,7 +101,13 @@ _HOMES = {
         "Encoders",
         "VectorEncoder",
     ),
+    "crosslens.ingest.contract.examples": ("Example", "read_examples"),
     "crosslens.ingest.contract.ingest_pipeline": ("put_pipeline",),
+    "crosslens.ingest.contract.labels": (
+        "Label",
+        "read_captions",
+        "read_labels",
+    ),
     "crosslens.ingest.contract.record": ("VectorField",),
     "crosslens.ingest.contract.selection": ("Selection",),
     "crosslens.ingest.contract.targets": (
@@ -121,6 +134,9 @@ _HOMES = {
         "try_null_queries",
     ),
     "crosslens.ingest.run.copying": ("copy_index",),
+    "crosslens.ingest.run.describe": ("Suggestion",),
+    "crosslens.ingest.run.judging": ("Verdict",),
+    "crosslens.ingest.run.label_report": ("LabelReport",),
     "crosslens.ingest.run.migrate": (
         "Migration",
         "drop_old",
@@ -174,6 +190,7 @@ __all__ = [
     "Encoder",
     "Encoders",
     "Evaluation",
+    "Example",
     "ExportError",
     "ExportReport",
     "Failure",
@@ -187,6 +204,9 @@ __all__ = [
     "IndexSearchOptions",
     "IndexStatus",
     "Judged",
+    "Label",
+    "LabelError",
+    "LabelReport",
     "MappingError",
     "Migration",
     "MigrationError",
@@ -206,6 +226,7 @@ __all__ = [
     "SharedModel",
     "SharedOn",
     "Status",
+    "Suggestion",
     "Target",
     "TextError",
     "TextField",
@@ -213,6 +234,7 @@ __all__ = [
     "Tuned",
     "VectorEncoder",
     "VectorField",
+    "Verdict",
     "add_vectors",
     "calibrate",
     "connect",
@@ -227,7 +249,10 @@ __all__ = [
     "parse_target",
     "push_model",
     "put_pipeline",
+    "read_captions",
+    "read_examples",
     "read_judged",
+    "read_labels",
     "reindex",
     "remove_field",
     "rollback",

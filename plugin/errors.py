@@ -46,6 +46,10 @@ class TextError(CrosslensError):
     """One text can't be encoded; recorded for its document, the run goes on."""
 
 
+class LabelError(CrosslensError):
+    """Labels, captions, or the examples that they are judged by can't be used as they are given."""
+
+
 class MappingError(CrosslensError):
     """The index, its mapping, or a field named for it doesn't fit what was asked."""
 

@@ -30,7 +30,10 @@ from tests.reference import PAGE, with_reference
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
-PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("reference/*.md"))]
+PAGES = [
+    *(README, ROOT / "CONTRIBUTING.md"),
+    *(page for kind in ("*.md", "uses/*.md", "reference/*.md") for page in sorted(DOCS.glob(kind))),
+]
 FOLDERS = ("plugin", "ingest", "queries", "tests", "docker", "docs")
 _JSON = {"accept": "application/json", "content-type": "application/json"}
 

@@ -18,12 +18,26 @@ import numpy as np
 import pytest
 
 from crosslens.errors import CrosslensError
+from crosslens.ingest.contract.label_set import LabelSet, Noise
+from crosslens.ingest.contract.labels import Label
 from crosslens.ingest.contract.record import META_VERSION, VectorField, meta_update, read_record
 from crosslens.ingest.contract.statistics import CorpusStatistics
 from crosslens.ingest.model.folder import open_model
 from crosslens.ingest.model.known import DEMO_MODEL
 from crosslens.ingest.model.sentences import bounds
-from tests.golden import FOLDER, PICTURES, Line, documents, evidence, fusion, lines, models, passages, pixels
+from tests.golden import (
+    FOLDER,
+    PICTURES,
+    Line,
+    documents,
+    evidence,
+    fusion,
+    labels,
+    lines,
+    models,
+    passages,
+    pixels,
+)
 from tests.golden.__main__ import FILES
 
 
@@ -51,6 +65,7 @@ def test_every_file_is_written_by_the_script_and_has_every_case() -> None:
         "templates": (lambda line: line["case"], [case for case, _, _ in documents.templates()]),
         "fingerprints": (lambda line: line["case"], [case for case, _ in models.folders()]),
         "tokens": (lambda line: line["text"], [*models.TEXTS, *models.TEXTS, *models.WORDS]),
+        "labels": (lambda line: line["case"], [case for case, _, _, _ in labels.cases()]),
         "evidence": (lambda line: (line["case"], line["legs"]), list(evidence.cases().items())),
         "fusion": (lambda line: (line["case"], line["normalizer"], line["mean"]), list(fusion.combinations())),
         "passages": (
@@ -205,13 +220,13 @@ def test_pixels_are_as_recorded(line: Line) -> None:
 
 
 def documented() -> list[Any]:
-    """The examples in ``docs/format.md``: a ``_meta.crosslens``, a document, and corpus statistics."""
+    """The examples in ``docs/format.md``: a ``_meta.crosslens``, a document, corpus statistics, and a label set."""
     text = (Path(__file__).parents[1] / "docs" / "format.md").read_text(encoding="utf-8")
     return [json.loads(block.split("```")[0]) for block in text.split("```json\n")[1:]]
 
 
 def test_the_mappings_record_is_as_documented() -> None:
-    meta, _, _ = documented()
+    meta, *_ = documented()
     record = read_record({"_meta": {"crosslens": meta}})
     assert META_VERSION == meta["version"] == 2
     assert meta_update({}, record) == {"crosslens": meta}
@@ -232,7 +247,7 @@ def test_versions_are_read_as_documented() -> None:
 
 
 def test_a_document_is_as_documented() -> None:
-    _, document, _ = documented()
+    _, document, *_ = documented()
     by_case = {line["case"]: line for line in lines("documents")}
     views = by_case["each picture in objects"]
     assert document["crosslens"]["title_vector"] == by_case["a text"]["state"]
@@ -242,8 +257,20 @@ def test_a_document_is_as_documented() -> None:
     assert {"p": document["p"]} == views["document"]
 
 
+def test_label_sets_are_packed_as_documented() -> None:
+    *_, recorded = documented()
+    numbers = Noise(np.array([0.2]), np.array([0.05]), 10_000)
+    vectors, least = np.array([[0.6, 0.8]], dtype=np.float32), np.array([2.326])
+    made = LabelSet(
+        "views", "keyword", (Label("cat", parent="animal"),), vectors, numbers, least, 0.01, "5ae80e11c0ffee00"
+    )
+    (stored,) = made.as_sources()
+    assert recorded.keys() == {"index", "uuid", "path", *stored}
+    assert {key: recorded[key] for key in stored} == stored
+
+
 def test_corpus_statistics_are_packed_as_documented() -> None:
-    _, _, recorded = documented()
+    _, _, recorded, _ = documented()
     rows = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     stored = CorpusStatistics.of(rows * [[1.0], [2.0], [5.0]]).as_source()
     assert recorded.keys() == {"index", "uuid", "path", "fingerprint", *stored}
@@ -252,3 +279,43 @@ def test_corpus_statistics_are_packed_as_documented() -> None:
         assert (each["count"], each["null"]) == (3, [])
         np.testing.assert_allclose(mean, rows.mean(axis=0), rtol=1e-6)
         np.testing.assert_allclose(covariance.reshape(2, 2), np.cov(rows.T, bias=True), rtol=1e-5)
+
+
+@every("labels")
+def test_labels_are_given_by_the_documented_rule(line: Line) -> None:
+    stored, document, kind = line["set"], line["document"], line["set"]["kind"]
+    case = next(each for each in labels.cases() if each[0] == line["case"])
+    assert labels.update(*case[1:]) == line["update"]
+    state = line["update"]["crosslens"]["look"]["tags"]
+    numbers = {
+        name: np.frombuffer(base64.b64decode(stored[name]), "<f8") for name in ("centre", "spread", "thresholds")
+    }
+    count = len(numbers["centre"])
+    vectors = (
+        np.frombuffer(base64.b64decode(stored["vectors"]), "<f4")
+        .reshape(len(stored["labels"]), -1)
+        .astype(float)[:count]
+    )
+    held = document[line["path"]]
+    rows = np.array([entry["vector"] for entry in held] if line["each"] else [held], dtype=float)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    scores = ((rows @ vectors.T - numbers["centre"]) / numbers["spread"]).max(axis=0)
+    parents = dict(zip(stored["labels"], stored["parents"], strict=True))
+    expected: dict[str, float] = {}
+    for name, score, least in zip(stored["labels"], scores, numbers["thresholds"], strict=False):
+        above: str | None = name
+        while above is not None and score >= least:
+            expected[above] = max(float(score), expected.get(above, -math.inf))
+            above = parents.get(above)
+    if kind == "boolean":
+        expected = {"true" if scores[0] >= numbers["thresholds"][0] else "false": float(scores[0])}
+    elif kind == "caption":
+        best = int(np.argmax(scores))
+        reached = scores[best] >= numbers["thresholds"][best]
+        expected = {stored["labels"][best]: float(scores[best])} if reached else {}
+    assert state["found"] == list(expected)
+    assert state["scores"] == [pytest.approx(score, abs=6e-4) for score in expected.values()]
+    own = document["crosslens"][line["path"]]
+    hashed = "\0".join(own.get(name) or "" for name in ("source", "content", "model")).encode()
+    assert state["vector"] == sha256(hashed)[:32]
+    assert state["labels"] == stored["fingerprint"]

@@ -11,7 +11,7 @@ filled for that, under ``previous`` those that a rollback would return to.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from dataclasses import fields as dataclass_fields
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ _WITH_PASSAGES = 3
 
 _SEARCH = "search"
 _IMAGE_ROOTS = "image_roots"
+_LABELS = "labels"
 _PARTS = ("fields", "next", "previous")
 
 _READABLE_VERSIONS = (1, 2, _WITH_PASSAGES)
@@ -73,6 +74,18 @@ class VectorField:
         return self.modality, self.sources, self.template, self.each, self.passages
 
 
+@dataclass(frozen=True)
+class LabelEntry:
+    """A field that labels are written to: the vector ``field`` they are given by, its ``kind`` (keyword, boolean or
+    caption; see `crosslens.ingest.contract.label_set`), and the label set's ``fingerprint`` and number of labels."""
+
+    field: str
+    kind: str
+    fingerprint: str
+    count: int
+    false_alarms: float
+
+
 _KEYS = {each.name for each in dataclass_fields(VectorField)} - {"field"}
 _NEEDED = _KEYS - {"path", "template", "each", "passages"}
 
@@ -83,6 +96,7 @@ class Record:
 
     ``search`` is how the index's owner chose to fuse: ``weights`` by leg and a ``normalizer``, as `crosslens tune`
     records them. ``image_roots`` are the folders that image paths were last read from, by field, as they were given.
+    ``labels`` are the fields that labels are written to.
     """
 
     fields: dict[str, VectorField] = field(default_factory=dict)
@@ -91,6 +105,7 @@ class Record:
     switched: str | None = None
     search: dict[str, Any] = field(default_factory=dict)
     image_roots: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, LabelEntry] = field(default_factory=dict)
 
     def with_fields(self, fields: Iterable[VectorField]) -> Record:
         """The same, with ``fields`` added or replaced."""
@@ -104,6 +119,12 @@ class Record:
     def all_fields(self) -> list[VectorField]:
         """Every entry, in use or not."""
         return [*self.fields.values(), *self.next.values(), *self.previous.values()]
+
+
+def with_labels(record: Record, into: str, entry: LabelEntry | None) -> Record:
+    """The record with an entry of labels for the field ``into`` (None: without)."""
+    others = {name: each for name, each in record.labels.items() if name != into}
+    return replace(record, labels=others if entry is None else {**others, into: entry})
 
 
 def read_record(mapping: Mapping[str, Any]) -> Record:
@@ -126,7 +147,18 @@ def read_record(mapping: Mapping[str, Any]) -> Record:
     search = {
         "normalizer" if name == "normaliser" else name: value for name, value in (meta.get(_SEARCH) or {}).items()
     }
-    return Record(fields, following, previous, meta.get("switched"), search, dict(meta.get(_IMAGE_ROOTS) or {}))
+    labels = {into: _read_labels(into, entry) for into, entry in (meta.get(_LABELS) or {}).items()}
+    roots = dict(meta.get(_IMAGE_ROOTS) or {})
+    return Record(fields, following, previous, meta.get("switched"), search, roots, labels)
+
+
+def _read_labels(into: str, entry: Any) -> LabelEntry:
+    """A field's entry of labels; keys that aren't known are ignored."""
+    known = [each.name for each in dataclass_fields(LabelEntry)]
+    if not isinstance(entry, dict) or any(name not in entry for name in known):
+        place = f"the entry {into!r} of the index's _meta.{META}.{_LABELS}"
+        raise MappingError(f"{place} lacks one of {', '.join(known)}", hint="correct the mapping's _meta")
+    return LabelEntry(**{name: entry[name] for name in known})
 
 
 def _read_entry(part: str, name: str, entry: Any) -> VectorField:
@@ -159,7 +191,7 @@ def own_paths(mapping: Mapping[str, Any]) -> list[str]:
 def meta_update(mapping: Mapping[str, Any], record: Record) -> dict[str, Any]:
     """The ``_meta`` that says ``record``, keeping what else the index's ``_meta`` holds."""
     meta = dict(mapping.get("_meta") or {})
-    known = (*_PARTS, "switched", _SEARCH, _IMAGE_ROOTS)
+    known = (*_PARTS, "switched", _SEARCH, _IMAGE_ROOTS, _LABELS)
     body = {k: v for k, v in (meta.get(META) or {}).items() if k not in known}
     body["version"] = _WITH_PASSAGES if any(each.passages for each in record.all_fields) else META_VERSION
     for part in _PARTS:
@@ -172,6 +204,8 @@ def meta_update(mapping: Mapping[str, Any], record: Record) -> dict[str, Any]:
         body[_SEARCH] = record.search
     if record.image_roots:
         body[_IMAGE_ROOTS] = record.image_roots
+    if record.labels:
+        body[_LABELS] = {into: asdict(entry) for into, entry in record.labels.items()}
     meta[META] = body
     return meta
 

@@ -207,11 +207,7 @@ def store_statistics(
     client: Elasticsearch, index: str, each: VectorField, statistics: CorpusStatistics, *, anew: bool = False
 ) -> None:
     """Stores the corpus statistics of one index's field: merged with those that are there, or in their place."""
-    if not client.indices.exists(index=STATISTICS_INDEX):
-        _create(client, {"hidden": True, "number_of_shards": 1, "auto_expand_replicas": "0-1"})
-        # Serverless clusters choose shards and replicas themselves, and refuse to be told.
-        if not client.indices.exists(index=STATISTICS_INDEX):
-            _create(client, {"hidden": True})
+    create_statistics_index(client)
     id = f"{index}/{each.path}"
     # An index that was deleted and made anew has other vectors under its name.
     identity = _identity(client, index, each)
@@ -236,6 +232,15 @@ def store_statistics(
             continue
         return
     raise MappingError(f"the corpus statistics of {each.field!r} in {index!r} keep changing", hint="try again")
+
+
+def create_statistics_index(client: Elasticsearch) -> None:
+    """Creates the hidden index where there is none yet."""
+    if not client.indices.exists(index=STATISTICS_INDEX):
+        _create(client, {"hidden": True, "number_of_shards": 1, "auto_expand_replicas": "0-1"})
+        # Serverless clusters choose shards and replicas themselves, and refuse to be told.
+        if not client.indices.exists(index=STATISTICS_INDEX):
+            _create(client, {"hidden": True})
 
 
 def _create(client: Elasticsearch, settings: dict[str, Any]) -> None:

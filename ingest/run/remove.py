@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, cast
 
 from elasticsearch import Elasticsearch
 
@@ -12,8 +14,11 @@ from crosslens.errors import MappingError
 from crosslens.ingest.contract.documents import without
 from crosslens.ingest.contract.fields import record_change
 from crosslens.ingest.contract.ingest_pipeline import follow
-from crosslens.ingest.contract.record import STATE, Record, VectorField, read_record
-from crosslens.ingest.contract.selection import any_of
+from crosslens.ingest.contract.label_set import Kind
+from crosslens.ingest.contract.labelled import labelled_query, unlabelled
+from crosslens.ingest.contract.record import STATE, Record, VectorField, read_record, with_labels
+from crosslens.ingest.contract.selection import Query, any_of
+from crosslens.ingest.contract.stored_labels import delete_labels
 from crosslens.ingest.run.prefetch import prefetched
 from crosslens.ingest.run.reading import Reader
 from crosslens.ingest.run.rounds import End, repeat
@@ -44,7 +49,8 @@ def remove_field(
     dry_run: bool = False,
     progress: Callable[[Removal], None] = lambda _: None,
 ) -> Removal:
-    """Takes the vector field ``name``, with what an earlier model left of it, out of every document and the record.
+    """Takes the vector field ``name``, with what an earlier model left of it, out of every document and the record; or
+    the labels that the field ``name`` was given, whose own values stay.
 
     Each document is written again as a whole, guarded, without running the index's default pipeline. The mapping keeps
     an empty field, since Elasticsearch can't take one out; the name can be used again for vectors of as many dims.
@@ -55,10 +61,14 @@ def remove_field(
     run = Run.begin(client, index)
     mappings = run.mappings()
     records = {each: read_record(mapping) for each, mapping in mappings.items()}
-    known = sorted({f.field for record in records.values() for f in record.all_fields})
-    if name not in known:
-        raise MappingError(f"index {index!r} has no vector field {name!r}; it has {', '.join(known) or 'none'}")
     report = Removal(index, name)
+    known = sorted({f.field for record in records.values() for f in record.all_fields})
+    if name not in known and any(name in record.labels for record in records.values()):
+        _remove_labels(run, records, report, dry_run, progress)
+        return report
+    if name not in known:
+        known += sorted({into for record in records.values() for into in record.labels})
+        raise MappingError(f"index {index!r} has no vectors or labels in {name!r}; it has {', '.join(known) or 'none'}")
     if not dry_run:
         # No search uses the field from here on, and no pipeline makes it; but until the last document is done, the
         # record says what is left.
@@ -76,6 +86,29 @@ def remove_field(
             break
         record_change(run.client, each, lambda record: _forgotten(record, name))
     return report
+
+
+def _remove_labels(
+    run: Run, records: Mapping[str, Record], report: Removal, dry_run: bool, progress: Callable[[Removal], None]
+) -> None:
+    """Takes out what was given in the field that the report names; the record says so until the last document is done.
+
+    Documents that a run labels meanwhile are taken up as well.
+    """
+    into = report.field
+    for index, record in records.items():
+        entry = record.labels.get(into)
+        if entry is None:
+            continue
+        kind, query = cast(Kind, entry.kind), labelled_query(into)
+        report.found += Reader(run.client, index, []).count(query)
+        if dry_run:
+            continue
+        rewrite(run, index, query, partial(unlabelled, into=into, kind=kind), report, progress)
+        if report.interrupted:
+            return
+        record_change(run.client, index, lambda record: with_labels(record, into, None))
+        delete_labels(run.client, index, into)
 
 
 def _retired(record: Record, name: str) -> Record:
@@ -120,8 +153,24 @@ def strip(
 
     Raises `MappingError` when others keep writing such documents.
     """
-    reader = Reader(run.client, index, None)
     paths = [path for each in fields for path in (each.path, f"{STATE}.{each.path}")]
+    rewrite(run, index, _holding(fields), lambda source: without(source, paths), report, progress)
+
+
+@stoppable
+def rewrite(
+    run: Run,
+    index: str,
+    holding: Query,
+    change: Callable[[dict[str, Any]], dict[str, Any]],
+    report: Removal,
+    progress: Callable[[Removal], None],
+) -> None:
+    """Writes every document of one index that ``holding`` means as ``change`` makes it, until there is none.
+
+    Raises `MappingError` when others keep writing such documents.
+    """
+    reader = Reader(run.client, index, None)
 
     def done(outcomes: list[Outcome]) -> None:
         report.documents += sum(1 for outcome in outcomes if outcome.status < 300)
@@ -131,12 +180,10 @@ def strip(
 
     def strip_found() -> bool:
         reader.refresh()
-        if not reader.count(_holding(fields)):
+        if not reader.count(holding):
             return False
-        for page in prefetched(reader.pages(_holding(fields))):
-            writer.put(
-                [Write("index", d.index, d.id, d.routing, without(d.source, paths), guard=d.guard) for d in page]
-            )
+        for page in prefetched(reader.pages(holding)):
+            writer.put([Write("index", d.index, d.id, d.routing, change(d.source), guard=d.guard) for d in page])
         writer.flush()
         return True
 

@@ -16,6 +16,7 @@ from elasticsearch import ApiError, Elasticsearch
 
 from crosslens.ingest.contract.documents import standing, state_of
 from crosslens.ingest.contract.fields import recorded_fields, searchable_sources
+from crosslens.ingest.contract.labelled import current_query, due_query
 from crosslens.ingest.contract.record import VectorField, read_record
 from crosslens.ingest.contract.selection import (
     cut_query,
@@ -57,13 +58,24 @@ class FieldStatus:
 
 
 @dataclass
+class LabelStatus:
+    """A field that labels are written to, by the vectors in ``field``: ``done`` documents have those of the last label
+    set, ``due`` are those that have a vector and others, or none."""
+
+    field: str
+    done: int = 0
+    due: int = 0
+
+
+@dataclass
 class Status:
-    """An index's vector fields; ``documents`` are all there are, ``scanned`` how many were read."""
+    """An index's vector fields, and its fields of labels; of all ``documents``, ``scanned`` were read."""
 
     index: str
     documents: int
     scanned: int = 0
     fields: dict[str, FieldStatus] = field(default_factory=dict)
+    labels: dict[str, LabelStatus] = field(default_factory=dict)
 
     @property
     def estimated(self) -> bool:
@@ -100,6 +112,7 @@ def survey(
         for name, each in status.fields.items():
             each.next = record.next[name].model if name in record.next else each.next
             each.previous = record.previous[name].model if name in record.previous else each.previous
+    status.labels = _labels(run, mappings)
     if quick:
         _count(run, reader, status)
         return status
@@ -118,6 +131,18 @@ def survey(
     for each in status.fields.values():
         each.bytes = None if sizes is None else sizes.get(each.field.vector_path, 0)
     return status
+
+
+def _labels(run: Run, mappings: Mapping[str, Mapping[str, Any]]) -> dict[str, LabelStatus]:
+    found: dict[str, LabelStatus] = {}
+    for index, mapping in mappings.items():
+        record, reader = read_record(mapping), Reader(run.client, index, [])
+        for into, entry in record.labels.items():
+            each = found.setdefault(into, LabelStatus(entry.field))
+            each.done += reader.count(current_query(into, entry.fingerprint))
+            if entry.field in record.fields:
+                each.due += reader.count(due_query(into, record.fields[entry.field], entry.fingerprint))
+    return found
 
 
 def _read(

@@ -116,9 +116,10 @@ def opened(
     *,
     text_model: Path | None = None,
     device: str = "auto",
+    image_root: Path | None = None,
 ) -> Index:
-    """The index as the options describe it; ``device`` where there is no ``encoding``."""
-    how = encoding or Encoding(ImageAccess(), None, 0, 0, Path(), device=device)
+    """The index as the options describe it; ``device`` and ``image_root`` where there is no ``encoding``."""
+    how = encoding or Encoding(ImageAccess(image_root), None, 0, 0, Path(), device=device)
     return Index(
         index,
         client=client,
@@ -276,6 +277,14 @@ def parse_json(value: str | None, option: str) -> Any:
     except (ValueError, RecursionError) as error:
         shown = value if len(value) <= 200 else f"{value[:197]}..."
         raise click.BadParameter(f"not JSON ({error}): {shown}", param_hint=option) from error
+
+
+def parse_object(value: str | None, option: str) -> dict[str, Any] | None:
+    """The JSON object of an option, None for none. Raises `click.BadParameter` for anything else."""
+    found = parse_json(value, option)
+    if found is not None and not isinstance(found, dict):
+        raise click.BadParameter("must be a JSON object", param_hint=option)
+    return found
 
 
 def parse_weights(value: str | None) -> dict[str, float]:

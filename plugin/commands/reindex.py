@@ -14,7 +14,7 @@ from crosslens.commands.options import (
     Encoding,
     connection,
     connection_options,
-    parse_json,
+    parse_object,
     parse_targets,
     target_options,
     writing_options,
@@ -97,7 +97,7 @@ def reindex(
         job = Job(*where_and_what, "copy", (into, *targets), {**selected, **copying})
     else:
         selected = {"missing": missing, "stale": stale, "failed": failed, "every": every}
-        narrowed = {"query": _query(query), "fields": fields or None, "share": _share(part, slices)}
+        narrowed = {"query": parse_object(query, "--query"), "fields": fields or None, "share": _share(part, slices)}
         job = Job(*where_and_what, "reindex", targets, {**selected, **narrowed, "dry_run": dry_run})
     if slices > 1 and not dry_run:
 
@@ -123,13 +123,6 @@ def _show_copy(report: Report) -> None:
     )
     if report.switched:
         out.print(f"the alias {report.alias} leads to {report.into} now; {report.index} is kept", highlight=False)
-
-
-def _query(value: str | None) -> dict[str, Any] | None:
-    query = parse_json(value, "--query")
-    if query is not None and not isinstance(query, dict):
-        raise click.BadParameter("must be a JSON object", param_hint="--query")
-    return query
 
 
 def _share(value: str | None, slices: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""crosslens remove: remove vectors from an index."""
+"""crosslens remove: remove vectors or labels from an index."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from crosslens.progress import counting_bar
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @connection_options
 def remove(index: str, field: str, yes: bool, dry_run: bool, as_json: bool, **where: Any) -> None:
-    """Remove the vector field FIELD, and its state, from every document in INDEX.
+    """Remove the vector field FIELD, and its state, from every document in INDEX; or the labels in FIELD.
 
-    Your own fields stay. The mapping keeps an empty field, since Elasticsearch can't remove one.
+    Your own fields and values stay. The mapping keeps an empty field, since Elasticsearch can't remove one.
     """
     changed = opened(index, connect(connection(**where)))
     if not (yes or dry_run):

@@ -75,6 +75,9 @@ def show(found: Status, quick: bool) -> None:
             out.print(f"  is being changed to {each.next}: crosslens migrate goes on", style="yellow", soft_wrap=True)
         if each.previous:
             out.print(f"  vectors of {each.previous} are kept for --rollback", style="yellow", soft_wrap=True)
+    for into, labels in found.labels.items():
+        left = f"; {labels.due} are due: label them again" if labels.due else ""
+        out.print(f"{into}: labels by {labels.field}, {labels.done} documents{left}", highlight=False, soft_wrap=True)
     if found.estimated:
         said = f"stale is estimated from {found.scanned} documents, with its 95 % interval"
         out.print(said, style="dim", highlight=False)

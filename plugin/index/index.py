@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from crosslens.index.labelling import LabellableIndex
 from crosslens.index.measuring import MeasurableIndex
 from crosslens.index.opened import Progress, nothing
 from crosslens.index.writing import WritableIndex
@@ -22,7 +23,7 @@ class IndexStatus(Status):
     warnings: list[Warned] = field(default_factory=list)
 
 
-class Index(WritableIndex, MeasurableIndex):
+class Index(WritableIndex, LabellableIndex, MeasurableIndex):
     """An Elasticsearch index (or alias, pattern, data stream) whose documents have, or are to get, vectors.
 
         products = Index("products", url="http://localhost:9200", model="models/clip", image_root="/srv/pictures")

@@ -45,8 +45,8 @@ def build_plugin(
 ) -> Path:
     """Build the plugin's zip for Elasticsearch ``version`` into ``out``, for this machine or another ``platform``.
 
-    For the ``device`` cuda it has a build of ONNX Runtime that also runs on NVIDIA's cards (400 MB), on Linux and Windows
-    with x64; the nodes need CUDA and cuDNN, and the setting ``crosslens.device: cuda``.
+    For the ``device`` cuda it has the build of ONNX Runtime for NVIDIA's cards (400 MB; Linux and Windows, x64). Its nodes
+    need CUDA and cuDNN, and the setting ``crosslens.device: cuda``.
 
     Beside it lie its CycloneDX bill of materials (``.cdx.json``) and the sha256 of both, as ``sha256sum -c`` reads it.
 

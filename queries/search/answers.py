@@ -27,15 +27,16 @@ Answer = dict[str, Any]
 ByLeg = dict[str, dict[DocumentKey, float]]
 
 
-def ask(searches: Sequence[Search]) -> Steps[list[Answer]]:
+def ask(searches: Sequence[Search], *, scoring: bool = False) -> Steps[list[Answer]]:
     """Return the answers of searches, in their order; without any, nothing is asked.
 
-    Raises `QueryError` where the server refuses all of them; an answer may still be an error (see `checked`).
+    ``scoring``: with the scores of named clauses. Raises `QueryError` where the server refuses all of them; an answer
+    may still be an error (see `checked`).
     """
     if not searches:
         return []
     try:
-        answer = yield MultiSearch(searches)
+        answer = yield MultiSearch(searches, scoring)
     except ApiError as error:
         raise refused(error) from error
     answers: list[Answer] = answer["responses"]

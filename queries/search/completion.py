@@ -1,29 +1,33 @@
-"""The second trip of a search: true scores of chosen documents in every leg, and what is shown of them."""
+"""The later trips of a search: true scores of chosen documents in the legs, and what is shown of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.queries.fusion.scores import Part
 from crosslens.queries.search.answers import ByLeg, ask, checked, hits_of, raw_scores
 from crosslens.queries.search.legs import PART, Leg, named
 from crosslens.queries.search.plan import Plan
-from crosslens.queries.search.requests import Search, Steps
+from crosslens.queries.search.requests import Query, Search, Steps
 from crosslens.queries.search.windows import Windows
 
 Best = list[tuple[DocumentKey, float]]
 Shown = list[tuple[DocumentKey, float, dict[str, Part]]]
+Hits = dict[DocumentKey, Mapping[str, Any]]
+NAMES_ONLY: Mapping[str, Any] = {"_source": False}
 
 
 def completed(
-    plan: Plan, windows: Windows, keys: Sequence[DocumentKey], *, scoring: bool
-) -> Steps[tuple[set[DocumentKey], ByLeg]]:
-    """Return which of ``keys`` are still there, and with ``scoring`` every leg's true scores of them.
+    plan: Plan, windows: Windows, keys: Sequence[DocumentKey], *, legs: Sequence[Leg], showing: Mapping[str, Any]
+) -> Steps[tuple[Hits, ByLeg]]:
+    """Return the hits of those of ``keys`` that are still there, and the true scores of them in ``legs``.
 
-    The documents are put into ``windows``. In one round trip, with the aggregations over the window where they are
-    asked for and not there yet. Raises `QueryError` for what the server refuses.
+    ``showing`` is the part of a request that asks for what is shown of a document. In one round trip, with the
+    aggregations over the window where they are asked for and not there yet. Raises `QueryError` for what the server
+    refuses.
     """
     searches: list[Search] = []
     names: list[str] = []
@@ -33,49 +37,63 @@ def completed(
         searches.append(plan.search(body))
         names.append("aggregations")
     size = min(PART, plan.most)
-    presenting = range(0, len(keys), size)
-    keyword = next((leg for leg in plan.legs if leg.kind == "keyword"), None)
-    for start in presenting:
+    # Each leg is a named clause of one search, whose hits have its score. What matched in nested objects comes only
+    # with a search of its own.
+    named_legs = [leg for leg in legs if not leg.nested]
+    starts = range(0, len(keys), size)
+    for start in starts:
         part = keys[start : start + size]
-        # The keyword query scores, and marks the words that highlighting shows.
-        query = {"filter": [named(part)], **({"should": [keyword.query]} if keyword else {})}
-        searches.append(
-            plan.search({"query": {"bool": query}, "size": len(part), "track_total_hits": False, **plan.shown})
-        )
+        clauses = [leg.clause(part, rescore=plan.rescore) for leg in named_legs]
+        query = {"bool": {"filter": [named(part)], **({"should": clauses} if clauses else {})}}
+        body = {"query": query, "size": len(part), "track_total_hits": False, **_highlighting(plan, showing)}
+        searches.append(plan.search(body))
         names.append("completion")
     owners: list[Leg] = []
-    for leg in plan.legs if scoring and keys else ():
-        if leg.kind == "knn":
+    for leg in legs if keys else ():
+        if leg.nested:
             for body in leg.completions(keys, rescore=plan.rescore, most=plan.most):
                 searches.append(plan.search(body))
                 owners.append(leg)
     names += [f"completion of {leg.name}" for leg in owners]
-    if not searches:
-        return set(), {}
-    answers = checked((yield from ask(searches)), names)
+    answers = checked((yield from ask(searches, scoring=bool(named_legs))), names)
     took = float(sum(answer["took"] for answer in answers))
     windows.profile["completion"] = windows.profile.get("completion", 0.0) + took
     if aggregating:
         windows.aggregated = answers.pop(0).get("aggregations", {})
-    documents = hits_of(answers[: len(presenting)])
-    windows.documents.update(documents)
-    raw: ByLeg = {leg.name: {} for leg in plan.legs}
-    if keyword is not None:
-        raw[keyword.name] = {key: float(hit["_score"] or 0.0) for key, hit in documents.items()}
-    again, matched = raw_scores(owners, answers[len(presenting) :])
+    there = hits_of(answers[: len(starts)])
+    raw = {leg.name: _scores(leg, there) for leg in named_legs}
+    again, matched = raw_scores(owners, answers[len(starts) :])
     for name, scores in again.items():
-        raw[name] = {key: score for key, score in scores.items() if key in documents}
+        raw[name] = {key: score for key, score in scores.items() if key in there}
     for key, values in matched.items():
         windows.matched.setdefault(key, {}).update(values)
-    return set(documents), raw
+    return there, raw
+
+
+def _highlighting(plan: Plan, showing: Mapping[str, Any]) -> dict[str, Any]:
+    """What is shown, with the words marked that the keyword query looks for, whether it is a clause or not."""
+    if "highlight" not in showing:
+        return dict(showing)
+    words: Query = next((leg.query for leg in plan.legs if leg.kind == "keyword"), {"match_none": {}})
+    return {**showing, "highlight": {"highlight_query": words, **showing["highlight"]}}
+
+
+def _scores(leg: Leg, there: Mapping[DocumentKey, Mapping[str, Any]]) -> dict[DocumentKey, float]:
+    """The scores of a leg's clause; 0 where words don't match, and none where there is no vector."""
+    scores: dict[DocumentKey, float] = {}
+    for key, hit in there.items():
+        score = (hit.get("matched_queries") or {}).get(leg.scored_as)
+        if score is not None or leg.kind == "keyword":
+            scores[key] = leg.raw(score or 0.0)
+    return scores
 
 
 def shown_of(
-    plan: Plan, windows: Windows, best: Best, parts_of: Callable[[DocumentKey], dict[str, Part]]
+    plan: Plan, windows: Windows, best: Best, parts_of: Callable[[DocumentKey], dict[str, Part]], *, scoring: bool
 ) -> Steps[tuple[Shown, int]]:
-    """Return the documents to show with their true scores, and how many better ones were gone since they were found.
+    """Return the documents to show, and how many better ones were gone since they were found.
 
-    The place of one that is gone is taken by the next.
+    The place of one that is gone is taken by the next. With ``scoring`` they get the true scores that aren't known.
     """
     shown: Shown = []
     place, gone, size = plan.offset, 0, plan.options.size
@@ -83,22 +101,23 @@ def shown_of(
         wanted = best[place : place + size - len(shown)]
         place += len(wanted)
         keys = [key for key, _ in wanted]
-        scoring = any(not leg.exact or any(key not in windows.raw[leg.name] for key in keys) for leg in plan.legs)
-        if not scoring and not plan.options.presents:
+        legs = [leg for leg in plan.legs if scoring and _lacks_scores(leg, windows, keys)]
+        if not legs and not plan.options.presents:
             shown += [(key, total, parts_of(key)) for key, total in wanted]
             continue
-        there, raw = yield from completed(plan, windows, keys, scoring=scoring)
+        there, raw = yield from completed(plan, windows, keys, legs=legs, showing=plan.shown)
+        windows.documents.update(there)
         for key, total in wanted:
             if key not in there:
                 gone += 1
                 continue
             parts = parts_of(key)
-            if scoring:
-                parts = {name: _with_true_score(part, raw[name].get(key)) for name, part in parts.items()}
+            for name, scores in raw.items():
+                # A vector leg that has no score of a document has nothing of it to compare.
+                parts[name] = replace(parts[name], raw=scores.get(key), lacking=key not in scores)
             shown.append((key, total, parts))
     return shown, gone
 
 
-def _with_true_score(part: Part, raw: float | None) -> Part:
-    """A vector leg that has no score of a document has nothing of it to compare."""
-    return replace(part, raw=raw, lacking=raw is None)
+def _lacks_scores(leg: Leg, windows: Windows, keys: Sequence[DocumentKey]) -> bool:
+    return not leg.exact or any(key not in windows.raw[leg.name] for key in keys)

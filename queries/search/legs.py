@@ -85,25 +85,40 @@ class Leg:
         return {**body, "post_filter": {"bool": {"filter": list(self.post_filters)}}} if self.post_filters else body
 
     def completions(self, keys: Sequence[DocumentKey], *, rescore: bool, most: int = PART) -> Iterator[dict[str, Any]]:
-        """Searches for the leg's scores of exactly the documents named, whether the leg found them or not.
+        """Searches for a vector leg's scores of exactly the documents named, whether the leg found them or not.
 
-        BM25 scores are those of the whole search, since a query among ``should`` scores as it does alone, and what
-        decides them (document frequencies, lengths) doesn't depend on a filter. With as many candidates as documents
-        a filtered kNN search compares all of them; ``rescore`` asks for whole floats where the field is quantised.
-        ``most`` is how many documents a search may return.
+        With as many candidates as documents a filtered kNN search compares all of them; ``rescore`` asks for whole
+        floats where the field is quantised. ``most`` is how many documents a search may return.
         """
         size = min(_NESTED_PART if self.nested else PART, most)
         for start in range(0, len(keys), size):
             part = keys[start : start + size]
-            if self.kind == "keyword":
-                yield {"query": {"bool": {"filter": [named(part)], "should": [self.query]}}, **_bare(len(part))}
-                continue
-            candidates = _MAX_CANDIDATES if self.nested else len(part)
-            knn = {**self.query, "k": len(part), "num_candidates": candidates}
-            knn.pop("rescore_vector", None)
-            if rescore and self.quantised:
-                knn["rescore_vector"] = {"oversample": 1.0}
-            yield {**self._body(knn, (named(part),)), **_bare(len(part))}
+            yield {**self._body(self._exactly(len(part), rescore=rescore), (named(part),)), **_bare(len(part))}
+
+    def clause(self, keys: Sequence[DocumentKey], *, rescore: bool) -> Query:
+        """A clause, by the name `scored_as`, that scores the documents named, `PART` at most: found or not.
+
+        It stands among ``should`` in a query which only those documents meet, so a BM25 score is that of the whole
+        search: what decides it (document frequencies, lengths) doesn't depend on a filter. Vectors are compared as in
+        `completions`. Not of a leg whose vectors are nested.
+        """
+        if self.kind == "keyword":
+            return {"bool": {"must": [self.query], "_name": self.scored_as}}
+        knn = self._exactly(len(keys), rescore=rescore)
+        return {"knn": {**knn, "filter": [named(keys)], "_name": self.scored_as}}
+
+    @property
+    def scored_as(self) -> str:
+        """What its clause is called; a keyword query of the user's own may have names of its own."""
+        return f"crosslens score of {self.name}"
+
+    def _exactly(self, count: int, *, rescore: bool) -> Query:
+        """The kNN search with as many candidates as documents that pass its filter: all of them are compared."""
+        knn = {**self.query, "k": count, "num_candidates": _MAX_CANDIDATES if self.nested else count}
+        knn.pop("rescore_vector", None)
+        if rescore and self.quantised:
+            knn["rescore_vector"] = {"oversample": 1.0}
+        return knn
 
     def _body(self, query: Query, filters: Sequence[Query]) -> dict[str, Any]:
         if self.kind == "knn":

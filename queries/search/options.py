@@ -78,7 +78,8 @@ class SearchOptions:
     normalizer, mean: as in `crosslens.queries.fusion.fuse.fuse`. None: the normalizer that the index records, else
         "evidence", whose totals behave like probabilities.
     complete: whether the documents shown get their true scores in all legs, in a second round trip, which also fetches
-        them. By evidence that changes no ranking; by other normalizers it decides it.
+        them. By evidence that changes no ranking. By other normalizers it decides the ranking: all of the window is
+        completed, and what is shown comes in a third trip. False: one round trip, which fetches all of the window.
     spelling: whether, by evidence, a word that nobody wrote is also looked for with one letter changed, in one more
         round trip.
     candidates: how many documents each shard looks at, for all vector legs or by leg (see

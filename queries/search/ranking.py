@@ -8,10 +8,11 @@ from typing import Any
 from crosslens.ingest.contract.documents import DocumentKey, source_values
 from crosslens.queries.fusion.fuse import fused_scores
 from crosslens.queries.fusion.scores import Part, Scores
-from crosslens.queries.search.completion import Best, completed, shown_of
+from crosslens.queries.search.completion import NAMES_ONLY, Best, completed, shown_of
 from crosslens.queries.search.options import SearchOptions
 from crosslens.queries.search.plan import Plan
 from crosslens.queries.search.requests import Steps
+from crosslens.queries.search.rescoring import rescoring_trip
 from crosslens.queries.search.sorting import sorted_by_field
 from crosslens.queries.search.windows import Windows, first_trip, respelling_trip
 from crosslens.queries.show.explain import explain
@@ -20,24 +21,26 @@ from crosslens.surrogates import well_formed
 
 
 def ranked(plan: Plan) -> Steps[SearchResult]:
-    """Return the result of a search, in two round trips at most.
+    """Return the result of a search, in two round trips by evidence and three by other normalizers.
 
     By evidence the first trip decides the ranking, and the second one brings what is shown: the documents, and their
-    true scores in every leg. It is left out where nothing of that is missing. Where a word is nobody's, and may be
-    misspelt, there is one more between them. By the other normalizers the second trip completes the whole window, which
-    decides the ranking. Without completion there is one trip (two if the window is aggregated). Sorting by a field is a
-    trip of its own.
+    true scores in every leg. It is left out where nothing of that is missing. There is one more between them where a
+    word is nobody's, and may be misspelt, and one where quantised vectors found only a few documents. By the other
+    normalizers the second trip completes the whole window, which decides the ranking, and the third one brings what is
+    shown. Without completion there is one trip (two if the window is aggregated), which brings all documents of the
+    window. Sorting by a field is a trip of its own.
 
     Raises `QueryError` for weights, normalizers and the like that make no sense, and for answers that are errors.
     """
     wanted, options = plan.wanted, plan.options
     windows = yield from first_trip(plan)
     yield from respelling_trip(plan, windows)
+    yield from rescoring_trip(plan, windows)
     keys = windows.keys
     raw: Mapping[str, Mapping[DocumentKey, float]] = windows.raw
     if keys and options.complete and not wanted.by_evidence:
         # A document that was deleted between the two trips isn't a result.
-        kept, raw = yield from completed(plan, windows, keys, scoring=True)
+        kept, raw = yield from completed(plan, windows, keys, legs=plan.legs, showing=NAMES_ONLY)
         windows.raw = {
             name: {key: score for key, score in scores.items() if key in kept} for name, scores in windows.raw.items()
         }
@@ -53,13 +56,13 @@ def ranked(plan: Plan) -> Steps[SearchResult]:
         best = _collapsed(best, windows.documents, options.collapse)
     best = yield from sorted_by_field(plan, best)
     gone = 0
-    if wanted.by_evidence and options.complete:
-        shown, gone = yield from shown_of(plan, windows, best, fused.parts)
+    if options.complete:
+        shown, gone = yield from shown_of(plan, windows, best, fused.parts, scoring=wanted.by_evidence)
     else:
         end = plan.offset + options.size
         shown = [(key, total, fused.parts(key)) for key, total in best[plan.offset : end]]
     if plan.over_window and keys and not windows.aggregated:
-        yield from completed(plan, windows, (), scoring=False)
+        yield from completed(plan, windows, (), legs=(), showing=NAMES_ONLY)
     sources = {leg.name: sorted(field for _, field in leg.reads) for leg in plan.legs}
     modalities = {leg.name: leg.modality if leg.kind == "knn" else None for leg in plan.legs}
     depth = max((leg.window for leg in plan.legs), default=0)

@@ -37,14 +37,18 @@ class ServerRequest(ABC):
 
 @dataclass(frozen=True)
 class MultiSearch(ServerRequest):
-    """Several searches in one round trip; a point in time names its index itself."""
+    """Several searches in one round trip; a point in time names its index itself.
+
+    ``scoring``: whether the hits say what each named clause scores, and not only which of them they match.
+    """
 
     searches: Sequence[Search]
+    scoring: bool = False
 
     def sent_by(self, client: Any) -> Any:
         """``POST _msearch``."""
         lines = [line for index, body in self.searches for line in ({} if "pit" in body else {"index": index}, body)]
-        return client.msearch(searches=lines)
+        return client.msearch(searches=lines, **({"include_named_queries_score": True} if self.scoring else {}))
 
 
 @dataclass(frozen=True)

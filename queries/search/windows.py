@@ -97,15 +97,13 @@ def first_trip(plan: Plan) -> Steps[Windows]:
         probed[leg.name] = said
         if most is not None:
             attainable[leg.name] = most
-    options = plan.options
-    shown_already = not options.complete or (plan.wanted.by_evidence and options.collapse)
     return Windows(
         raw,
         matched,
         attainable,
         _lacking(plan, plan.legs, answers),
         # The keyword leg's, which come first, have what is highlighted.
-        hits_of(answers[::-1]) if shown_already else {},
+        hits_of(answers[::-1]) if _brings_documents(plan) else {},
         next((answer["aggregations"] for answer in answers if "aggregations" in answer), {}),
         {name: float(answer["took"]) for name, answer in zip(names, answers, strict=True)},
         probed,
@@ -133,10 +131,15 @@ def respelling_trip(plan: Plan, windows: Windows) -> Steps[None]:
             continue
         raw, _ = raw_scores([again], [answer])
         windows.respelt[leg.name] = Scores(raw[leg.name], leg.floor, attainable=attainable)
-        if windows.documents or not plan.options.complete:
+        if _brings_documents(plan):
             windows.documents = {**hits_of([answer]), **windows.documents}
         for name, keys in _lacking(plan, [again], [answer]).items():
             windows.lacks.setdefault(name, set()).update(keys)
+
+
+def _brings_documents(plan: Plan) -> bool:
+    """Whether the windows have something of their documents besides scores: all that is shown, or what collapses."""
+    return bool(plan.options.collapse) or not plan.options.complete
 
 
 def _body(plan: Plan, leg: Leg) -> dict[str, Any]:
@@ -144,7 +147,7 @@ def _body(plan: Plan, leg: Leg) -> dict[str, Any]:
     body, options = leg.request, plan.options
     if not options.complete:
         body = {**body, **plan.shown}
-    elif options.collapse and plan.wanted.by_evidence:
+    elif options.collapse:
         body = {**body, "fields": [options.collapse]}
     if plan.over_keyword and leg.kind == "keyword":
         body = {**body, "aggs": dict(options.aggregations or {})}

@@ -4,17 +4,31 @@ from tests.bench import (
     bulk,
     gathering,
     images,
-    large,
     memory,
     passages,
     quality,
     query,
     scale,
+    search_time,
     server,
     texts,
     words,
     write,
 )
 
-for benchmark in (images, texts, write, bulk, gathering, memory, query, server, large, scale, quality, words, passages):
+for benchmark in (
+    images,
+    texts,
+    write,
+    bulk,
+    gathering,
+    memory,
+    query,
+    server,
+    search_time,
+    scale,
+    quality,
+    words,
+    passages,
+):
     benchmark.main()

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import sys
 
-from tests.golden import documents, evidence, fusion, models, passages, pixels, write
+from tests.golden import documents, evidence, fusion, labels, models, passages, pixels, write
 
 FILES = {
     "documents": documents.recorded,
     "templates": documents.recorded_templates,
     "fusion": fusion.recorded,
     "evidence": evidence.recorded,
+    "labels": labels.recorded,
     "fingerprints": models.recorded_fingerprints,
     "tokens": models.recorded_tokens,
     "passages": passages.recorded,

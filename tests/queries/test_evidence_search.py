@@ -144,12 +144,21 @@ def test_one_leg_alone_keeps_its_own_order(shop: Shop) -> None:
     assert np.corrcoef(np.arange(50), raws)[0, 1] < -0.9
 
 
-def test_a_filter_that_leaves_three_documents_makes_none_of_them_sure(shop: Shop) -> None:
+def test_a_filter_that_leaves_three_documents_makes_none_of_them_sure(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chosen = [id for id in shop.titles if id not in shop.new][:3]
-    # Compared with whole floats: between three documents, what the server rounds off decides much.
-    result = shop.searcher.search("xylophone", filter={"ids": {"values": chosen}}, size=10, oversample=2.0)
+    how: dict[str, Any] = {"filter": {"ids": {"values": chosen}}, "size": 10}
+    asked = counted(shop.searcher, monkeypatch)
+    result = shop.searcher.search("xylophone", **how)
     assert 1 <= len(result.hits) <= 3
     assert result.hits[0].score < 0.9
+    # Between three documents, what the server rounds off would decide much. So they are compared again by both fields,
+    # after the windows with their probes and another spelling, and before what is shown.
+    assert asked == [5, 2, 2, 1]
+    exact = shop.searcher.search("xylophone", **how, oversample=2.0)
+    assert [hit.id for hit in result.hits] == [hit.id for hit in exact.hits]
+    assert [hit.score for hit in result.hits] == pytest.approx([hit.score for hit in exact.hits], abs=1e-6)
     assert shop.searcher.search("xylophone", filter={"ids": {"values": ["none"]}}).hits == []
 
 
@@ -182,8 +191,8 @@ def test_users_say_what_reads_the_same(shop: Shop) -> None:
 def test_one_trip_decides_and_a_second_one_brings_what_is_shown(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = counted(shop.searcher, monkeypatch)
     shop.searcher.search("red apple")
-    # Three legs, two words, and both together; then the documents shown, and two vector legs' scores of them.
-    assert asked == [6, 3]
+    # Three legs, two words, and both together; then the documents shown, with every leg's scores of them.
+    assert asked == [6, 1]
     asked.clear()
     shop.searcher.search("red apple", complete=False)
     assert asked == [6]

@@ -85,10 +85,17 @@ def test_a_completion_names_its_documents_and_takes_all_of_them_for_candidates()
     assert "rescore_vector" not in next(iter(whole.completions(keys, rescore=True)))["knn"]
 
 
-def test_a_keyword_completion_scores_without_having_to_match() -> None:
-    leg = keyword_leg("blue", ["title"], window=5, filters=[FILTER])
-    (body,) = leg.completions([("shop", "1")], rescore=True)
-    assert body["query"]["bool"] == {"filter": [named([("shop", "1")])], "should": [leg.query]}
+def test_clauses_by_a_name_of_our_own_score_what_they_are_told_to() -> None:
+    keys = [("shop", "1"), ("shop", "2")]
+    words = keyword_leg("blue", ["title"], window=5, filters=[FILTER])
+    clause = {"bool": {"must": [words.query], "_name": "crosslens score of keyword"}}
+    assert words.clause(keys, rescore=True) == clause
+    vectors = knn_leg(PHOTO, [1.0, 0.0], window=10, filters=[FILTER], oversample=3)
+    knn = vectors.clause(keys, rescore=True)["knn"]
+    assert knn["_name"] == "crosslens score of photo_vector"
+    assert knn["filter"] == [named(keys)]
+    assert (knn["k"], knn["num_candidates"], knn["rescore_vector"]) == (2, 2, {"oversample": 1.0})
+    assert "rescore_vector" not in vectors.clause(keys, rescore=False)["knn"]
 
 
 def test_documents_of_several_indices_are_named_with_their_index() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -177,12 +178,17 @@ def test_words_that_match_nothing_leave_the_ranking_to_the_vectors(searcher: Hyb
     assert ids(result) == ids(alone)
 
 
-def test_two_round_trips_with_completion_and_one_without(
+def test_windows_are_completed_and_what_is_shown_is_fetched_in_trips_of_their_own(
     searcher: HybridSearcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = counted(searcher, monkeypatch)
-    searcher.search("blue hat", normalizer="theoretical-min-max")
-    assert len(asked) == 2
+    hit = searcher.search("blue hat", normalizer="theoretical-min-max").hits[0]
+    assert hit.source["colour"]
+    # Two of the legs are clauses of one search, and the nested one has its own.
+    assert asked == [4, 2, 1]
+    asked.clear()
+    searcher.search("blue hat", normalizer="theoretical-min-max", source=False)
+    assert asked == [4, 2]
     asked.clear()
     hit = searcher.search("blue hat", complete=False, normalizer="theoretical-min-max").hits[0]
     assert asked == [4]
@@ -226,27 +232,37 @@ def test_more_like_a_document_finds_its_likes_and_not_itself(
 
 
 def test_any_query_can_be_the_keyword_leg(server: Server, index: str, searcher: HybridSearcher) -> None:
-    query = {"match_phrase": {"title": "green glove"}}
+    # Its clauses may have names, as ours have.
+    query = {"match_phrase": {"title": {"query": "green glove", "_name": "title_vector"}}}
     result = searcher.search("something else", query=query, weights={"title_vector": 0, "photo_vector": 0, "views": 0})
     exact = everything(server, index, query)
     assert result.hits[0].parts["keyword"].raw == pytest.approx(max(exact.values()))
     assert set(ids(result)[:3]) <= exact.keys()
 
 
-def test_fields_highlights_and_sources_are_those_of_search(searcher: HybridSearcher) -> None:
-    for complete in (True, False):
-        result = searcher.search(
-            "blue hat",
-            fields=["price"],
-            highlight={"fields": {"title": {}}},
-            source=["colour"],
-            complete=complete,
-            legs=["keyword"],
-        )
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"normalizer": "theoretical-min-max"},
+        {"legs": ["keyword"]},
+        {"legs": ["keyword"], "complete": False},
+    ],
+    ids=["default", "window completed", "words", "one trip"],
+)
+def test_fields_highlights_and_sources_are_those_of_search(searcher: HybridSearcher, how: dict[str, Any]) -> None:
+    for kind in ("unified", "plain"):
+        highlight = {"fields": {"title": {"type": kind}}}
+        result = searcher.search("blue hat", fields=["price"], highlight=highlight, source=["colour"], **how)
         hit = result.hits[0]
         assert set(hit.source) == {"colour"}
         assert set(hit.fields) == {"price"}
-        assert "<em>" in hit.highlight["title"][0]
+        assert re.search("<em>(blue|hat)</em>", hit.highlight["title"][0])
+
+
+def test_without_a_keyword_leg_no_words_are_highlighted(searcher: HybridSearcher) -> None:
+    result = searcher.search("blue hat", highlight={"fields": {"title": {}}}, legs=["title_vector"])
+    assert [hit.highlight for hit in result.hits] == [{}] * 10
 
 
 def test_aggregations_say_over_what(server: Server, index: str, searcher: HybridSearcher) -> None:

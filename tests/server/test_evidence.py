@@ -219,6 +219,14 @@ def test_a_filter_may_leave_three_documents(compared: Compared) -> None:
     assert len(expected.hits) == 3
 
 
+def test_few_documents_are_compared_with_whole_floats(compared: Compared) -> None:
+    few = {"filter": {"terms": {"number": [5, 7, 9, 11, 13]}}}
+    found = compared.expect_same("red heart", **few)
+    exact = compared.expected("red heart", **few, oversample=2.0)
+    assert [hit.score for hit in found.hits] == pytest.approx([hit.score for hit in exact.hits], abs=1e-6)
+    assert [hit.id for hit in found.hits] == [hit.id for hit in exact.hits]
+
+
 def test_sources_may_be_said(compared: Compared) -> None:
     together = {"photo_vector": "everything", "keyword": "everything"}
     said = compared.expect_same("red heart", sources=together)

@@ -27,9 +27,12 @@ import org.elasticsearch.xcontent.XContentParserConfiguration;
  * moments, where they are needed; the fusion. Two round trips with completion, one where nothing lacks.
  *
  * <p>By {@code evidence} the windows decide the ranking, with what {@link Witnesses} asks for along with them: one round
- * trip. Only for an explanation are the scores completed then, of what is shown, which changes no total.
+ * trip, and one more where quantised vectors found few documents. Only for an explanation are the scores completed then, of what is shown, which changes no total.
  */
 final class HybridSearch {
+
+    // From this many documents on, rounding changes totals no more than in a window of a hundred.
+    private static final int FEW = 10;
 
     private final List<Leg> legs;
     private final Normalizer normalizer;
@@ -120,8 +123,23 @@ final class HybridSearch {
                 return;
             }
             witnesses.hear(answers, scores);
-            witnesses.respell(client, trip, next);
+            witnesses.respell(client, trip, next.delegateFailureAndWrap((then, ignored) -> rescored(client, then)));
         }));
+    }
+
+    /**
+     * Compares again with whole floats what a kNN leg found, where evidence is to judge by few documents: between three,
+     * what is rounded off decides how steep the window's tail is.
+     */
+    private void rescored(Client client, ActionListener<Void> listener) {
+        Completion rough = new Completion(legs, scores);
+        for (int i = 0; i < legs.size(); i++) {
+            Map<RankDoc.RankKey, Double> found = scores.get(i);
+            if (legs.get(i).isExact() == false && found.size() > 1 && found.size() < FEW) {
+                rough.add(i, found.keySet());
+            }
+        }
+        rough.ask(client, trip, listener);
     }
 
     /** Whether documents may be among the results that no child finds by itself: words of another spelling do. */
@@ -157,36 +175,16 @@ final class HybridSearch {
 
     /** Finds the scores that the legs lack of the documents {@code wanted}. */
     private void completed(Client client, List<RankDoc.RankKey> wanted, ActionListener<Void> listener) {
-        List<SearchSourceBuilder> searches = new ArrayList<>();
-        List<Integer> owners = new ArrayList<>();
+        Completion lacking = new Completion(legs, scores);
         for (int i = 0; i < legs.size(); i++) {
             Leg leg = legs.get(i);
             Map<RankDoc.RankKey, Double> known = scores.get(i);
             if (leg.kind() == Leg.Kind.FUSED || leg.isExhausted(known.size(), window)) {
                 continue;
             }
-            List<RankDoc> lacking = wanted.stream()
-                .filter(key -> leg.isExact() == false || known.containsKey(key) == false)
-                .map(key -> new RankDoc(key.doc(), 0, key.shardIndex()))
-                .toList();
-            for (SearchSourceBuilder search : leg.completions(lacking)) {
-                searches.add(search);
-                owners.add(i);
-            }
+            lacking.add(i, wanted.stream().filter(key -> leg.isExact() == false || known.containsKey(key) == false).toList());
         }
-        if (searches.isEmpty()) {
-            listener.onResponse(null);
-            return;
-        }
-        trip.ask(client, searches, listener.delegateFailureAndWrap((next, answers) -> {
-            for (int i = 0; i < answers.length; i++) {
-                int owner = owners.get(i);
-                for (RankDoc document : Trip.documents(trip.answer(answers[i], legs.get(owner).name()))) {
-                    scores.get(owner).put(Trip.key(document), (double) document.score);
-                }
-            }
-            next.onResponse(null);
-        }));
+        lacking.ask(client, trip, listener);
     }
 
     /** Finds the moments of the leg {@code i} and those after it, then fuses. */
