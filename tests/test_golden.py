@@ -24,7 +24,20 @@ from crosslens.ingest.contract.record import META_VERSION, VectorField, meta_upd
 from crosslens.ingest.contract.statistics import CorpusStatistics
 from crosslens.ingest.model.folder import open_model
 from crosslens.ingest.model.known import DEMO_MODEL
-from tests.golden import FOLDER, PICTURES, Line, documents, evidence, fusion, labels, lines, models, pixels
+from crosslens.ingest.model.sentences import bounds
+from tests.golden import (
+    FOLDER,
+    PICTURES,
+    Line,
+    documents,
+    evidence,
+    fusion,
+    labels,
+    lines,
+    models,
+    passages,
+    pixels,
+)
 from tests.golden.__main__ import FILES
 
 
@@ -55,6 +68,10 @@ def test_every_file_is_written_by_the_script_and_has_every_case() -> None:
         "labels": (lambda line: line["case"], [case for case, _, _, _ in labels.cases()]),
         "evidence": (lambda line: (line["case"], line["legs"]), list(evidence.cases().items())),
         "fusion": (lambda line: (line["case"], line["normalizer"], line["mean"]), list(fusion.combinations())),
+        "passages": (
+            lambda line: (line["case"], line["text"], line["tokenizer"], line["most"]),
+            list(passages.cases()),
+        ),
         "pixels": (
             lambda line: (line["picture"], line["preprocessor"]),
             [(name, pixels.PREPROCESSORS[kind]) for name, kind in pixels.cases()],
@@ -103,6 +120,33 @@ def test_templates_give_what_is_recorded(line: Line) -> None:
         return
     recorded = {"sources": line["sources"], "text": line["text"]}
     assert documents.template_text(line["template"], line["document"]) == recorded
+
+
+@pytest.mark.parametrize("tokenizer", [None, "wordpiece.json"])
+def test_passages_are_cut_as_recorded(tokenizer: str | None) -> None:
+    some = [line for line in lines("passages") if line["tokenizer"] == tokenizer]
+    assert len(some) > 500
+    for line in some:
+        made = passages.cut(line["text"], line["tokenizer"], line["most"])
+        assert made == line["passages"], (line["case"], line["text"])
+
+
+def test_sentences_end_where_unicodes_own_test_says() -> None:
+    tried = 0
+    for line in (FOLDER / "unicode" / "SentenceBreakTest.txt").read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            continue
+        parts = ["".join(chr(int(c, 16)) for c in part.split(" × ")) for part in line.strip("÷ ").split(" ÷ ")]
+        text = "".join(parts)
+        assert [text[start:end] for start, end in bounds(text)] == parts, line
+        tried += 1
+    assert tried == 512
+
+
+def test_both_sides_read_one_table_of_sentence_breaks() -> None:
+    root = FOLDER.parent.parent
+    there = root / "plugin/server/src/main/resources/org/crosslens/server/documents/sentence_breaks.txt"
+    assert there.read_bytes() == (root / "ingest/model/sentence_breaks.txt").read_bytes()
 
 
 @every("fusion")

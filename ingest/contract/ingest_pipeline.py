@@ -15,7 +15,7 @@ from elasticsearch import ApiError, AuthorizationException, Elasticsearch
 
 from crosslens.errors import MappingError
 from crosslens.ingest.contract.fields import Mappings, read_mappings, recorded_fields
-from crosslens.ingest.contract.pipeline_needs import check_needs
+from crosslens.ingest.contract.pipeline_needs import beyond_plugin, check_needs
 from crosslens.ingest.contract.record import META, VectorField, vector_fields
 from crosslens.refusals import reason
 from crosslens.retrying import patient
@@ -63,15 +63,13 @@ class IngestPipeline:
 
 
 def processors(fields: Iterable[VectorField], *, record_errors: bool = True) -> list[dict[str, Any]]:
-    """A ``crosslens`` processor for each vector field but those of passages, with the field's own model.
+    """A ``crosslens`` processor for each vector field, with the field's own model.
 
     Documents without a source pass. With ``record_errors`` so do those whose image can't be encoded, with the reason
     in their state, as `crosslens.add_vectors` leaves them; otherwise they are refused.
     """
     made = []
     for each in fields:
-        if each.passages:
-            continue
         body: dict[str, Any] = {
             "model": each.fingerprint,
             "field": each.path,
@@ -80,7 +78,9 @@ def processors(fields: Iterable[VectorField], *, record_errors: bool = True) -> 
             "record_errors": record_errors,
         }
         body |= {"template": each.template} if each.template is not None else {"source": list(each.sources)}
-        if each.each:
+        if each.passages:
+            body["passages"] = True
+        elif each.each:
             body["each"] = True
         made.append({"crosslens": body})
     return made
@@ -100,15 +100,15 @@ def put_pipeline(
     With ``default`` every document written to the index goes through it from now on; a default pipeline that the index
     has already runs first. Returns its name and body; with ``dry_run`` nothing is written or checked.
 
-    Fields of passages, which the plugin doesn't make, are left to `crosslens.reindex`, which is logged.
+    Fields of passages that a plugin in the cluster is too old to make are left to `crosslens.reindex`, which is logged.
 
-    Raises `MappingError` when the index has no vector fields, or of passages only, several indices that ``index``
+    Raises `MappingError` when the index has no vector fields, or only such ones, several indices that ``index``
     stands for record different ones, or another pipeline is in the way, and `ModelError` when a node that ingests lacks
     a model.
     """
     client = patient(client)
     mappings = read_mappings(client, index)
-    fields = _encodable(index, recorded_fields(index, mappings).values())
+    fields = _encodable(client, index, recorded_fields(index, mappings).values())
     name = name or f"crosslens-{index}"
     present = _all_pipelines(client).get(name)
     before = None if present is None else IngestPipeline.of(name, present)
@@ -134,19 +134,28 @@ def put_pipeline(
     return name, body
 
 
-def _encodable(index: str, fields: Iterable[VectorField]) -> list[VectorField]:
-    """The vector fields that the plugin can fill. Raises `MappingError` where there are none."""
+def _encodable(client: Elasticsearch, index: str, fields: Iterable[VectorField]) -> list[VectorField]:
+    """The vector fields that the cluster's plugin can fill. Raises `MappingError` where there are none."""
     found = list(fields)
-    passages = [each.field for each in found if each.passages]
-    if len(passages) == len(found):
+    able = _within_plugin(client, index, found)
+    if found and not able:
         raise MappingError(
-            f"the server plugin makes no passages, which is all that {', '.join(passages)} of {index!r} holds",
-            hint="bring such fields up to date by runs from outside",
-            verb="reindex",
+            f"the cluster's crosslens plugin is too old to make passages, which is all that "
+            f"{', '.join(each.field for each in found)} of {index!r} holds",
+            hint="install this release's plugin on every node, or bring such fields up to date by runs from outside",
+            verb="plugin",
         )
-    if passages:
-        _LOG.warning("the server plugin makes no passages: %s of %s is left to reindex", ", ".join(passages), index)
-    return [each for each in found if not each.passages]
+    return able
+
+
+def _within_plugin(client: Elasticsearch, index: str, fields: Iterable[VectorField]) -> list[VectorField]:
+    """``fields`` without those that the cluster's plugin is too old for, which are logged."""
+    found = list(fields)
+    beyond = beyond_plugin(client, found)
+    if beyond:
+        names = ", ".join(each.field for each in beyond)
+        _LOG.warning("the cluster's plugin is too old to make passages: %s of %s is left to reindex", names, index)
+    return [each for each in found if each not in beyond]
 
 
 def remove_pipeline(
@@ -216,7 +225,7 @@ def check_pipelines(client: Elasticsearch, index: str, mappings: Mappings, field
     For a change of model, before it: once the fields have changed, every write would fail.
     """
     if pipelines_of(client, index, mappings):
-        check_needs(client, index, [each for each in fields if not each.passages])
+        check_needs(client, index, _within_plugin(client, index, fields))
 
 
 def follow(client: Elasticsearch, index: str, mappings: Mappings) -> None:
@@ -231,7 +240,7 @@ def follow(client: Elasticsearch, index: str, mappings: Mappings) -> None:
         if not any(vector_fields(mapping) for mapping in now.values()):
             _take_away(client, pipeline)
             continue
-        wanted = pipeline.body(recorded_fields(name, now).values())
+        wanted = pipeline.body(_within_plugin(client, name, recorded_fields(name, now).values()))
         if any(wanted[part] != body.get(part) for part in ("processors", "_meta")):
             client.ingest.put_pipeline(id=pipeline.name, body=wanted)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from elasticsearch import AuthorizationException, Elasticsearch
@@ -38,6 +38,22 @@ def check_needs(client: Elasticsearch, index: str, fields: Sequence[VectorField]
             hint="add the crosslens processors to that pipeline instead",
         )
     _check_folders(client, index, fields, ingesting)
+
+
+def beyond_plugin(client: Elasticsearch, fields: Iterable[VectorField]) -> list[VectorField]:
+    """Return the fields of passages that a plugin in the cluster is too old to make.
+
+    None where that isn't known: without the plugin or the model, or for a user who may not ask (privilege: monitor).
+    """
+    wanted = [each for each in fields if each.passages]
+    if not wanted:
+        return []
+    try:
+        old = {model.fingerprint for model in cluster_models(client) or () if not model.passages}
+    except AuthorizationException as error:
+        _LOG.warning("whether the plugin makes passages isn't known (privilege: monitor): %s", error)
+        return []
+    return [each for each in wanted if each.fingerprint in old]
 
 
 def _check_models(client: Elasticsearch, fields: Sequence[VectorField], ingesting: dict[str, Any]) -> None:

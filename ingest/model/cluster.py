@@ -32,7 +32,8 @@ class ClusterModel:
     """A model in the cluster: ``nodes`` names the nodes that have it, ``lacking`` those that don't, and ``directories``
     its folder's names on them. Of those that lack it, all but the ``silent`` have it encode by one of ``nodes``.
     ``images`` is whether it encodes pictures; ``searches`` are the fingerprints of other vectors that its queries may
-    be compared with."""
+    be compared with; ``passages`` is whether the ingest processor cuts texts into passages for it on all of ``nodes``,
+    which older plugins don't."""
 
     name: str
     fingerprint: str
@@ -43,6 +44,7 @@ class ClusterModel:
     images: bool = True
     silent: tuple[str, ...] = ()
     searches: frozenset[str] = frozenset()
+    passages: bool = True
 
     def is_called(self, name: str) -> bool:
         """Return whether ``name`` refers to this model, by its own name, its fingerprint or its folder's name."""
@@ -82,6 +84,7 @@ def cluster_models(client: Elasticsearch) -> list[ClusterModel] | None:
                 images=model.get("image_size") is not None,
                 silent=tuple(sorted(silent)),
                 searches=frozenset(model.get("searches", ())),
+                passages=all(each.get("passages", False) for _, each in places),
             )
         )
     return models

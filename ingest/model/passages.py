@@ -1,14 +1,14 @@
 """A text of any length as passages that a model reads whole: they end at sentence ends, and overlap by one sentence.
 
 A sentence that is too long by itself is halved, at the last space before its middle or, without one, in the middle,
-until its parts fit.
+until its parts fit. No passage has more than 64 characters for each token that fits: text of which a tokenizer makes
+nothing would grow without end. The server plugin cuts equally (`documents/Cutter.java`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from crosslens.errors import TextError
 from crosslens.ingest.model.sentences import sentences
@@ -18,7 +18,9 @@ MOST_PASSAGES = 5_000
 Counts = Callable[[Sequence[str]], Sequence[int]]
 # No common vocabulary has longer entries; what is longer for each token is halved before it is counted.
 _CHARACTERS_A_TOKEN = 64
+# So much is counted at once, whatever the text: a tokenizer takes hundreds of bytes for each character.
 _COUNTED = 256
+_CHARACTERS_COUNTED = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,11 @@ def _packed(text: str, counts: Counts, most: int) -> Iterator[Passage]:
     where that leaves room for the next one."""
     held: list[Passage] = []
     total = last = 0
+    longest = _longest(most)
     for part, tokens in _parts(text, counts, most):
-        if held and total + tokens > most:
+        if held and (total + tokens > most or part.end - held[0].start > longest):
             yield from _fitting(text, held, counts, most)
-            overlaps = len(held) > 1 and last + tokens <= most
+            overlaps = len(held) > 1 and last + tokens <= most and part.end - held[-1].start <= longest
             held, total = ([held[-1]], last) if overlaps else ([], 0)
         held.append(part)
         total, last = total + tokens, tokens
@@ -70,12 +73,29 @@ def _fitting(text: str, parts: Sequence[Passage], counts: Counts, most: int) -> 
 
 def _parts(text: str, counts: Counts, most: int) -> Iterator[tuple[Passage, int]]:
     """Yield each sentence, or parts of one that is too long, with its tokens."""
-    short = (
-        part for start, end in sentences(text) for part in _halved(text, start, end, _CHARACTERS_A_TOKEN * max(most, 1))
-    )
-    while batch := list(islice(short, _COUNTED)):
+    short = (part for start, end in sentences(text) for part in _halved(text, start, end, _longest(most)))
+    for batch in _batches(short):
         for each, tokens in zip(batch, counts([text[each.start : each.end] for each in batch]), strict=True):
             yield from _cut(text, each, tokens, counts, most)
+
+
+def _longest(most: int) -> int:
+    """Return the characters of the longest text that is counted, for passages of ``most`` tokens."""
+    return _CHARACTERS_A_TOKEN * max(most, 1)
+
+
+def _batches(parts: Iterable[Passage]) -> Iterator[list[Passage]]:
+    """Yield parts to count together: several, up to a limit, or one."""
+    batch: list[Passage] = []
+    characters = 0
+    for part in parts:
+        batch.append(part)
+        characters += part.end - part.start
+        if len(batch) == _COUNTED or characters >= _CHARACTERS_COUNTED:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
 
 
 def _cut(text: str, part: Passage, tokens: int, counts: Counts, most: int) -> Iterable[tuple[Passage, int]]:

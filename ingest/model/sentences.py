@@ -52,14 +52,14 @@ def _classes() -> _Classes:
 
 def sentences(text: str) -> Iterator[tuple[int, int]]:
     """Yield the start and end of each sentence of ``text``, in characters, without the white space around it."""
-    for start, end in _bounds(text):
+    for start, end in bounds(text):
         inside = text[start:end]
         first = len(inside) - len(inside.lstrip())
         if first < len(inside):
             yield start + first, start + len(inside.rstrip())
 
 
-def _bounds(text: str) -> Iterator[tuple[int, int]]:
+def bounds(text: str) -> Iterator[tuple[int, int]]:
     """Yield all of the text, in sentences."""
     classes = text.translate(_classes())
     start = 0

@@ -1,11 +1,14 @@
 """Long texts: what passages find that cut texts don't, and what making passages costs beside encoding them.
 
 Every document is a row of sentences about things that nobody asks for, with one sentence planted among them about the
-thing that its query names. Needs the extra "dev" for all-MiniLM-L6-v2.
+thing that its query names. A single text of 100,000 words is encoded as well, in a process of its own, and one of a
+tenth of that, whose peak memory it should not exceed by much. Needs the extra "dev" for all-MiniLM-L6-v2.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from dataclasses import dataclass
 
@@ -13,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslens.ingest.model.encoder import Encoder
-from tests.bench.common import show
+from tests.bench.common import in_own_process, peak_rss_mb, show
 from tests.bench.tasks import Concept, concepts
 from tests.bench.words import minilm_folder
 
 _DOCUMENTS, _SENTENCES = 200, 90
+_WORDS = (10_000, 100_000)
 _FRAMES = (
     "In the morning somebody mentioned {name}, which has to do with {words}.",
     "There is a note about {name}; it speaks of {words}.",
@@ -67,6 +71,38 @@ def main() -> None:
     ]
     show(f"{len(flat)} passages; cut texts lose {lost:.0%}", ["all-MiniLM-L6-v2", "passages a second", "ratio"], rates)
 
+    long = [in_own_process("tests.bench.passages", str(words)) for words in _WORDS]
+    show(
+        "A single text",
+        ["words", "passages", "peak memory", "passages a second"],
+        [
+            [f"{words:,}", f"{each['passages']}", f"{each['peak_mb']:.0f} MB", f"{each['rate']:.1f}"]
+            for words, each in zip(_WORDS, long, strict=True)
+        ]
+        + [
+            [
+                "ratio",
+                "",
+                f"{long[1]['peak_mb'] / long[0]['peak_mb']:.2f}x",
+                f"{long[1]['rate'] / long[0]['rate']:.2f}x",
+            ]
+        ],
+    )
+
+
+def _long(words: int) -> None:
+    """Encodes one text of so many words, and prints what it took."""
+    encoder, rng = Encoder(minilm_folder()), np.random.default_rng(16)
+    known = [each for each in concepts() if each.keywords]
+    said: list[str] = []
+    while len(said) < words:
+        said += _sentence(known[rng.integers(len(known))], rng).split()
+    text = " ".join(said[:words])
+    started = time.perf_counter()
+    vectors = encoder.encode_texts([text[p.start : p.end] for p in encoder.passages(text)])
+    rate = len(vectors) / (time.perf_counter() - started)
+    print(json.dumps({"passages": len(vectors), "rate": rate, "peak_mb": peak_rss_mb()}))
+
 
 def _recall(scores: NDArray[np.float64], k: int) -> float:
     """The share of queries whose own document is among the ``k`` best."""
@@ -94,4 +130,4 @@ def _sentence(concept: Concept, rng: np.random.Generator) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    _long(int(sys.argv[1])) if len(sys.argv) > 1 else main()

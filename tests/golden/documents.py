@@ -30,6 +30,10 @@ def texts(*sources: str, each: bool = False, template: str | None = None) -> Lin
     return {"modality": "text", "sources": list(sources), "template": template, "each": each}
 
 
+def passages(source: str) -> Line:
+    return texts(source, each=True) | {"passages": True}
+
+
 def images(*sources: str, each: bool = False) -> Line:
     return {"modality": "image", "sources": list(sources), "template": None, "each": each}
 
@@ -81,6 +85,16 @@ def _texts() -> Iterator[tuple[str, Line, Line]]:
     yield "each, which JSON escapes", each, {"tags": ['"\\/\b\f\n\r\t|', "\u0001\u001f|\u007f\u2028é😀"]}
     yield "each, with half a surrogate pair", each, {"tags": ["\udbff", "a"]}
     yield "each, of other kinds", each, {"tags": [1, True, 2.5, None, {"a": 1}, "x"]}
+    body = passages("body")
+    long = "The red hat. The blue shoe! Is there a green lamp? A yellow bird sings. "
+    yield "passages", body, {"body": long * 4}
+    yield "passages, with space around them", body, {"body": f" \n\u3000{long * 2}\u2003"}
+    yield "passages beyond the basic plane", body, {"body": f"😀 𝔘𝔫𝔦. {long}👩\u200d👩. {long}"}
+    yield "passages of several values", body, {"body": [long, " ", "", None, "Short.", 7, long * 2]}
+    yield "passages, twice the same", body, {"body": ["The red hat.", "The red hat.", " The red hat. "]}
+    yield "passages with half a surrogate pair", body, {"body": "a\ud800b. \udc00 C" * 9}
+    yield "passages of no text", body, {"body": [" ", None]}
+    yield "passages of a text of marks", body, {"body": "\u200b" * 9}
 
 
 def _pictures() -> Iterator[tuple[str, Line, Line]]:

@@ -6,6 +6,7 @@ import json
 import random
 import time
 import tracemalloc
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from crosslens.ingest.contract.ingest_pipeline import processors, put_pipeline
 from crosslens.ingest.contract.record import META, VectorField, meta_update, read_record
 from crosslens.ingest.contract.selection import Selection
 from crosslens.ingest.contract.targets import parse_target
+from crosslens.ingest.model.cluster import ClusterModel
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.passages import MOST_PASSAGES, Passage, passages
 from crosslens.ingest.model.sentences import sentences
@@ -125,7 +127,7 @@ def test_passages_end_where_sentences_do_and_overlap_by_one() -> None:
     ("text", "least", "most"),
     [
         ("word " * 10_000, 200, 600),
-        ("a" * 10_000, 1, 1),
+        ("a" * 10_000, 1, 4),
         ("東京の写真" * 2_000, 30, 10_001),
         ("\u202e" + "שלום " * 5_000, 100, 600),
         ("." * 5_000, 1, 5_000),
@@ -186,10 +188,29 @@ def test_a_field_of_passages_is_written_in_two_ways_and_has_one_source() -> None
             parse_target(spec, modality)  # type: ignore[arg-type]
 
 
-def test_the_server_plugin_is_not_asked_for_passages() -> None:
+def test_the_server_plugin_is_asked_for_passages() -> None:
     plain = VectorField("t", "text", ("title",), "m", "f", 4, "flat")
     body = VectorField("b", "text", ("body",), "m", "f", 4, "flat", each=True, passages=True)
-    assert [each["crosslens"]["field"] for each in processors([plain, body])] == ["t"]
+    made = [each["crosslens"] for each in processors([plain, body])]
+    assert [(each["field"], each.get("passages"), each.get("each")) for each in made] == [
+        ("t", None, None),
+        ("b", True, None),
+    ]
+
+
+def test_a_text_of_which_a_tokenizer_makes_nothing_is_cut_by_its_characters() -> None:
+    counted: list[int] = []
+
+    def nothing(texts: Sequence[str]) -> list[int]:
+        counted.append(sum(map(len, texts)))
+        return [0 for _ in texts]
+
+    for text in ("\u200b" * 200_000, "\u200b\n" * 100_000):
+        made = passages(text, nothing, 100)
+        assert all(each.end - each.start <= 6_400 for each in made)
+        assert made[-1].end == len(text.rstrip())
+    # However many the sentences are, what is counted at once is bounded.
+    assert max(counted) <= (1 << 16) + 6_400
 
 
 MAPPINGS: dict[str, Any] = {
@@ -316,14 +337,25 @@ def test_texts_that_are_cut_are_counted_and_said(server: Server, encoder: Encode
 
 @pytest.mark.node
 @pytest.mark.export
-def test_a_pipeline_is_refused_where_there_are_passages_only(server: Server, encoder: Encoder) -> None:
+def test_a_pipeline_has_no_passages_where_the_plugin_is_too_old_for_them(
+    server: Server, encoder: Encoder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     index = server.new_index(MAPPINGS, [{"body": "a"}])
     add_vectors(server.client, index, encoder, [BODY])
-    with pytest.raises(MappingError, match="the server plugin makes no passages, which is all that body_vector of"):
-        put_pipeline(server.client, index, dry_run=True)
+
+    def fields() -> list[str]:
+        _, made = put_pipeline(server.client, index, dry_run=True)
+        return [each["crosslens"]["field"] for each in made["processors"]]
+
+    assert fields() == ["body_vector"]
+    # What a node with a plugin of 0.3 says of its models.
+    said = ClusterModel("small", encoder.fingerprint, encoder.dims, ("node",), (), passages=False)
+    monkeypatch.setattr("crosslens.ingest.contract.pipeline_needs.cluster_models", lambda client: [said])
+    with pytest.raises(MappingError, match="plugin is too old to make passages, which is all that body_vector of"):
+        fields()
     add_vectors(server.client, index, encoder, [TextField("title")])
-    _, made = put_pipeline(server.client, index, dry_run=True)
-    assert [each["crosslens"]["field"] for each in made["processors"]] == ["title_vector"]
+    assert fields() == ["title_vector"]
+    assert f"too old to make passages: body_vector of {index} is left to reindex" in caplog.text
 
 
 @pytest.mark.node

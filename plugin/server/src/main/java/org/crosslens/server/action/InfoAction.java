@@ -178,6 +178,8 @@ public final class InfoAction {
                         model.put("searches", folder.searches().stream().sorted().toList());
                     }
                     model.put("max_tokens", folder.text().length());
+                    // Older releases don't say it, and their processor makes none.
+                    model.put("passages", true);
                     if (folder.transform() != null) {
                         model.put("image_size", List.of(folder.transform().outputHeight(), folder.transform().outputWidth()));
                     }

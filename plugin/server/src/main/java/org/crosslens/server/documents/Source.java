@@ -13,12 +13,16 @@ import org.crosslens.server.encode.Sha256;
  * {@code crosslens.ingest.documents}, so that both can serve one index.
  *
  * <p>{@code template} is null where values are joined by full stops; with {@code each} every value of the one source
- * gets a vector of its own.
+ * gets a vector of its own, and with {@code passages} as well every passage of each.
  */
-public record Source(List<String> fields, boolean image, Template template, boolean each) {
+public record Source(List<String> fields, boolean image, Template template, boolean each, boolean passages) {
 
-    /** The texts or image references to encode: at most one, or with {@code each} all of them. */
+    /** The texts or image references to encode, or to cut into passages: at most one, or with {@code each} all of them. */
     public List<String> inputs(Map<String, Object> document) {
+        if (passages) {
+            // As they are: passages are places in them.
+            return values(document, fields.get(0));
+        }
         if (each) {
             return values(document, fields.get(0)).stream().map(Python::strip).toList();
         }
@@ -38,6 +42,11 @@ public record Source(List<String> fields, boolean image, Template template, bool
     /** The hash that a document's state records for its {@link #inputs}. */
     public String hash(List<String> inputs) {
         return contentHash(Python.utf8(each ? Python.json(inputs) : String.join("", inputs)));
+    }
+
+    /** The hash of a passage's words. */
+    public static String hashOf(String words) {
+        return contentHash(Python.utf8(words));
     }
 
     /** 32 hex digits of sha256. */

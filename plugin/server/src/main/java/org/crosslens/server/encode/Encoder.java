@@ -88,6 +88,26 @@ public final class Encoder implements Closeable {
         return tokenizer.working(texts);
     }
 
+    /** How many tokens each text has in full, without those that the tokenizer adds around it. */
+    public int[] counts(List<String> texts) {
+        return tokenizer.counts(texts, false);
+    }
+
+    /** The native bytes that {@link #counts} takes at most for texts of so many {@code characters} in all. */
+    public static long counting(long characters) {
+        return Tokenizer.counting(characters);
+    }
+
+    /** How many tokens of a passage are read, beside the prompt and what the tokenizer adds. Throws {@link ModelException} for none. */
+    public int room() {
+        int length = folder.text().length();
+        int taken = tokenizer.counts(List.of(""), true)[0] + tokenizer.counts(List.of(folder.prompts().passage()), false)[0];
+        if (taken >= length) {
+            throw new ModelException(folder.name() + " reads " + length + " tokens, which its prompt takes up");
+        }
+        return length - taken;
+    }
+
     /** Unit vectors [texts][dims], in the order given. Longer texts than the model reads are cut. */
     public float[][] encodeTexts(List<String> texts, boolean alone) {
         long[][] ids = tokenizer.encode(texts);

@@ -28,21 +28,30 @@ final class Tokenizer implements Closeable {
     /** The longest prefix ever read, even where it holds fewer tokens than the model reads. */
     private static final int MOST_CHARACTERS = 1 << 18;
 
+    private final Path file;
     private final long handle;
     private final int length;
+    /** The same without a limit, which a handle has for all of its texts; 0 until it is needed. */
+    private long uncut;
 
     /** Reads {@code file}; texts are cut to {@code length} tokens. Throws {@link ModelException}. */
     Tokenizer(Path file, int length) {
         Library.load();
+        this.file = file;
         this.length = length;
+        handle = open();
+        TokenizersLibrary.LIB.setTruncation(handle, length, "LONGEST_FIRST", 0);
+    }
+
+    private long open() {
         try {
-            handle = TokenizersLibrary.LIB.createTokenizerFromString(ControlWords.asText(file));
+            long opened = TokenizersLibrary.LIB.createTokenizerFromString(ControlWords.asText(file));
+            // Padding is done by batch; the file's own settings would pad every text.
+            TokenizersLibrary.LIB.disablePadding(opened);
+            return opened;
         } catch (IOException | RuntimeException e) {
             throw new ModelException(file + " can't be read as a tokenizer (" + e.getMessage() + ")", e);
         }
-        // Padding is done by batch; the file's own settings would pad every text.
-        TokenizersLibrary.LIB.disablePadding(handle);
-        TokenizersLibrary.LIB.setTruncation(handle, length, "LONGEST_FIRST", 0);
     }
 
     /**
@@ -110,10 +119,32 @@ final class Tokenizer implements Closeable {
         return BYTES_A_CHARACTER * Math.max(all, 2 * Math.min(longest, 2 * enough));
     }
 
+    /** How many tokens each text has in full, with the {@code special} ones that the tokenizer adds or without. */
+    int[] counts(List<String> texts, boolean special) {
+        return Arrays.stream(batch(uncut(), texts, special)).mapToInt(ids -> ids.length).toArray();
+    }
+
+    private synchronized long uncut() {
+        if (uncut == 0) {
+            uncut = open();
+            TokenizersLibrary.LIB.disableTruncation(uncut);
+        }
+        return uncut;
+    }
+
+    /** Return an upper bound of the native memory that counting the tokens of so many {@code characters} takes, in bytes. */
+    static long counting(long characters) {
+        return BYTES_A_CHARACTER * characters;
+    }
+
     /** The same, however long the texts are. */
     long[][] batch(List<String> texts) {
+        return batch(handle, texts, true);
+    }
+
+    private static long[][] batch(long handle, List<String> texts, boolean special) {
         String[] wellFormed = texts.stream().map(Tokenizer::wellFormed).toArray(String[]::new);
-        long[] encodings = TokenizersLibrary.LIB.batchEncode(handle, wellFormed, true);
+        long[] encodings = TokenizersLibrary.LIB.batchEncode(handle, wellFormed, special);
         long[][] ids = new long[encodings.length][];
         try {
             for (int i = 0; i < encodings.length; i++) {
@@ -144,8 +175,12 @@ final class Tokenizer implements Closeable {
     }
 
     @Override
-    public void close() {
+    public synchronized void close() {
         TokenizersLibrary.LIB.deleteTokenizer(handle);
+        if (uncut != 0) {
+            TokenizersLibrary.LIB.deleteTokenizer(uncut);
+            uncut = 0;
+        }
     }
 
     /** The native library, unpacked from the jar into a temporary folder and loaded once. */

@@ -10,28 +10,36 @@ import java.util.Map;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.BiConsumer;
 import java.util.function.Consumer;
+import org.crosslens.server.documents.Passage;
 import org.crosslens.server.documents.References;
 import org.crosslens.server.documents.Source;
+import org.crosslens.server.documents.TextException;
 import org.crosslens.server.encode.ImageException;
 import org.crosslens.server.encode.ModelFolder;
 import org.crosslens.server.work.Input;
 import org.elasticsearch.action.ActionListener;
+import org.elasticsearch.core.Releasable;
 import org.elasticsearch.ingest.IngestDocument;
 
 /** A document on its way through a processor, with one model. */
 final class Attempt {
+
+    /** The longest vectors that Elasticsearch takes. */
+    private static final int MOST_DIMS = 4_096;
 
     private final CrosslensProcessor.Services node;
     private final Settings settings;
     private final IngestDocument document;
     private final Kept kept;
     private final List<String> values;
-    private final String hash;
+    private final ModelFolder model;
     private final String fingerprint;
-    private final String prompt;
     private final BiConsumer<IngestDocument, Exception> handler;
     private final Consumer<Exception> again;
-    private final float[][] vectors;
+    private String hash;
+    private Passages passages;
+    private float[][] vectors;
+    private Releasable held = () -> {};
     // Written by several threads: each element by one, the map under its lock.
     private final String[] contents;
     private final Map<Integer, String> wrong = new LinkedHashMap<>();
@@ -52,22 +60,23 @@ final class Attempt {
         this.document = document;
         this.kept = new Kept(document.getSource(), settings);
         this.values = values;
-        this.hash = settings.source().hash(values);
+        this.model = model;
         this.fingerprint = model.fingerprint();
-        this.prompt = model.prompts().passage();
         this.handler = handler;
         this.again = again;
-        this.vectors = new float[values.size()][];
         this.contents = new String[values.size()];
     }
 
     void begin() {
+        hash = settings.source().hash(values);
         if (values.isEmpty()) {
             missing();
+        } else if (settings.source().passages()) {
+            node.encoding().cut(model, values, node.preserving(ActionListener.wrap(this::cut, this::notCut)));
         } else if (settings.source().image() ? isOfThisSource() && isOfTheseImages() : isUnchanged(null)) {
             handler.accept(document, null);
         } else {
-            encode();
+            encode(values);
         }
     }
 
@@ -114,14 +123,51 @@ final class Attempt {
         return kept.isOf(hash, fingerprint, values.size());
     }
 
-    /** Encodes every value, then finishes. */
-    private void encode() {
+    /** Encodes the passages that have no vector yet, then finishes. */
+    private void cut(List<List<Passage>> cut) {
+        passages = new Passages(values, cut, kept.objects(fingerprint));
+        if (passages.areStored() && kept.saysOf(hash, fingerprint)) {
+            handler.accept(document, null);
+        } else if (passages.lacking().isEmpty()) {
+            finish(Map.of(), passages.stored(new float[0][]));
+        } else {
+            long bytes = passages.bytes(model.dims() > 0 ? model.dims() : MOST_DIMS);
+            node.encoding().admit(bytes, node.preserving(ActionListener.wrap(this::encodeLacking, again)));
+        }
+    }
+
+    private void encodeLacking(Releasable memory) {
+        held = memory;
+        try {
+            encode(passages.lacking());
+        } catch (RuntimeException e) {
+            memory.close();
+            throw e;
+        }
+    }
+
+    private void notCut(Exception e) {
+        if (e instanceof TextException == false) {
+            again.accept(e);
+        } else if (settings.recordErrors() == false) {
+            handler.accept(null, e);
+        } else if (kept.saysOf(hash, fingerprint)) {
+            handler.accept(document, null);
+        } else {
+            finish(Map.of("error", e.getMessage()), null);
+        }
+    }
+
+    /** Encodes every one of {@code each}, then finishes. */
+    private void encode(List<String> each) {
+        String prompt = model.prompts().passage();
+        vectors = new float[each.size()][];
         List<Input> inputs = new ArrayList<>();
         List<ActionListener<float[]>> listeners = new ArrayList<>();
-        AtomicInteger waiting = new AtomicInteger(values.size());
-        for (int i = 0; i < values.size(); i++) {
+        AtomicInteger waiting = new AtomicInteger(each.size());
+        for (int i = 0; i < each.size(); i++) {
             int at = i;
-            inputs.add(settings.source().image() ? image(at) : Input.of(values.get(at)).after(prompt));
+            inputs.add(settings.source().image() ? image(at) : Input.of(each.get(at)).after(prompt));
             ActionListener<float[]> listener = ActionListener.wrap(vector -> vectors[at] = vector, e -> failed(at, e));
             listeners.add(node.preserving(ActionListener.runAfter(listener, () -> {
                 if (waiting.decrementAndGet() == 0) {
@@ -153,6 +199,14 @@ final class Attempt {
     }
 
     private void settled() {
+        try {
+            answer();
+        } finally {
+            held.close();
+        }
+    }
+
+    private void answer() {
         if (failure == null) {
             try {
                 String content = null;
@@ -188,7 +242,7 @@ final class Attempt {
         if (content != null && (wrong.isEmpty() || settings.source().each())) {
             outcome.put("content", content);
         }
-        finish(outcome, Kept.of(vectors, values, settings));
+        finish(outcome, passages != null ? passages.stored(vectors) : Kept.of(vectors, values, settings));
     }
 
     private void finish(Map<String, String> outcome, Object made) {

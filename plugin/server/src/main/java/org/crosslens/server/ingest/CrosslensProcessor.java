@@ -113,7 +113,8 @@ public final class CrosslensProcessor extends AbstractProcessor {
             }
         }
         List<String> values = settings.source().inputs(whole);
-        if (values.size() > MOST_VALUES) {
+        // Of passages all texts together may have so many.
+        if (settings.source().passages() == false && values.size() > MOST_VALUES) {
             throw new IllegalArgumentException(
                 "[" + settings.source().fields().get(0) + "] holds " + values.size() + " values, more than the " + MOST_VALUES
                     + " that one document may have encoded"

@@ -37,12 +37,22 @@ final class Kept {
 
     /** Whether there is a vector for every one of {@code values} values, of the source of that hash and by that model. */
     boolean isOf(String hash, String fingerprint, int values) {
+        return saysOf(hash, fingerprint) && hasVectors(Paths.get(document, settings.field()), values);
+    }
+
+    /** Whether the state alone says that the vectors are of the source of that hash and by that model. */
+    boolean saysOf(String hash, String fingerprint) {
         return Paths.get(document, settings.state()) instanceof Map<?, ?> state
             && fingerprint.equals(state.get("model"))
             && hash.equals(state.get("source"))
             && state.get("error") == null
-            && state.get("skipped") == null
-            && hasVectors(Paths.get(document, settings.field()), values);
+            && state.get("skipped") == null;
+    }
+
+    /** The objects that vectors by that model lie in; none where another made them. */
+    List<?> objects(String fingerprint) {
+        boolean same = fingerprint.equals(Paths.get(document, settings.state() + ".model"));
+        return same && Paths.get(document, settings.field()) instanceof List<?> list ? list : List.of();
     }
 
     /** Whether every vector is there: a document that was read back comes without them unless asked for. */
@@ -55,7 +65,7 @@ final class Kept {
             && objects.stream().allMatch(each -> each instanceof Map<?, ?> object && isVector(object.get("vector")));
     }
 
-    private static boolean isVector(Object value) {
+    static boolean isVector(Object value) {
         return value instanceof List<?> list ? list.isEmpty() == false && list.contains(null) == false
             : value instanceof String text && text.isEmpty() == false;
     }
@@ -72,6 +82,11 @@ final class Kept {
         }
         Paths.put(document, settings.field(), vectors);
         Paths.put(document, settings.state(), state);
+    }
+
+    /** A vector as documents hold it. */
+    static List<Float> vector(float[] values) {
+        return new Floats(values);
     }
 
     /** What is written of vectors by value (null: it has none): the one, or with {@code each} an object for each, in order. */

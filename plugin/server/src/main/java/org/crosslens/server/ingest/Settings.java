@@ -20,15 +20,20 @@ record Settings(String model, String field, Source source, boolean ignoreMissing
         String modality = ConfigurationUtils.readStringProperty(type, tag, config, "modality");
         String written = ConfigurationUtils.readOptionalStringProperty(type, tag, config, "template");
         List<String> named = ConfigurationUtils.readOptionalListOrString(type, tag, config, "source");
-        boolean each = ConfigurationUtils.readBooleanProperty(type, tag, config, "each", false);
+        boolean listed = ConfigurationUtils.readBooleanProperty(type, tag, config, "each", false);
+        boolean passages = ConfigurationUtils.readBooleanProperty(type, tag, config, "passages", false);
         boolean ignoreMissing = ConfigurationUtils.readBooleanProperty(type, tag, config, "ignore_missing", false);
         boolean recordErrors = ConfigurationUtils.readBooleanProperty(type, tag, config, "record_errors", false);
         if (modality.equals("text") == false && modality.equals("image") == false) {
             throw wrong(tag, "modality", "must be text or image, not [" + modality + "]");
         }
         boolean image = modality.equals("image");
+        if (image && passages) {
+            throw wrong(tag, "passages", "goes with texts only");
+        }
+        boolean each = listed || passages;
         if (written != null && (image || each || named.isEmpty() == false)) {
-            throw wrong(tag, "template", "goes with texts only, without [each], and names the sources itself");
+            throw wrong(tag, "template", "goes with texts only, without [each] or [passages], and names the sources itself");
         }
         Template template;
         try {
@@ -41,9 +46,9 @@ record Settings(String model, String field, Source source, boolean ignoreMissing
             throw wrong(tag, template == null ? "source" : "template", "names no field to encode");
         }
         if (sources.size() > 1 && (image || each)) {
-            throw wrong(tag, "source", "must be one field for an image or with [each]");
+            throw wrong(tag, "source", "must be one field for an image, with [each] or with [passages]");
         }
-        return new Settings(model, field, new Source(sources, image, template, each), ignoreMissing, recordErrors);
+        return new Settings(model, field, new Source(sources, image, template, each, passages), ignoreMissing, recordErrors);
     }
 
     private static RuntimeException wrong(String tag, String property, String why) {

@@ -9,6 +9,8 @@ import java.util.Map;
 import java.util.concurrent.Executor;
 import org.apache.logging.log4j.LogManager;
 import org.apache.logging.log4j.Logger;
+import org.crosslens.server.documents.Passage;
+import org.crosslens.server.encode.ModelFolder;
 import org.elasticsearch.action.ActionListener;
 import org.elasticsearch.common.breaker.CircuitBreaker;
 import org.elasticsearch.common.util.concurrent.EsRejectedExecutionException;
@@ -49,6 +51,8 @@ public final class Encoding implements Closeable {
     private final Executor executor;
     private final CircuitBreaker breaker;
     private final Waiting waiting;
+    private final Admission admission;
+    private final long mostWork;
     private final Lanes lanes;
     private final Outcomes outcomes = new Outcomes();
     private final Runs runs;
@@ -65,10 +69,12 @@ public final class Encoding implements Closeable {
         this.models = models;
         this.executor = executor;
         this.breaker = breaker;
-        long queued = breaker.getLimit() / 3;
+        long queued = breaker.getLimit() / 4, admitted = breaker.getLimit() / 12;
         this.waiting = new Waiting(breaker, queued);
+        this.admission = new Admission(breaker, admitted);
         this.lanes = new Lanes(limits.workers, limits.capacity, breaker.getLimit() / BYTES_A_CHARACTER);
-        WorkMemory work = new WorkMemory(breaker, breaker.getLimit() - queued);
+        this.mostWork = breaker.getLimit() - queued - admitted;
+        WorkMemory work = new WorkMemory(breaker, mostWork);
         this.runs = new Runs(models, work, lanes, limits.maxPixels, outcomes, this::again);
         this.queries = new QueryVectors(limits.cacheBytes, limits.capacity);
     }
@@ -185,6 +191,14 @@ public final class Encoding implements Closeable {
         return Releasables.releaseOnce(() -> waiting.release(lane, bytes));
     }
 
+    /**
+     * Answers once {@code bytes} are free for what a document's many passages hold until all are encoded, with what gives
+     * them back. Until then the document waits, holding no more than itself.
+     */
+    public void admit(long bytes, ActionListener<Releasable> listener) {
+        admission.admit(bytes, listener);
+    }
+
     /** Submits a document's inputs, which wait however full the lane is. */
     public void park(String model, List<Input> inputs, List<ActionListener<float[]>> listeners) {
         List<Job> jobs = new ArrayList<>();
@@ -196,7 +210,20 @@ public final class Encoding implements Closeable {
 
     /** Runs a document's {@code task} in its turn, for work that must not block the caller's thread. */
     public void park(ActionListener<Void> task) {
-        add(Lane.INGEST, List.of(Job.task(Lane.INGEST, true, 0, task)));
+        park(0, task);
+    }
+
+    /** The same, with {@code bytes} of memory reserved. */
+    void park(long bytes, ActionListener<Void> task) {
+        add(Lane.INGEST, List.of(Job.task(Lane.INGEST, true, bytes, task)));
+    }
+
+    /**
+     * Cuts a document's texts into the passages that {@code model} reads whole, and answers with those of each. Fails with
+     * {@link org.crosslens.server.documents.TextException} where they are too many for one document.
+     */
+    public void cut(ModelFolder model, List<String> texts, ActionListener<List<List<Passage>>> listener) {
+        new Cutting(models, this, model, texts, mostWork, listener).park();
     }
 
     /** Runs {@code task} in its turn with {@code bytes} of memory reserved, or fails it; for parsing a request. */

@@ -77,8 +77,8 @@ final class Memory implements Budget, AutoCloseable {
             Input input = jobs.get(0).input;
             String why = " takes up to " + (needed >> 20) + " MB, more than the " + (work.most() >> 20)
                 + " MB that the limit of crosslens's circuit breaker leaves for it";
-            throw input == null ? new IllegalArgumentException("reading the request" + why)
-                : input.isText() ? new IllegalArgumentException("reading the text" + why)
+            throw input == null && jobs.get(0).parked == false ? new IllegalArgumentException("reading the request" + why)
+                : input == null || input.isText() ? new IllegalArgumentException("reading the text" + why)
                 : new ImageException("decoding the image" + why);
         }
     }

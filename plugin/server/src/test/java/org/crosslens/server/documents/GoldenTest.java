@@ -4,9 +4,12 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import java.io.IOException;
+import java.nio.file.Files;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.crosslens.server.Golden;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -31,11 +34,37 @@ class GoldenTest {
             fields,
             field.get("modality").equals("image"),
             template == null ? null : new Template(template),
-            (boolean) field.get("each")
+            (boolean) field.get("each"),
+            field.get("passages") == Boolean.TRUE
         );
         assertEquals(line.get("values"), fields.stream().map(each -> Source.values(document, each)).toList());
         assertEquals(line.get("inputs"), source.inputs(document));
         assertEquals(Golden.object(line.get("state")).get("source"), source.hash(source.inputs(document)));
+    }
+
+    @Test
+    void sentencesEndWhereUnicodesOwnTestSays() throws IOException {
+        List<String> lines = Files.readAllLines(Golden.folder().resolve("unicode/SentenceBreakTest.txt"));
+        lines = lines.stream().filter(line -> line.startsWith("#") == false).toList();
+        assertEquals(512, lines.size());
+        for (String line : lines) {
+            List<String> parts = new ArrayList<>();
+            for (String part : line.substring(2, line.length() - 2).split(" ÷ ")) {
+                StringBuilder text = new StringBuilder();
+                for (String point : part.split(" × ")) {
+                    text.appendCodePoint(Integer.parseInt(point, 16));
+                }
+                parts.add(text.toString());
+            }
+            String text = String.join("", parts);
+            Sentences sentences = new Sentences(text);
+            List<String> found = new ArrayList<>();
+            for (int start = 0, end; start < text.length(); start = end) {
+                end = sentences.following(start);
+                found.add(text.substring(start, end));
+            }
+            assertEquals(parts, found, line);
+        }
     }
 
     @ParameterizedTest
@@ -48,7 +77,7 @@ class GoldenTest {
         }
         Template template = new Template(written);
         assertEquals(line.get("sources"), template.sources());
-        List<String> inputs = new Source(template.sources(), false, template, false).inputs(Golden.object(line.get("document")));
+        List<String> inputs = new Source(template.sources(), false, template, false, false).inputs(Golden.object(line.get("document")));
         assertEquals(line.get("text") == null ? List.of() : List.of(line.get("text")), inputs);
     }
 }

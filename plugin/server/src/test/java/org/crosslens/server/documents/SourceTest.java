@@ -15,7 +15,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class SourceTest {
 
     private static Source texts(String... fields) {
-        return new Source(List.of(fields), false, null, false);
+        return new Source(List.of(fields), false, null, false, false);
     }
 
     @Test
@@ -33,7 +33,7 @@ class SourceTest {
 
     @Test
     void aTemplateLeavesNothingForAMissingField() {
-        Source source = new Source(List.of("title", "brand"), false, new Template("{title}  by {brand}{{!}}"), false);
+        Source source = new Source(List.of("title", "brand"), false, new Template("{title}  by {brand}{{!}}"), false, false);
         assertEquals(List.of("Shoe by {!}"), source.inputs(Map.of("title", "Shoe")));
         assertEquals(List.of(), source.inputs(Map.of("other", 1)));
     }
@@ -72,7 +72,7 @@ class SourceTest {
     void hashesAreThoseOfThePythonSide() {
         // hashlib.sha256(b"blue shoe").hexdigest()[:32]
         assertEquals("99837bcd97f1b896e6a5a6d274336056", texts("t").hash(List.of("blue shoe")));
-        assertEquals(Source.contentHash("[\"a\", \"b\"]".getBytes(StandardCharsets.UTF_8)), new Source(List.of("t"), false, null, true).hash(List.of("a", "b")));
+        assertEquals(Source.contentHash("[\"a\", \"b\"]".getBytes(StandardCharsets.UTF_8)), new Source(List.of("t"), false, null, true, false).hash(List.of("a", "b")));
         assertEquals("e3b0c44298fc1c149afbf4c8996fb924", texts("t").hash(List.of()));
     }
 }

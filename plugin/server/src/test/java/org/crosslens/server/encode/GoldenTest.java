@@ -2,6 +2,7 @@ package org.crosslens.server.encode;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -11,11 +12,14 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
 import org.crosslens.server.Golden;
+import org.crosslens.server.documents.Cutter;
 import org.elasticsearch.common.logging.LogConfigurator;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -93,6 +97,35 @@ class GoldenTest {
                 assertArrayEquals(recorded, ids[i], (String) lines.get(i).get("text"));
             }
         }
+    }
+
+    /** Of a thousand odd texts; offsets are in code points. */
+    @Test
+    void passagesAreCutAsRecorded() throws IOException {
+        Path demo = Path.of(System.getProperty("crosslens.model")).resolve(ModelFolder.TOKENIZER);
+        Path others = Golden.folder().resolve("tokenizers");
+        Map<String, Tokenizer> tokenizers = new HashMap<>();
+        for (Map<String, Object> line : Golden.lines("passages")) {
+            String name = (String) line.get("tokenizer");
+            Tokenizer tokenizer = tokenizers.computeIfAbsent(name, key -> new Tokenizer(key == null ? demo : others.resolve(key), 32));
+            StringBuilder text = new StringBuilder();
+            for (Object piece : (List<?>) line.get("text")) {
+                text.append(((String) ((List<?>) piece).get(0)).repeat((int) ((List<?>) piece).get(1)));
+            }
+            List<List<Integer>> made = new ArrayList<>();
+            Cutter cutter = new Cutter(
+                text.toString(),
+                (int) line.get("most"),
+                Cutter.CHARACTERS,
+                texts -> tokenizer.counts(texts, false),
+                each -> made.add(List.of(each.start(), each.end()))
+            );
+            while (cutter.advance()) {
+                assertTrue(cutter.done() <= text.length());
+            }
+            assertEquals(line.get("passages"), made, line.get("case") + ": " + line.get("text"));
+        }
+        tokenizers.values().forEach(Tokenizer::close);
     }
 
     @ParameterizedTest

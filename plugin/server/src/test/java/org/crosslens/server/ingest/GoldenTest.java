@@ -4,24 +4,12 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 
 import java.io.IOException;
-import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import org.crosslens.server.Golden;
-import org.crosslens.server.documents.References;
-import org.crosslens.server.encode.Device;
-import org.crosslens.server.encode.Encoder;
-import org.crosslens.server.work.Encoding;
-import org.crosslens.server.work.Models;
-import org.elasticsearch.common.breaker.NoopCircuitBreaker;
-import org.elasticsearch.common.logging.LogConfigurator;
-import org.elasticsearch.common.settings.Settings;
-import org.elasticsearch.common.util.concurrent.ThreadContext;
-import org.elasticsearch.index.VersionType;
-import org.elasticsearch.ingest.IngestDocument;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -33,28 +21,16 @@ class GoldenTest {
     private static final String FIELD = "v";
     /** Documents without the source field, whose state Python records and the processor leaves alone. */
     private static final Set<String> NOT_SENT = Set.of("no field", "a text where an object is looked for");
-    private static CrosslensProcessor.Services services;
+    private static DemoNode node;
 
     @BeforeAll
-    static void node() {
-        LogConfigurator.configureESLogging();
-        Path folder = Path.of(System.getProperty("crosslens.model")).getParent();
-        Models models = new Models(List.of(folder), new Encoder.Compute(Device.CPU, 1), 60_000, System::currentTimeMillis, Runnable::run);
-        NoopCircuitBreaker breaker = new NoopCircuitBreaker("crosslens") {
-            @Override
-            public long getLimit() {
-                return 1 << 30;
-            }
-        };
-        Encoding encoding = new Encoding(models, Runnable::run, breaker, new Encoding.Limits(1, 100, 1_000_000, 1 << 20));
-        References references = new References(Golden.folder().resolve("pictures"));
-        services = new CrosslensProcessor.Services(models, encoding, references, new ThreadContext(Settings.EMPTY));
+    static void start() {
+        node = DemoNode.start();
     }
 
     @AfterAll
     static void close() {
-        services.encoding().close();
-        services.models().close();
+        node.close();
     }
 
     static List<Map<String, Object>> documents() throws IOException {
@@ -70,6 +46,7 @@ class GoldenTest {
         config.put("field", FIELD);
         config.put("modality", field.get("modality"));
         config.put("each", field.get("each"));
+        config.put("passages", field.getOrDefault("passages", false));
         config.put("ignore_missing", true);
         config.put("record_errors", true);
         if (field.get("template") == null) {
@@ -78,8 +55,7 @@ class GoldenTest {
             config.put("template", field.get("template"));
         }
         Map<String, Object> source = new HashMap<>(Golden.object(line.get("document")));
-        IngestDocument document = new IngestDocument("index", "1", 1, null, VersionType.INTERNAL, source);
-        new CrosslensProcessor.Maker(() -> services).make("tag", null, config).execute(document, (done, error) -> assertNull(error));
+        node.succeed(config, source);
         if (NOT_SENT.contains(line.get("case"))) {
             // It may be a part of a document, which keeps the state that it has.
             assertNull(source.get("crosslens"));

@@ -5,10 +5,11 @@ import org.elasticsearch.common.breaker.CircuitBreaker;
 import org.elasticsearch.common.breaker.CircuitBreakingException;
 import org.elasticsearch.common.breaker.NoopCircuitBreaker;
 
-/** Counts what is reserved, and refuses above a limit. */
+/** Counts what is reserved, now and at most, and refuses above a limit. */
 public final class CountingBreaker extends NoopCircuitBreaker {
 
     public final AtomicLong used = new AtomicLong();
+    public final AtomicLong most = new AtomicLong();
     private final long limit;
 
     public CountingBreaker(long limit) {
@@ -18,10 +19,12 @@ public final class CountingBreaker extends NoopCircuitBreaker {
 
     @Override
     public void addEstimateBytesAndMaybeBreak(long bytes, String label) {
-        if (used.addAndGet(bytes) > limit) {
+        long now = used.addAndGet(bytes);
+        if (now > limit) {
             used.addAndGet(-bytes);
             throw new CircuitBreakingException("full", CircuitBreaker.Durability.TRANSIENT);
         }
+        most.accumulateAndGet(now, Math::max);
     }
 
     @Override
