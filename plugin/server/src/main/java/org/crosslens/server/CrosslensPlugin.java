@@ -16,6 +16,9 @@ import org.crosslens.server.documents.References;
 import org.crosslens.server.encode.Device;
 import org.crosslens.server.encode.Encoder;
 import org.crosslens.server.ingest.CrosslensProcessor;
+import org.crosslens.server.ingest.LabelSets;
+import org.crosslens.server.ingest.LabelsProcessor;
+import org.crosslens.server.ingest.UpdateParts;
 import org.crosslens.server.search.CrosslensQueryVectorBuilder;
 import org.crosslens.server.search.CrosslensRankDoc;
 import org.crosslens.server.search.CrosslensRetrieverBuilder;
@@ -136,7 +139,8 @@ public final class CrosslensPlugin extends VersionedPlugin
             )
         );
         References references = new References(imageFolder(node.environment(), settings));
-        services.set(new CrosslensProcessor.Services(models, work, references, threadPool.getThreadContext()));
+        LabelSets labels = new LabelSets(node.client(), threadPool.generic(), breaker.get(), threadPool::relativeTimeInMillis);
+        services.set(new CrosslensProcessor.Services(models, work, references, labels, threadPool.getThreadContext()));
         filter.set(new SearchFilter(threadPool));
         peers.set(new Peers(node.clusterService()::state));
         Encoders encoders = new Encoders(models, work, new Others(peers.get(), threadPool::relativeTimeInMillis));
@@ -226,12 +230,17 @@ public final class CrosslensPlugin extends VersionedPlugin
 
     @Override
     public Collection<ActionFilter> getActionFilters() {
-        return List.of(filter.get());
+        return List.of(filter.get(), new UpdateParts());
     }
 
     @Override
     public Map<String, Processor.Factory> getProcessors(Processor.Parameters parameters) {
-        return Map.of(CrosslensProcessor.TYPE, new VersionedFactory(new CrosslensProcessor.Maker(services::get)));
+        return Map.of(
+            CrosslensProcessor.TYPE,
+            new VersionedFactory(new CrosslensProcessor.Maker(services::get)),
+            LabelsProcessor.TYPE,
+            new VersionedFactory(new LabelsProcessor.Maker(services::get))
+        );
     }
 
     @Override

@@ -6,6 +6,7 @@ import java.math.MathContext;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 
 /**
  * Strings and numbers as Python writes them, wherever a document's hash depends on it: the Python side and this plugin
@@ -127,6 +128,47 @@ final class Python {
             out.append('"');
         }
         return out.append(']').toString();
+    }
+
+    /** {@code json.dumps(value)} of what JSON held. */
+    static String dumps(Object value) {
+        StringBuilder out = new StringBuilder();
+        dump(value, out);
+        return out.toString();
+    }
+
+    private static void dump(Object value, StringBuilder out) {
+        if (value instanceof String text) {
+            // All but printable ASCII is escaped.
+            String quoted = json(List.of(text));
+            quoted.substring(1, quoted.length() - 1).chars().forEach(c -> {
+                if (c < 0x7F) {
+                    out.append((char) c);
+                } else {
+                    out.append(String.format(Locale.ROOT, "\\u%04x", c));
+                }
+            });
+        } else if (value instanceof List<?> list) {
+            out.append('[');
+            for (int i = 0; i < list.size(); i++) {
+                out.append(i > 0 ? ", " : "");
+                dump(list.get(i), out);
+            }
+            out.append(']');
+        } else if (value instanceof Map<?, ?> map) {
+            out.append('{');
+            String comma = "";
+            for (Map.Entry<?, ?> each : map.entrySet()) {
+                out.append(comma);
+                dump(each.getKey(), out);
+                out.append(": ");
+                dump(each.getValue(), out);
+                comma = ", ";
+            }
+            out.append('}');
+        } else {
+            out.append(value == null ? "null" : json(value));
+        }
     }
 
     private static boolean isWellFormed(String text) {

@@ -34,7 +34,7 @@ public final class CrosslensProcessor extends AbstractProcessor {
     private static final int TRIES = 3;
 
     /** What the node lends to its processors. */
-    public record Services(Models models, Encoding encoding, References references, ThreadContext threadContext) {
+    public record Services(Models models, Encoding encoding, References references, LabelSets labels, ThreadContext threadContext) {
 
         <T> ActionListener<T> preserving(ActionListener<T> listener) {
             return ContextPreservingActionListener.wrapPreservingContext(listener, threadContext);
@@ -71,12 +71,17 @@ public final class CrosslensProcessor extends AbstractProcessor {
 
     @Override
     public void execute(IngestDocument document, BiConsumer<IngestDocument, Exception> handler) {
+        begin(document, once(handler), TRIES);
+    }
+
+    /** Answers once only, though what it calls may fail afterwards. */
+    static BiConsumer<IngestDocument, Exception> once(BiConsumer<IngestDocument, Exception> handler) {
         AtomicBoolean handled = new AtomicBoolean();
-        begin(document, (result, e) -> {
+        return (result, e) -> {
             if (handled.compareAndSet(false, true)) {
                 handler.accept(result, e);
             }
-        }, TRIES);
+        };
     }
 
     private void begin(IngestDocument document, BiConsumer<IngestDocument, Exception> handler, int tries) {

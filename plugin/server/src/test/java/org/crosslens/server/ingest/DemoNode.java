@@ -3,6 +3,7 @@ package org.crosslens.server.ingest;
 import static org.junit.jupiter.api.Assertions.assertNull;
 
 import java.nio.file.Path;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import org.crosslens.server.Golden;
@@ -17,9 +18,10 @@ import org.elasticsearch.common.settings.Settings;
 import org.elasticsearch.common.util.concurrent.ThreadContext;
 import org.elasticsearch.index.VersionType;
 import org.elasticsearch.ingest.IngestDocument;
+import org.elasticsearch.ingest.Processor;
 
-/** What a node with the demo's model lends to processors; all is done on the caller's thread. */
-record DemoNode(CrosslensProcessor.Services services) implements AutoCloseable {
+/** What a node with the demo's model lends to processors; all is done on the caller's thread. {@code stored} are label sets, by id. */
+record DemoNode(CrosslensProcessor.Services services, Map<String, Map<String, Object>> stored) implements AutoCloseable {
 
     static DemoNode start() {
         return start(Path.of(System.getProperty("crosslens.model")).getParent());
@@ -37,16 +39,28 @@ record DemoNode(CrosslensProcessor.Services services) implements AutoCloseable {
         };
         Encoding encoding = new Encoding(models, Runnable::run, breaker, new Encoding.Limits(1, 100, 1_000_000, 1 << 20));
         References references = new References(Golden.folder().resolve("pictures"));
-        return new DemoNode(new CrosslensProcessor.Services(models, encoding, references, new ThreadContext(Settings.EMPTY)));
+        Map<String, Map<String, Object>> stored = new HashMap<>();
+        LabelSets.Reader reader = (id, listener) -> listener.onResponse(stored.get(id));
+        LabelSets labels = new LabelSets(reader, Runnable::run, breaker, System::currentTimeMillis);
+        ThreadContext context = new ThreadContext(Settings.EMPTY);
+        return new DemoNode(new CrosslensProcessor.Services(models, encoding, references, labels, context), stored);
     }
 
     /** Runs a processor of that {@code config} over a document's source; returns what the document fails with, or null. */
     Exception run(Map<String, Object> config, Map<String, Object> source) {
-        Exception[] failure = new Exception[1];
-        IngestDocument document = new IngestDocument("index", "1", 1, null, VersionType.INTERNAL, source);
-        CrosslensProcessor.Maker maker = new CrosslensProcessor.Maker(() -> services);
-        maker.make("tag", null, config).execute(document, (done, error) -> failure[0] = error);
+        return run(new CrosslensProcessor.Maker(() -> services).make("tag", null, config), "index", source);
+    }
+
+    private static Exception run(Processor processor, String index, Map<String, Object> source) {
+        Exception[] failure = { new IllegalStateException("no answer") };
+        IngestDocument document = new IngestDocument(index, index == null ? null : "1", 1, null, VersionType.INTERNAL, source);
+        processor.execute(document, (done, error) -> failure[0] = error);
         return failure[0];
+    }
+
+    /** Gives a document labels, by a processor of that {@code config}; {@code index} null for the part that an update sends. */
+    void label(Map<String, Object> config, String index, Map<String, Object> source) {
+        assertNull(run(new LabelsProcessor.Maker(() -> services).make("tag", null, new HashMap<>(config)), index, source));
     }
 
     /** The same of a document that doesn't fail. */

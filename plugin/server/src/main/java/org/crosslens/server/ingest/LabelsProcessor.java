@@ -1,0 +1,219 @@
+package org.crosslens.server.ingest;
+
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.Base64;
+import java.util.List;
+import java.util.Map;
+import java.util.function.BiConsumer;
+import java.util.function.Supplier;
+import org.crosslens.server.documents.Labelled;
+import org.elasticsearch.action.ActionListener;
+import org.elasticsearch.ingest.AbstractProcessor;
+import org.elasticsearch.ingest.ConfigurationUtils;
+import org.elasticsearch.ingest.IngestDocument;
+import org.elasticsearch.ingest.Processor;
+
+/**
+ * Gives a document labels by the vectors that an earlier processor made, as the Python package's {@code crosslens label}
+ * does, and records what that records: so that a later run finds nothing to do.
+ *
+ * <p>Where labels can't be given, because their numbers can't be read, or for a vector that isn't one, the document is left
+ * as it is. It is then due for a run.
+ */
+public final class LabelsProcessor extends AbstractProcessor {
+
+    public static final String TYPE = "crosslens_labels";
+    /** Up to so many products are added up on the caller's thread: half a millisecond. */
+    private static final long FEW = 1 << 20;
+    /** A document that takes more is left to a run: some 5 s. */
+    private static final long MOST = 1L << 33;
+
+    private final Supplier<CrosslensProcessor.Services> services;
+    private final LabelSets.Name set;
+    private final String into;
+    private final String state;
+    private final String field;
+    private final String vectorState;
+    private final String model;
+
+    private LabelsProcessor(
+        String tag,
+        String description,
+        Supplier<CrosslensProcessor.Services> services,
+        LabelSets.Name set,
+        String field,
+        String model
+    ) {
+        super(tag, description);
+        this.services = services;
+        this.set = set;
+        this.into = set.into();
+        this.state = Settings.STATE + "." + into;
+        this.field = field;
+        this.vectorState = Settings.STATE + "." + field;
+        this.model = model;
+    }
+
+    /** Reads processors from pipelines. */
+    public record Maker(Supplier<CrosslensProcessor.Services> services) implements ProcessorMaker {
+
+        @Override
+        public Processor make(String tag, String description, Map<String, Object> config) {
+            String index = ConfigurationUtils.readStringProperty(TYPE, tag, config, "index");
+            String into = ConfigurationUtils.readStringProperty(TYPE, tag, config, "into");
+            String labels = ConfigurationUtils.readStringProperty(TYPE, tag, config, "labels");
+            String field = ConfigurationUtils.readStringProperty(TYPE, tag, config, "field");
+            String model = ConfigurationUtils.readStringProperty(TYPE, tag, config, "model");
+            return new LabelsProcessor(tag, description, services, new LabelSets.Name(index, into, labels), field, model);
+        }
+    }
+
+    @Override
+    public String getType() {
+        return TYPE;
+    }
+
+    @Override
+    public boolean isAsync() {
+        return true;
+    }
+
+    @Override
+    public void execute(IngestDocument document, BiConsumer<IngestDocument, Exception> answer) {
+        BiConsumer<IngestDocument, Exception> handler = CrosslensProcessor.once(answer);
+        Map<String, Object> source = document.getSource();
+        if (isPart(document) || cantHold(source) || isDue(source) == false) {
+            handler.accept(document, null);
+            return;
+        }
+        CrosslensProcessor.Services node = services.get();
+        node.labels().find(set, node.preserving(ActionListener.wrap(labels -> {
+            List<float[]> vectors = labels == null ? null : vectors(source, labels.dims());
+            if (vectors == null || labels.products(vectors.size()) > MOST || vectors.isEmpty() && before(source).isEmpty()) {
+                handler.accept(document, null);
+            } else if (labels.products(vectors.size()) > FEW) {
+                ActionListener<Void> turn = ActionListener.wrap(
+                    done -> label(document, labels, vectors, handler),
+                    e -> handler.accept(null, e)
+                );
+                node.encoding().park(node.preserving(turn));
+            } else {
+                label(document, labels, vectors, handler);
+            }
+        }, e -> handler.accept(null, e))));
+    }
+
+    /**
+     * Whether it is the part that an update sends, which has no index of its own: the labels of the whole document would be
+     * replaced by those given to its part, and with them the owner's own values.
+     */
+    private static boolean isPart(IngestDocument document) {
+        return document.getMetadata().getIndex() == null;
+    }
+
+    private boolean cantHold(Map<String, Object> source) {
+        return Paths.obstacle(source, into) != null
+            || Paths.obstacle(source, state) != null
+            || Labelled.isScattered(source, Paths.get(source, into), into);
+    }
+
+    private boolean isDue(Map<String, Object> source) {
+        Map<?, ?> before = before(source);
+        if (hasVector(source) == false) {
+            return before.isEmpty() == false;
+        }
+        return set.fingerprint().equals(before.get("labels")) == false || identity(source).equals(before.get("vector")) == false;
+    }
+
+    private Map<?, ?> before(Map<String, Object> source) {
+        return Labelled.state(Paths.get(source, state));
+    }
+
+    private boolean hasVector(Map<String, Object> source) {
+        return Paths.get(source, vectorState) instanceof Map<?, ?> vector
+            && model.equals(vector.get("model"))
+            && Paths.get(source, field) instanceof Object there
+            && (there instanceof List<?> list && list.isEmpty()) == false;
+    }
+
+    private String identity(Map<String, Object> source) {
+        return Labelled.identity((Map<?, ?>) Paths.get(source, vectorState));
+    }
+
+    /** The document's vectors, each of so many dims; null where one isn't. */
+    private List<float[]> vectors(Map<String, Object> source, int dims) {
+        List<float[]> vectors = new ArrayList<>();
+        if (hasVector(source) == false) {
+            return vectors;
+        }
+        Object stored = Paths.get(source, field);
+        boolean nested = stored instanceof Map || stored instanceof List<?> list && list.get(0) instanceof Map;
+        for (Object each : nested && stored instanceof List<?> list ? list : List.of(stored)) {
+            Object written = nested && each instanceof Map<?, ?> object ? object.get("vector") : each;
+            float[] vector = written == null && nested ? null : vector(written, dims);
+            if (vector != null) {
+                vectors.add(vector);
+            } else if (written != null) {
+                return null;
+            }
+        }
+        return vectors;
+    }
+
+    /** A vector as documents hold it: numbers, or base64 of big-endian float32; null for what isn't one. */
+    private static float[] vector(Object written, int dims) {
+        float[] vector = new float[dims];
+        if (written instanceof List<?> numbers && numbers.size() == dims) {
+            for (int i = 0; i < dims; i++) {
+                if (numbers.get(i) instanceof Number == false) {
+                    return null;
+                }
+                vector[i] = ((Number) numbers.get(i)).floatValue();
+            }
+        } else if (written instanceof String text) {
+            try {
+                ByteBuffer bytes = ByteBuffer.wrap(Base64.getDecoder().decode(text));
+                if (bytes.remaining() != dims * Float.BYTES) {
+                    return null;
+                }
+                bytes.asFloatBuffer().get(vector);
+            } catch (IllegalArgumentException e) {
+                return null;
+            }
+        } else {
+            return null;
+        }
+        double square = 0;
+        for (float each : vector) {
+            square += (double) each * each;
+        }
+        // Nothing has a cosine with zeros; Elasticsearch says what is wrong with them.
+        return square > 0 && Double.isFinite(square) ? vector : null;
+    }
+
+    private void label(
+        IngestDocument document,
+        LabelSet labels,
+        List<float[]> vectors,
+        BiConsumer<IngestDocument, Exception> handler
+    ) {
+        Map<String, Object> source = document.getSource();
+        Object present = Paths.get(source, into);
+        Labelled made = vectors.isEmpty()
+            ? Labelled.without(present, before(source), labels.isBoolean())
+            : Labelled.of(
+                present,
+                before(source),
+                labels.isBoolean(),
+                labels.found(vectors.toArray(float[][]::new)),
+                set.fingerprint(),
+                identity(source)
+            );
+        if (made.changed()) {
+            Paths.put(source, into, made.value());
+        }
+        Paths.put(source, state, made.state());
+        handler.accept(document, null);
+    }
+}
