@@ -15,6 +15,7 @@ from elasticsearch import ApiError, AuthorizationException, Elasticsearch
 
 from crosslens.errors import MappingError
 from crosslens.ingest.contract.fields import Mappings, read_mappings, recorded_fields
+from crosslens.ingest.contract.pipeline_labels import label_steps, within_plugin
 from crosslens.ingest.contract.pipeline_needs import beyond_plugin, check_needs
 from crosslens.ingest.contract.record import META, VectorField, vector_fields
 from crosslens.refusals import reason
@@ -38,8 +39,8 @@ class IngestPipeline:
     record_errors: bool = True
     previous: dict[str, str] = field(default_factory=dict)
 
-    def body(self, fields: Iterable[VectorField]) -> dict[str, Any]:
-        """What is put."""
+    def body(self, fields: Iterable[VectorField], labels: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
+        """What is put: steps for the vector fields, then those that give ``labels``."""
         chained = sorted(set(self.previous.values()) - {_NONE})
         meta = {"index": self.index, "record_errors": self.record_errors, "previous": self.previous}
         return {
@@ -47,6 +48,7 @@ class IngestPipeline:
             "processors": [
                 *({"pipeline": {"name": name}} for name in chained),
                 *processors(fields, record_errors=self.record_errors),
+                *labels,
             ],
             "_meta": {META: meta},
         }
@@ -100,7 +102,8 @@ def put_pipeline(
     With ``default`` every document written to the index goes through it from now on; a default pipeline that the index
     has already runs first. Returns its name and body; with ``dry_run`` nothing is written or checked.
 
-    Fields of passages that a plugin in the cluster is too old to make are left to `crosslens.reindex`, which is logged.
+    New documents are given the labels that ``index`` records as well. Fields of passages that a plugin in the cluster
+    is too old to make are left to `crosslens.reindex`, and labels to `crosslens.label`, which is logged.
 
     Raises `MappingError` when the index has no vector fields, or only such ones, several indices that ``index``
     stands for record different ones, or another pipeline is in the way, and `ModelError` when a node that ingests lacks
@@ -124,7 +127,7 @@ def put_pipeline(
                 hint="make a pipeline for each index by itself",
             )
     made = IngestPipeline(name, index, record_errors, previous)
-    body = made.body(fields)
+    body = made.body(fields, within_plugin(client, index, label_steps(mappings, fields)))
     if not dry_run:
         check_needs(client, index, fields, chained=bool(set(previous.values()) - {_NONE}))
         client.ingest.put_pipeline(id=name, body=body)
@@ -229,7 +232,7 @@ def check_pipelines(client: Elasticsearch, index: str, mappings: Mappings, field
 
 
 def follow(client: Elasticsearch, index: str, mappings: Mappings) -> None:
-    """Brings the pipelines that encode for the indices up to the fields and models that are recorded now.
+    """Brings the pipelines that encode for the indices up to the fields, models and labels that are recorded now.
 
     One whose index has no vector field any more is taken away.
     """
@@ -240,7 +243,8 @@ def follow(client: Elasticsearch, index: str, mappings: Mappings) -> None:
         if not any(vector_fields(mapping) for mapping in now.values()):
             _take_away(client, pipeline)
             continue
-        wanted = pipeline.body(_within_plugin(client, name, recorded_fields(name, now).values()))
+        fields = _within_plugin(client, name, recorded_fields(name, now).values())
+        wanted = pipeline.body(fields, within_plugin(client, name, label_steps(now, fields)))
         if any(wanted[part] != body.get(part) for part in ("processors", "_meta")):
             client.ingest.put_pipeline(id=pipeline.name, body=wanted)
 

@@ -15,7 +15,7 @@ from crosslens.ingest.contract.documents import obstacle, source_values, state_o
 from crosslens.ingest.contract.label_set import Found, Kind
 from crosslens.ingest.contract.mapping import nest
 from crosslens.ingest.contract.record import STATE, VectorField
-from crosslens.ingest.contract.selection import Query, any_of, done_query
+from crosslens.ingest.contract.selection import Query, any_of, encoded_query
 from crosslens.ingest.sources.hashing import content_hash
 
 STATE_PROPERTIES: dict[str, Any] = {
@@ -134,8 +134,8 @@ def current_query(into: str, fingerprint: str) -> Query:
 
 def due_query(into: str, each: VectorField, fingerprint: str) -> Query:
     """Documents with a vector and no such labels, and those with labels and no vector any more."""
-    lacking: Query = {"bool": {"filter": [done_query(each)], "must_not": [current_query(into, fingerprint)]}}
-    bare: Query = {"bool": {"filter": [labelled_query(into)], "must_not": [done_query(each)]}}
+    lacking: Query = {"bool": {"filter": [encoded_query(each)], "must_not": [current_query(into, fingerprint)]}}
+    bare: Query = {"bool": {"filter": [labelled_query(into)], "must_not": [encoded_query(each)]}}
     return any_of([lacking, bare])
 
 

@@ -77,13 +77,16 @@ class VectorField:
 @dataclass(frozen=True)
 class LabelEntry:
     """A field that labels are written to: the vector ``field`` they are given by, its ``kind`` (keyword, boolean or
-    caption; see `crosslens.ingest.contract.label_set`), and the label set's ``fingerprint`` and number of labels."""
+    caption; see `crosslens.ingest.contract.label_set`), and the label set's ``fingerprint`` and number of labels.
+
+    ``model`` is the fingerprint of the vectors that they were made for; empty where no pipeline may give them."""
 
     field: str
     kind: str
     fingerprint: str
     count: int
     false_alarms: float
+    model: str = ""
 
 
 _KEYS = {each.name for each in dataclass_fields(VectorField)} - {"field"}
@@ -155,10 +158,11 @@ def read_record(mapping: Mapping[str, Any]) -> Record:
 def _read_labels(into: str, entry: Any) -> LabelEntry:
     """A field's entry of labels; keys that aren't known are ignored."""
     known = [each.name for each in dataclass_fields(LabelEntry)]
-    if not isinstance(entry, dict) or any(name not in entry for name in known):
+    needed = [name for name in known if name != "model"]
+    if not isinstance(entry, dict) or any(name not in entry for name in needed):
         place = f"the entry {into!r} of the index's _meta.{META}.{_LABELS}"
-        raise MappingError(f"{place} lacks one of {', '.join(known)}", hint="correct the mapping's _meta")
-    return LabelEntry(**{name: entry[name] for name in known})
+        raise MappingError(f"{place} lacks one of {', '.join(needed)}", hint="correct the mapping's _meta")
+    return LabelEntry(**{name: entry[name] for name in known if name in entry})
 
 
 def _read_entry(part: str, name: str, entry: Any) -> VectorField:

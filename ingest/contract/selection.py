@@ -81,6 +81,17 @@ def done_query(field: VectorField) -> Query:
     return {"bool": {"filter": [model], "must_not": [failed_query(field), skipped_query(field)]}}
 
 
+def vector_query(field: VectorField) -> Query:
+    """Documents with a vector, whoever made it."""
+    vector: Query = {"exists": {"field": field.vector_path}}
+    return {"nested": {"path": field.path, "query": vector}} if field.each else vector
+
+
+def encoded_query(field: VectorField) -> Query:
+    """Documents with a vector of the field's model, though another of their images failed."""
+    return {"bool": {"filter": [{"term": {f"{STATE}.{field.path}.model": field.fingerprint}}, vector_query(field)]}}
+
+
 def changed_since(marks: Mapping[str, int]) -> Query:
     """Documents written after the moment at which each index's sequence numbers stood at ``marks``."""
     return any_of(

@@ -7,6 +7,7 @@ the mapping's ``_meta.crosslens.labels`` only names each set (see `crosslens.ing
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from elasticsearch import ApiError, AuthorizationException, Elasticsearch, NotFoundError
@@ -52,13 +53,24 @@ def store_labels(client: Elasticsearch, index: str, into: str, labels: LabelSet)
 
     Where that isn't allowed, it is logged: documents are given labels all the same, and a later run measures anew.
     """
+    _store(client, index, into, labels.as_sources())
+
+
+def copy_labels(client: Elasticsearch, index: str, copy: str, fields: Iterable[str]) -> None:
+    """Stores for an index's ``copy`` the label sets of the index's ``fields``, as far as that is allowed."""
+    for into in fields:
+        sources = _stored(client, index, into)
+        if sources:
+            _store(client, copy, into, sources)
+
+
+def _store(client: Elasticsearch, index: str, into: str, sources: Sequence[dict[str, Any]]) -> None:
     identity = {"index": index, "uuid": index_uuids(client, index)[index], "path": into}
-    sources = labels.as_sources()
     try:
         create_statistics_index(client)
         for source in sources:
             id = _id(index, into, source["part"])
-            client.index(index=STATISTICS_INDEX, id=id, document={**identity, **source}, refresh=True)
+            client.index(index=STATISTICS_INDEX, id=id, document={**source, **identity}, refresh=True)
         _delete_from(client, index, into, len(sources))
     except AuthorizationException as error:
         _LOG.warning(
@@ -70,18 +82,19 @@ def store_labels(client: Elasticsearch, index: str, into: str, labels: LabelSet)
 
 def find_numbers(client: Elasticsearch, index: str, into: str, definition: str) -> tuple[Noise, Doubles] | None:
     """The noise and thresholds stored of one index's field, if they are of this ``definition``."""
-    sources: list[dict[str, Any]] = []
+    return stored_numbers(_stored(client, index, into), definition)
+
+
+def _stored(client: Elasticsearch, index: str, into: str) -> list[dict[str, Any]]:
+    """What is stored of the label set of one index's field; nothing where a part is missing, or can't be read."""
     try:
         first = client.get(index=STATISTICS_INDEX, id=_id(index, into, 0))["_source"]
         if first.get("uuid") != index_uuids(client, index)[index]:
-            return None
+            return []
         ids = [_id(index, into, part) for part in range(1, int(first["parts"]))]
-        sources = [first]
-        for id in ids:
-            sources.append(client.get(index=STATISTICS_INDEX, id=id)["_source"])
+        return [first, *(client.get(index=STATISTICS_INDEX, id=id)["_source"] for id in ids)]
     except (NotFoundError, AuthorizationException):
-        return None
-    return stored_numbers(sources, definition)
+        return []
 
 
 def delete_labels(client: Elasticsearch, index: str, into: str) -> None:

@@ -19,7 +19,8 @@ from crosslens.errors import MappingError, MigrationError
 from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
 from crosslens.ingest.contract.fields import agree, of_one_model, read_mappings, with_path
 from crosslens.ingest.contract.ingest_pipeline import check_pipelines, follow
-from crosslens.ingest.contract.record import VectorField, vector_fields
+from crosslens.ingest.contract.record import VectorField, read_record, vector_fields
+from crosslens.ingest.contract.stored_labels import copy_labels
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.run.copy_state import has_switched, read_state
 from crosslens.ingest.run.creating import create
@@ -87,6 +88,8 @@ def copy_index(
     copy = Follower(run, into, report, compare=resumed)
     try:
         copy.follow()
+        if not report.interrupted:
+            copy_labels(run.client, old, into, read_record(mapping).labels)
         if alias is not None and not report.interrupted:
             switch(copy, alias, block)
             follow(run.client, alias, read_mappings(run.client, alias))

@@ -110,7 +110,7 @@ def label(
         return report
     _describe(report, labels, verdicts)
     if not dry_run:
-        prepare(run, {name: mappings[name] for name in holders}, into, labels)
+        prepare(run, {name: mappings[name] for name in holders}, each, into, labels)
     for name, here in holders.items():
         if not report.interrupted:
             Labelling(run, name, here, labels, report, progress).go()

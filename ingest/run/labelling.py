@@ -8,15 +8,17 @@ vector, so a run that is stopped at any point is continued by the next, and a do
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from elasticsearch import ApiError
+from elasticsearch import ApiError, AuthorizationException
 
 from crosslens import stopping
 from crosslens.errors import MappingError
 from crosslens.ingest.contract.fields import record_change
+from crosslens.ingest.contract.ingest_pipeline import follow
 from crosslens.ingest.contract.label_set import Found, LabelSet
 from crosslens.ingest.contract.labelled import (
     STATE_PROPERTIES,
@@ -30,7 +32,7 @@ from crosslens.ingest.contract.labelled import (
 )
 from crosslens.ingest.contract.mapping import nest
 from crosslens.ingest.contract.record import STATE, LabelEntry, VectorField, with_labels
-from crosslens.ingest.contract.selection import Query, done_query
+from crosslens.ingest.contract.selection import Query, encoded_query
 from crosslens.ingest.contract.statistics import vectors_of
 from crosslens.ingest.contract.stored_labels import check_into, store_labels
 from crosslens.ingest.model.transform import Float32Array
@@ -43,11 +45,15 @@ from crosslens.ingest.run.run import Run
 from crosslens.ingest.run.sending import Outcome, Write, Writer
 
 _ROUNDS = 20
+_LOG = logging.getLogger("crosslens")
 
 
-def prepare(run: Run, mappings: Mapping[str, dict[str, Any]], into: str, labels: LabelSet) -> None:
-    """Maps the field that labels are written to, and records and stores the label set, in every index."""
-    entry = LabelEntry(labels.field, labels.kind, labels.fingerprint, len(labels.labels), labels.false_alarms)
+def prepare(run: Run, mappings: Mapping[str, dict[str, Any]], each: VectorField, into: str, labels: LabelSet) -> None:
+    """Maps the field that labels are written to, by the vectors in ``each``; records and stores the label set, in every
+    index; and has the indices' pipelines give new documents these labels from here on."""
+    entry = LabelEntry(
+        labels.field, labels.kind, labels.fingerprint, len(labels.labels), labels.false_alarms, each.fingerprint
+    )
     for index, mapping in mappings.items():
         properties: dict[str, Any] = {}
         lacking = check_into(index, mapping, into, labels.kind)
@@ -60,6 +66,14 @@ def prepare(run: Run, mappings: Mapping[str, dict[str, Any]], into: str, labels:
             raise MappingError(f"index {index!r} refused the mapping of {into!r}: {error}") from error
         store_labels(run.client, index, into, labels)
         record_change(run.client, index, lambda record: with_labels(record, into, entry))
+    try:
+        follow(run.client, run.index, dict(mappings))
+    except AuthorizationException as error:
+        _LOG.warning(
+            "a pipeline of %s gives new documents no labels, or earlier ones (privilege: manage_ingest_pipelines): %s",
+            run.index,
+            error,
+        )
 
 
 class Labelling:
@@ -114,7 +128,7 @@ class Labelling:
         yield from self._reader.pages(due)
 
     def _outdated(self) -> Iterator[list[Document]]:
-        current = {"bool": {"filter": [current_query(self._into, self._labels.fingerprint), done_query(self._each)]}}
+        current = {"bool": {"filter": [current_query(self._into, self._labels.fingerprint), encoded_query(self._each)]}}
         if not self._reader.count(current):
             return
         states = Reader(self._run.client, self._index, label_sources(self._each, self._into, vectors=False))

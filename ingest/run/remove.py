@@ -17,7 +17,7 @@ from crosslens.ingest.contract.ingest_pipeline import follow
 from crosslens.ingest.contract.label_set import Kind
 from crosslens.ingest.contract.labelled import labelled_query, unlabelled
 from crosslens.ingest.contract.record import STATE, Record, VectorField, read_record, with_labels
-from crosslens.ingest.contract.selection import Query, any_of
+from crosslens.ingest.contract.selection import Query, any_of, vector_query
 from crosslens.ingest.contract.stored_labels import delete_labels
 from crosslens.ingest.run.prefetch import prefetched
 from crosslens.ingest.run.reading import Reader
@@ -64,6 +64,11 @@ def remove_field(
     report = Removal(index, name)
     known = sorted({f.field for record in records.values() for f in record.all_fields})
     if name not in known and any(name in record.labels for record in records.values()):
+        if not dry_run:
+            for each, record in records.items():
+                if name in record.labels:
+                    record_change(run.client, each, lambda record: _not_by_pipelines(record, name))
+            follow(run.client, index, mappings)
         _remove_labels(run, records, report, dry_run, progress)
         return report
     if name not in known:
@@ -111,6 +116,11 @@ def _remove_labels(
         delete_labels(run.client, index, into)
 
 
+def _not_by_pipelines(record: Record, into: str) -> Record:
+    entry = record.labels.get(into)
+    return record if entry is None else with_labels(record, into, replace(entry, model=""))
+
+
 def _retired(record: Record, name: str) -> Record:
     last = record.previous.get(name) or record.fields.get(name) or record.next.get(name)
     if last is None:
@@ -136,8 +146,7 @@ def _holding(fields: Sequence[VectorField]) -> dict[str, object]:
     queries: list[dict[str, object]] = []
     for each in fields:
         queries.append({"exists": {"field": f"{STATE}.{each.path}.model"}})
-        vector: dict[str, object] = {"exists": {"field": each.vector_path}}
-        queries.append({"nested": {"path": each.path, "query": vector}} if each.each else vector)
+        queries.append(vector_query(each))
     return any_of(queries)
 
 

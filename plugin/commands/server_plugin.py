@@ -228,7 +228,8 @@ def pipeline(
 ) -> None:
     """Create an ingest pipeline that encodes what is written to INDEX, for the fields that `crosslens add` recorded.
 
-    A default pipeline that INDEX has already runs first. Changes of model and removals of fields reach the pipeline.
+    A default pipeline that INDEX has already runs first. It gives the labels of `crosslens label` as well. Changes of
+    model or labels and removals of fields reach the pipeline.
     """
     if remove and (default or refuse):
         raise click.UsageError("--remove goes with neither --default nor --refuse")

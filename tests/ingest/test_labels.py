@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ from crosslens.ingest.contract.labels import (
     read_captions,
     read_labels,
 )
-from crosslens.ingest.contract.record import LabelEntry, Record, meta_update, read_record, with_labels
+from crosslens.ingest.contract.pipeline_labels import label_steps
+from crosslens.ingest.contract.record import LabelEntry, Record, VectorField, meta_update, read_record, with_labels
 
 Written = dict[str, Any]
 
@@ -314,8 +316,34 @@ def test_documents_without_room_are_named() -> None:
     assert "with dots in its keys" in (why_not({"look.tags": "red"}, "look.tags") or "")
 
 
+def test_a_pipeline_gives_the_labels_that_the_plugin_can_give(caplog: pytest.LogCaptureFixture) -> None:
+    photo = VectorField("photo_vector", "image", ("photo",), "clip", "f00d", 3, "int8_hnsw", path="photo_vector_2")
+    title = VectorField("title_vector", "text", ("title",), "clip", "f00d", 3, "int8_hnsw")
+    tags = LabelEntry("photo_vector", "keyword", "5e7", 30, 0.01, "f00d")
+    labels = {
+        "tags": tags,
+        "unsafe": LabelEntry("photo_vector", "boolean", "b001", 1, 0.01, "f00d"),
+        "alt": LabelEntry("photo_vector", "caption", "ca9", 1, 0.01, "f00d"),
+        "of the model before": LabelEntry("photo_vector", "keyword", "01d", 1, 0.01, "0dd"),
+        "going": replace(tags, model=""),
+        "of a field that is left to runs": LabelEntry("title_vector", "keyword", "123", 1, 0.01, "f00d"),
+    }
+    fields = {"photo_vector": photo, "title_vector": title}
+
+    def mapping(**changed: LabelEntry) -> Written:
+        return {"_meta": meta_update({}, Record(fields=fields, labels={**labels, **changed}))}
+
+    two = {"b": mapping(), "a": mapping()}
+    step = {"index": "a", "into": "tags", "labels": "5e7", "field": "photo_vector_2", "model": "f00d"}
+    steps = [{"crosslens_labels": step}, {"crosslens_labels": {**step, "into": "unsafe", "labels": "b001"}}]
+    assert label_steps(two, [photo]) == steps
+    assert label_steps({"b": {}, "a": mapping()}, [photo]) == steps
+    assert label_steps({"b": mapping(tags=replace(tags, fingerprint="07e")), "a": mapping()}, [photo]) == steps[1:]
+    assert "a, b record different labels in tags" in caplog.text
+
+
 def test_the_record_keeps_labels_beside_what_others_wrote() -> None:
-    entry = LabelEntry("photo_vector", "keyword", "f00d", 30, 0.01)
+    entry = LabelEntry("photo_vector", "keyword", "f00d", 30, 0.01, "c11f")
     meta = meta_update(
         {"_meta": {"crosslens": {"version": 2, "copy": {"of": "x"}}}}, with_labels(Record(), "tags", entry)
     )
@@ -324,6 +352,8 @@ def test_the_record_keeps_labels_beside_what_others_wrote() -> None:
     later = {**meta["crosslens"]["labels"]["tags"], "of a later release": 1}
     meta["crosslens"]["labels"]["tags"] = later
     assert read_record({"_meta": meta}).labels == {"tags": entry}
+    del later["model"]
+    assert read_record({"_meta": meta}).labels == {"tags": replace(entry, model="")}
     assert (
         "labels"
         not in meta_update({"_meta": meta}, with_labels(read_record({"_meta": meta}), "tags", None))["crosslens"]
