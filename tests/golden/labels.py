@@ -59,6 +59,25 @@ def cases() -> list[tuple[str, Kind, VectorField, dict[str, Any]]]:
         ("taken away before", "keyword", FIELD, document(lion, ["mine"], {"given": [], "refused": ["cat"]})),
         ("put back by hand", "keyword", FIELD, document(red, ["cat"], {"given": [], "refused": ["cat", "red"]})),
         (
+            "values that aren't texts",
+            "keyword",
+            FIELD,
+            document(
+                lion,
+                [7, 1.5, 1e16, True, {"é": [None, "ü\x7f😀"]}, ["a"], "kept"],
+                {
+                    "given": [
+                        "7",
+                        "1e+16",
+                        "true",
+                        '{"\\u00e9": [null, "\\u00fc\\u007f\\ud83d\\ude00"]}',
+                        '["a"]',
+                        "gone",
+                    ]
+                },
+            ),
+        ),
+        (
             "the best of several",
             "keyword",
             EACH,

@@ -131,10 +131,9 @@ public final class LabelsProcessor extends AbstractProcessor {
     }
 
     private boolean hasVector(Map<String, Object> source) {
-        return Paths.get(source, vectorState) instanceof Map<?, ?> vector
-            && model.equals(vector.get("model"))
-            && Paths.get(source, field) instanceof Object there
-            && (there instanceof List<?> list && list.isEmpty()) == false;
+        Object stored = Paths.get(source, field);
+        boolean some = stored instanceof List<?> list ? list.isEmpty() == false : stored != null;
+        return some && Paths.get(source, vectorState) instanceof Map<?, ?> vector && model.equals(vector.get("model"));
     }
 
     private String identity(Map<String, Object> source) {
