@@ -16,6 +16,7 @@ from crosslens.ingest.contract.labels import Label
 from crosslens.ingest.contract.targets import parse_target
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.run import reading
+from crosslens.ingest.run.copying import copy_index
 from crosslens.ingest.run.label_report import LabelReport
 from crosslens.ingest.run.run import Options
 from crosslens.ingest.run.status import survey
@@ -264,13 +265,23 @@ def test_captions_are_suggested_and_written_only_where_there_is_none(
 
 def test_the_label_of_the_best_of_several_pictures_counts(server: Server, encoder: Encoder, pictures: Path) -> None:
     documents = [{"photos": [{"url": f"{i}.png"}, {"url": f"{(i * 7) % 40}.png"}]} for i in range(40)]
+    # One picture of several can't be read; the others are there to be labelled by.
+    documents[3]["photos"].append({"url": "missing.png"})
     index = server.new_index({"properties": {"photos": {"properties": {"url": {"type": "keyword"}}}}}, documents)
     target = parse_target("views=photos[].url", "image")
     add_vectors(server.client, index, encoder, [target], Options(images=ImageAccess(root=pictures)))
-    report = Index(index, client=server.client, model=encoder).label(
-        ["red"], field="views", into="look.tags", templates=["{}"], false_alarms=0.2
-    )
-    assert report.written == 40
+
+    def label(name: str) -> LabelReport:
+        opened = Index(name, client=server.client, model=encoder)
+        return opened.label(["red"], field="views", into="look.tags", templates=["{}"], false_alarms=0.2)
+
+    report = label(index)
+    assert (report.written, report.still_changing, label(index).documents) == (40, False, 0)
+    assert vars(survey(server.client, index).labels["look.tags"]) == {"field": "views", "done": 40, "due": 0}
+    # A copy has the numbers as well.
+    copy_index(server.client, index, f"{index}-copy", encoder, options=Options(images=ImageAccess(root=pictures)))
+    again = label(f"{index}-copy")
+    assert (again.documents, again.fingerprint) == (0, report.fingerprint)
     found = all_documents(server, index)
     vector = encoder.encode_texts(["red"])[0]
     cosines = {id: [float(vector @ np.array(view["vector"])) for view in each["views"]] for id, each in found.items()}

@@ -24,9 +24,9 @@ import org.elasticsearch.ingest.Processor;
 public final class LabelsProcessor extends AbstractProcessor {
 
     public static final String TYPE = "crosslens_labels";
-    /** Up to so many products are added up on the caller's thread: half a millisecond. */
+    /** Up to so many products are added up on the caller's thread: less than a millisecond. */
     private static final long FEW = 1 << 20;
-    /** A document that takes more is left to a run: some 5 s. */
+    /** A document that takes more is left to a run: some 6 s. */
     private static final long MOST = 1L << 33;
 
     private final Supplier<CrosslensProcessor.Services> services;
