@@ -61,9 +61,14 @@ def within_plugin(client: Elasticsearch, index: str, steps: list[dict[str, Any]]
     except AuthorizationException as error:
         _LOG.warning("whether the plugin gives labels isn't known (privilege: monitor): %s", error)
         return steps
-    able = [{each["type"] for each in node.get("ingest", {}).get("processors", ())} for node in nodes]
-    if not any(_ENCODES in types and TYPE not in types for types in able):
+    if gives_labels(nodes):
         return steps
     names = ", ".join(step[TYPE]["into"] for step in steps)
     _LOG.warning("the cluster's plugin is too old to give labels: %s of %s is left to runs of label", names, index)
     return []
+
+
+def gives_labels(nodes: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether every node that makes vectors gives labels as well; nodes as ``_nodes/ingest`` has them."""
+    found = [{each["type"] for each in node.get("ingest", {}).get("processors", ())} for node in nodes]
+    return all(TYPE in types for types in found if _ENCODES in types)

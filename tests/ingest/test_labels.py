@@ -31,7 +31,7 @@ from crosslens.ingest.contract.labels import (
     read_captions,
     read_labels,
 )
-from crosslens.ingest.contract.pipeline_labels import label_steps
+from crosslens.ingest.contract.pipeline_labels import gives_labels, label_steps
 from crosslens.ingest.contract.record import LabelEntry, Record, VectorField, meta_update, read_record, with_labels
 
 Written = dict[str, Any]
@@ -340,6 +340,15 @@ def test_a_pipeline_gives_the_labels_that_the_plugin_can_give(caplog: pytest.Log
     assert label_steps({"b": {}, "a": mapping()}, [photo]) == steps
     assert label_steps({"b": mapping(tags=replace(tags, fingerprint="07e")), "a": mapping()}, [photo]) == steps[1:]
     assert "a, b record different labels in tags" in caplog.text
+
+
+def test_a_plugin_that_gives_no_labels_is_known_by_its_processors() -> None:
+    def node(*types: str) -> Written:
+        return {"ingest": {"processors": [{"type": each} for each in types]}}
+
+    assert gives_labels([node("crosslens", "crosslens_labels"), node(), {}])
+    assert not gives_labels([node("crosslens", "crosslens_labels"), node("set", "crosslens")])
+    assert gives_labels([node("set")])
 
 
 def test_the_record_keeps_labels_beside_what_others_wrote() -> None:

@@ -93,10 +93,10 @@ final class LabelSet {
             );
         }
 
-        /** How much memory a set takes of {@code parts} such parts, in bytes. */
-        long bytes(int parts) {
+        /** How much memory they take in a set, in bytes. */
+        long bytes() {
             long names = labels.stream().mapToLong(label -> 2L * Character.BYTES * label.length() + 200).sum();
-            return parts * (names + (long) Float.BYTES * vectors.length + 3L * Double.BYTES * centre.length);
+            return names + (long) Float.BYTES * vectors.length + 3L * Double.BYTES * centre.length;
         }
 
         private static List<String> strings(Map<String, Object> source, String key) {

@@ -101,15 +101,11 @@ public final class LabelSets {
         }
         entry.answer.addListener(listener);
         if (begun != null) {
-            read(name, begun);
+            part(name, begun, new ArrayList<>(), 0);
         }
     }
 
-    private void read(Name name, Entry entry) {
-        part(name, entry, new ArrayList<>(), 1);
-    }
-
-    /** Reads the next of {@code parts} parts, as soon as one is known how many there are. */
+    /** Reads the next of {@code parts} parts; the first one says how many there are. */
     private void part(Name name, Entry entry, List<LabelSet.Part> read, int parts) {
         ActionListener<Map<String, Object>> listener = ActionListener.wrap(
             // Thousands of vectors are not for a thread that others' requests need.
@@ -125,20 +121,19 @@ public final class LabelSets {
         reader.read(name.id(read.size()), listener);
     }
 
-    private void take(Name name, Entry entry, List<LabelSet.Part> read, Map<String, Object> source, int before) {
+    private void take(Name name, Entry entry, List<LabelSet.Part> read, Map<String, Object> source, int known) {
         if (source == null || name.fingerprint.equals(source.get("fingerprint")) == false) {
             none(name, entry, null);
             return;
         }
         int parts = source.get("parts") instanceof Number number ? number.intValue() : 0;
-        boolean first = read.isEmpty();
-        if (parts < 1 || first == false && parts != before) {
+        if (parts < 1 || read.isEmpty() == false && parts != known) {
             throw new IllegalArgumentException("it has " + parts + " parts");
         }
         LabelSet.Part part = LabelSet.Part.read(source);
-        if (first) {
-            reserve(entry, part.bytes(parts));
-        }
+        // Others are as large as the first, but for the last.
+        check((parts - 1L) * part.vectors().length * Float.BYTES);
+        reserve(entry, part.bytes());
         read.add(part);
         if (read.size() < parts) {
             part(name, entry, read, parts);
@@ -147,15 +142,17 @@ public final class LabelSets {
         }
     }
 
-    private synchronized void reserve(Entry entry, long bytes) {
+    private static void check(long bytes) {
         if (bytes > MOST_BYTES) {
-            throw new IllegalArgumentException(
-                "it takes " + (bytes >> 20) + " MB, more than the " + (MOST_BYTES >> 20) + " MB that a node keeps of label sets"
-            );
+            throw new IllegalArgumentException("they take more than the " + (MOST_BYTES >> 20) + " MB that a node keeps of labels");
         }
+    }
+
+    private synchronized void reserve(Entry entry, long bytes) {
+        check(entry.bytes + bytes);
         breaker.addEstimateBytesAndMaybeBreak(bytes, "<crosslens_labels>");
         used += bytes;
-        entry.bytes = bytes;
+        entry.bytes += bytes;
         evict(entry);
     }
 

@@ -2,6 +2,7 @@ package org.crosslens.server.ingest;
 
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Base64;
 import java.util.List;
 import java.util.Map;
@@ -89,17 +90,17 @@ public final class LabelsProcessor extends AbstractProcessor {
         }
         CrosslensProcessor.Services node = services.get();
         node.labels().find(set, node.preserving(ActionListener.wrap(labels -> {
-            List<float[]> vectors = labels == null ? null : vectors(source, labels.dims());
-            if (vectors == null || labels.products(vectors.size()) > MOST || vectors.isEmpty() && before(source).isEmpty()) {
+            long products = labels == null ? 0 : labels.products(written(source).size());
+            if (labels == null || products > MOST) {
                 handler.accept(document, null);
-            } else if (labels.products(vectors.size()) > FEW) {
+            } else if (products > FEW) {
                 ActionListener<Void> turn = ActionListener.wrap(
-                    done -> label(document, labels, vectors, handler),
+                    done -> label(document, labels, handler),
                     e -> handler.accept(null, e)
                 );
                 node.encoding().park(node.preserving(turn));
             } else {
-                label(document, labels, vectors, handler);
+                label(document, labels, handler);
             }
         }, e -> handler.accept(null, e))));
     }
@@ -140,24 +141,23 @@ public final class LabelsProcessor extends AbstractProcessor {
         return Labelled.identity((Map<?, ?>) Paths.get(source, vectorState));
     }
 
-    /** The document's vectors, each of so many dims; null where one isn't. */
-    private List<float[]> vectors(Map<String, Object> source, int dims) {
-        List<float[]> vectors = new ArrayList<>();
+    /** The document's vectors as it holds them. */
+    private List<Object> written(Map<String, Object> source) {
         if (hasVector(source) == false) {
-            return vectors;
+            return List.of();
         }
         Object stored = Paths.get(source, field);
-        boolean nested = stored instanceof Map || stored instanceof List<?> list && list.get(0) instanceof Map;
-        for (Object each : nested && stored instanceof List<?> list ? list : List.of(stored)) {
-            Object written = nested && each instanceof Map<?, ?> object ? object.get("vector") : each;
-            float[] vector = written == null && nested ? null : vector(written, dims);
+        if (stored instanceof List<?> list && list.get(0) instanceof Map == false) {
+            return List.of(stored);
+        }
+        List<Object> written = new ArrayList<>();
+        for (Object each : stored instanceof List<?> list ? list : List.of(stored)) {
+            Object vector = each instanceof Map<?, ?> object ? object.get("vector") : each;
             if (vector != null) {
-                vectors.add(vector);
-            } else if (written != null) {
-                return null;
+                written.add(vector);
             }
         }
-        return vectors;
+        return written;
     }
 
     /** A vector as documents hold it: numbers, or base64 of big-endian float32; null for what isn't one. */
@@ -191,28 +191,28 @@ public final class LabelsProcessor extends AbstractProcessor {
         return square > 0 && Double.isFinite(square) ? vector : null;
     }
 
-    private void label(
-        IngestDocument document,
-        LabelSet labels,
-        List<float[]> vectors,
-        BiConsumer<IngestDocument, Exception> handler
-    ) {
+    private void label(IngestDocument document, LabelSet labels, BiConsumer<IngestDocument, Exception> handler) {
         Map<String, Object> source = document.getSource();
-        Object present = Paths.get(source, into);
-        Labelled made = vectors.isEmpty()
-            ? Labelled.without(present, before(source), labels.isBoolean())
-            : Labelled.of(
-                present,
-                before(source),
-                labels.isBoolean(),
-                labels.found(vectors.toArray(float[][]::new)),
-                set.fingerprint(),
-                identity(source)
-            );
-        if (made.changed()) {
-            Paths.put(source, into, made.value());
+        List<Object> written = written(source);
+        float[][] vectors = new float[written.size()][];
+        for (int i = 0; i < vectors.length; i++) {
+            vectors[i] = vector(written.get(i), labels.dims());
         }
-        Paths.put(source, state, made.state());
+        Map<?, ?> before = before(source);
+        Object present = Paths.get(source, into);
+        Labelled made = null;
+        if (vectors.length == 0 && before.isEmpty() == false) {
+            made = Labelled.without(present, before, labels.isBoolean());
+        } else if (vectors.length > 0 && Arrays.asList(vectors).contains(null) == false) {
+            Map<String, Double> found = labels.found(vectors);
+            made = Labelled.of(present, before, labels.isBoolean(), found, set.fingerprint(), identity(source));
+        }
+        if (made != null) {
+            if (made.changed()) {
+                Paths.put(source, into, made.value());
+            }
+            Paths.put(source, state, made.state());
+        }
         handler.accept(document, null);
     }
 }
