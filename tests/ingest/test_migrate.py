@@ -260,7 +260,7 @@ def test_removing_a_field_leaves_no_trace_in_documents_and_its_name_can_be_used_
     expect_exact(server, index, encoder, pictures)
     remove_field(server.client, index, "title_vector")
     assert all_documents(server, index) == before
-    with pytest.raises(MappingError, match="no vector field 'title_vector'; it has none"):
+    with pytest.raises(MappingError, match="no vectors or labels in 'title_vector'; it has none"):
         remove_field(server.client, index, "title_vector")
     add_vectors(server.client, index, encoder, [TITLE, PHOTO], Options(images=ImageAccess(root=pictures)))
     expect_exact(server, index, encoder, pictures)
