@@ -68,9 +68,10 @@ def prepare(run: Run, mappings: Mapping[str, dict[str, Any]], each: VectorField,
         record_change(run.client, index, lambda record: with_labels(record, into, entry))
     try:
         follow(run.client, run.index, dict(mappings))
-    except AuthorizationException as error:
+    except (AuthorizationException, MappingError) as error:
+        # Labels for the documents that are there don't depend on it.
         _LOG.warning(
-            "a pipeline of %s gives new documents no labels, or earlier ones (privilege: manage_ingest_pipelines): %s",
+            "the pipeline of %s can't be changed, and gives new documents no labels, or earlier ones: %s",
             run.index,
             error,
         )
