@@ -31,7 +31,7 @@ def label_steps(mappings: Mapping[str, Mapping[str, Any]], fields: Iterable[Vect
         for into, entry in read_record(mappings[index]).labels.items():
             entries.setdefault(into, {})[index] = entry
     steps = []
-    for into, found in entries.items():
+    for into, found in sorted(entries.items()):
         if len({entry.fingerprint for entry in found.values()}) > 1:
             _LOG.warning("%s record different labels in %s, which are left to runs of label", ", ".join(found), into)
             continue
