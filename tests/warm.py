@@ -22,7 +22,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-_MAY_DIFFER = ("CROSSLENS_", "PYTEST_", "COLUMNS", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+_MAY_DIFFER = (
+    *("CROSSLENS_", "ELASTICSEARCH_", "ELASTIC_", "ES_", "PYTEST_", "COLUMNS"),
+    *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY"),
+)
 _COLUMNS = "120"
 _LIMIT = 1 << 20  # bytes of a request: arguments and environment
 
@@ -89,7 +92,7 @@ def _serve(address: str) -> None:
         print("listening", flush=True)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that answer
         # Standard input ends with the process that writes to it, however that ends.
-        while sys.stdin.fileno() not in select.select([listening, sys.stdin], [], [])[0]:
+        while sys.stdin not in select.select([listening, sys.stdin], [], [])[0]:
             connection, _ = listening.accept()
             if not os.fork():
                 listening.close()
