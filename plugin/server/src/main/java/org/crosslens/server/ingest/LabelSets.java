@@ -59,6 +59,7 @@ public final class LabelSets {
         private final SubscribableListener<LabelSet> answer = new SubscribableListener<>();
         // Guarded by the sets.
         private long bytes;
+        private long reserved;
         private long until = Long.MAX_VALUE;
     }
 
@@ -70,7 +71,10 @@ public final class LabelSets {
     private final Map<Name, Entry> entries = new LinkedHashMap<>(16, 0.75f, true);
     private long used;
 
-    /** Reads by {@code client}, on {@code executor}; {@code breaker} counts what is kept; {@code clock} gives milliseconds. */
+    /**
+     * Reads by {@code client}, on {@code executor}; {@code breaker} counts what is being read, which then is kept within a bound
+     * of its own, as query vectors are; {@code clock} gives milliseconds.
+     */
     public LabelSets(Client client, Executor executor, CircuitBreaker breaker, LongSupplier clock) {
         this(reader(client), executor, breaker, clock);
     }
@@ -138,7 +142,11 @@ public final class LabelSets {
         if (read.size() < parts) {
             part(name, entry, read, parts);
         } else {
-            entry.answer.onResponse(LabelSet.of("boolean".equals(source.get("kind")), read));
+            LabelSet set = LabelSet.of("boolean".equals(source.get("kind")), read);
+            synchronized (this) {
+                unreserve(entry);
+            }
+            entry.answer.onResponse(set);
         }
     }
 
@@ -153,7 +161,13 @@ public final class LabelSets {
         breaker.addEstimateBytesAndMaybeBreak(bytes, "<crosslens_labels>");
         used += bytes;
         entry.bytes += bytes;
+        entry.reserved += bytes;
         evict(entry);
+    }
+
+    private void unreserve(Entry entry) {
+        breaker.addWithoutBreaking(-entry.reserved);
+        entry.reserved = 0;
     }
 
     /** Drops what was asked for longest ago, until the rest has room; but not {@code kept}. */
@@ -169,8 +183,8 @@ public final class LabelSets {
     }
 
     private void release(Entry entry) {
+        unreserve(entry);
         used -= entry.bytes;
-        breaker.addWithoutBreaking(-entry.bytes);
         entry.bytes = 0;
     }
 
