@@ -69,7 +69,7 @@ public final class Encoding implements Closeable {
         this.models = models;
         this.executor = executor;
         this.breaker = breaker;
-        long queued = breaker.getLimit() / 4, admitted = breaker.getLimit() / 12;
+        long queued = breaker.getLimit() / 3, admitted = breaker.getLimit() / 12;
         this.waiting = new Waiting(breaker, queued);
         this.admission = new Admission(breaker, admitted);
         this.lanes = new Lanes(limits.workers, limits.capacity, breaker.getLimit() / BYTES_A_CHARACTER);
