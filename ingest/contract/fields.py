@@ -93,6 +93,12 @@ def choose(
     return {name: field for name, field in recorded.items() if names is None or name in names}
 
 
+def holders(mappings: Mapping[str, Mapping[str, Any]], field: str) -> dict[str, VectorField]:
+    """By index the vector field of that name, where the index records one."""
+    recorded = {index: vector_fields(mapping) for index, mapping in mappings.items()}
+    return {index: fields[field] for index, fields in recorded.items() if field in fields}
+
+
 def agree(
     client: Elasticsearch,
     index: str,

@@ -11,9 +11,8 @@ from elasticsearch import Elasticsearch
 from crosslens.errors import LabelError
 from crosslens.ingest.contract.documents import source_values
 from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
-from crosslens.ingest.contract.fields import check_sources, choose, read_mappings
+from crosslens.ingest.contract.fields import check_sources, choose, holders, read_mappings
 from crosslens.ingest.contract.labels import MOST_CAPTIONS, Label
-from crosslens.ingest.contract.record import vector_fields
 from crosslens.ingest.contract.selection import done_query, narrowed
 from crosslens.ingest.run.label import Wanted, label_set
 from crosslens.ingest.run.labelling import found_in
@@ -74,12 +73,10 @@ def suggest(
     run = Run.begin(client, index)
     mappings = run.mappings()
     each = choose(index, mappings, [field])[field]
-    holders = {
-        name: vector_fields(mapping)[field] for name, mapping in mappings.items() if field in vector_fields(mapping)
-    }
-    labels, _ = label_set(run, holders, each, Encoders.of(encoder), "", "caption", wanted)
+    having = holders(mappings, field)
+    labels, _ = label_set(run, having, each, Encoders.of(encoder), "", "caption", wanted)
     found: list[Suggestion] = []
-    for name, here in holders.items():
+    for name, here in having.items():
         reader = Reader(run.client, name, [here.path], vectors=True)
         meant = narrowed(done_query(here), None if query is None else dict(query))
         pages = prefetched(reader.pages(meant))

@@ -17,7 +17,7 @@ from crosslens import stopping
 from crosslens.errors import LabelError, MappingError
 from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
 from crosslens.ingest.contract.examples import Example
-from crosslens.ingest.contract.fields import choose
+from crosslens.ingest.contract.fields import choose, holders
 from crosslens.ingest.contract.label_set import Doubles, Kind, LabelSet, Noise, noise_of, threshold
 from crosslens.ingest.contract.labels import (
     PICTURE_TEMPLATES,
@@ -28,7 +28,7 @@ from crosslens.ingest.contract.labels import (
     prompted,
 )
 from crosslens.ingest.contract.mapping import flat_properties
-from crosslens.ingest.contract.record import STATE, VectorField, read_record, vector_fields
+from crosslens.ingest.contract.record import STATE, VectorField, read_record
 from crosslens.ingest.contract.selection import done_query
 from crosslens.ingest.contract.statistics import vectors_of
 from crosslens.ingest.contract.stored_labels import check_into, find_numbers
@@ -95,23 +95,21 @@ def label(
     run = Run.begin(client, index)
     mappings = run.mappings()
     each = choose(index, mappings, [field])[field]
-    holders = {
-        name: vector_fields(mapping)[field] for name, mapping in mappings.items() if field in vector_fields(mapping)
-    }
+    having = holders(mappings, field)
     kind = _kind(mappings, into, wanted)
     _check_apart(index, into, kind, mappings)
-    for name in holders:
+    for name in having:
         check_into(name, mappings[name], into, kind)
     report = LabelReport(index, field, into, dry_run=dry_run)
     try:
-        labels, verdicts = label_set(run, holders, each, Encoders.of(encoder), into, kind, wanted)
+        labels, verdicts = label_set(run, having, each, Encoders.of(encoder), into, kind, wanted)
     except KeyboardInterrupt:
         report.interrupted = True
         return report
     _describe(report, labels, verdicts)
     if not dry_run:
-        prepare(run, {name: mappings[name] for name in holders}, each, into, labels)
-    for name, here in holders.items():
+        prepare(run, {name: mappings[name] for name in having}, each, into, labels)
+    for name, here in having.items():
         if not report.interrupted:
             Labelling(run, name, here, labels, report, progress).go()
     report.seconds = time.monotonic() - started

@@ -35,7 +35,6 @@ from crosslens.ingest.contract.record import STATE, LabelEntry, VectorField, wit
 from crosslens.ingest.contract.selection import Query, encoded_query
 from crosslens.ingest.contract.statistics import vectors_of
 from crosslens.ingest.contract.stored_labels import check_into, store_labels
-from crosslens.ingest.model.transform import Float32Array
 from crosslens.ingest.run.label_report import LabelListener, LabelReport
 from crosslens.ingest.run.prefetch import prefetched
 from crosslens.ingest.run.reading import Document, Reader
@@ -191,12 +190,8 @@ def found_in(
     documents: Sequence[Document], each: VectorField, labels: LabelSet, *, most: int = 1
 ) -> Iterator[tuple[Document, Found | None]]:
     """What documents are given, in order; None for one that has no vector."""
-    vectors = [_unit(vectors_of(document.source, each)) for document in documents]
-    some = [rows for rows in vectors if rows is not None]
+    vectors = [np.asarray(vectors_of(document.source, each), dtype=np.float32) for document in documents]
+    some = [rows for rows in vectors if len(rows)]
     made = labels.found(some, most=most) if some else iter(())
     for document, rows in zip(documents, vectors, strict=True):
-        yield document, None if rows is None else next(made)
-
-
-def _unit(vectors: Sequence[Sequence[float]]) -> Float32Array | None:
-    return np.asarray(vectors, dtype=np.float32) if len(vectors) else None
+        yield document, next(made) if len(rows) else None

@@ -88,19 +88,20 @@ public final class LabelsProcessor extends AbstractProcessor {
             handler.accept(document, null);
             return;
         }
+        List<Object> written = written(source);
         CrosslensProcessor.Services node = services.get();
         node.labels().find(set, node.preserving(ActionListener.wrap(labels -> {
-            long products = labels == null ? 0 : labels.products(written(source).size());
+            long products = labels == null ? 0 : labels.products(written.size());
             if (labels == null || products > MOST) {
                 handler.accept(document, null);
             } else if (products > FEW) {
                 ActionListener<Void> turn = ActionListener.wrap(
-                    done -> label(document, labels, handler),
+                    done -> label(document, labels, written, handler),
                     e -> handler.accept(null, e)
                 );
                 node.encoding().park(node.preserving(turn));
             } else {
-                label(document, labels, handler);
+                label(document, labels, written, handler);
             }
         }, e -> handler.accept(null, e))));
     }
@@ -191,9 +192,8 @@ public final class LabelsProcessor extends AbstractProcessor {
         return square > 0 && Double.isFinite(square) ? vector : null;
     }
 
-    private void label(IngestDocument document, LabelSet labels, BiConsumer<IngestDocument, Exception> handler) {
+    private void label(IngestDocument document, LabelSet labels, List<Object> written, BiConsumer<IngestDocument, Exception> handler) {
         Map<String, Object> source = document.getSource();
-        List<Object> written = written(source);
         float[][] vectors = new float[written.size()][];
         for (int i = 0; i < vectors.length; i++) {
             vectors[i] = vector(written.get(i), labels.dims());
