@@ -44,7 +44,7 @@ class Job:
 
 
 def _copies(report: Report) -> dict[str, Any]:
-    names = ("written", "skipped", "unchanged", "failed", "failed_earlier", "truncated", "cut", "lost")
+    names = ("written", "skipped", "unchanged", "failed", "failed_earlier", "truncated", "cut", "lost", "moments", "kept")
     return {name: dict(getattr(report, name)) for name in names}
 
 
