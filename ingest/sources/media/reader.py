@@ -33,7 +33,7 @@ class MediaFile:
 
 
 class MediaReader:
-    """Opens sounds and videos by reference: a path below the root, an http(s) URL, an allowed fsspec URL, or a data URI.
+    """Opens sounds and videos by reference: a path below the root, an http(s) or allowed fsspec URL, or a data URI.
 
     The rules are those of ``access`` for pictures, but for the size: files of at most ``max_bytes``. What isn't a local
     file is streamed into an unnamed temporary one. May be used from several threads.
