@@ -109,14 +109,83 @@ def _sound(container: Any, stream: Any, made: Film) -> None:
 
     samples = tone(made.tone_hz, made.seconds)
     size = stream.codec_context.frame_size or 1024
-    kind = stream.codec_context.format.name
     for at in range(0, len(samples), size):
         piece = samples[at : at + size]
-        if kind.startswith("s16"):
-            frame = av.AudioFrame.from_ndarray((piece * 32767).astype(np.int16)[None], kind, "mono")
-        else:
-            frame = av.AudioFrame.from_ndarray(piece[None], kind, "mono")
+        frame = av.AudioFrame.from_ndarray(piece[None], "fltp", "mono")
         frame.sample_rate, frame.time_base = RATE, Fraction(1, RATE)
         frame.pts = at + made.sound_offset_ms * RATE // 1000
         container.mux(stream.encode(frame))
     container.mux(stream.encode(None))
+
+
+def covered() -> bytes:
+    """Return an MP3 with a cover picture."""
+    import av
+
+    out = io.BytesIO()
+    with av.open(out, "w", format="mp3") as container:
+        audio = container.add_stream("libmp3lame", rate=RATE, layout="mono")
+        cover: Any = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 99, np.uint8), "rgb24").reformat(format="yuvj420p")
+        frame.pts, frame.time_base = 0, Fraction(1, 1)
+        container.mux(cover.encode(frame))
+        container.mux(cover.encode(None))
+        _sound(container, audio, Film(seconds=3))
+    return out.getvalue()
+
+
+def two_streams() -> bytes:
+    """Return a video whose first stream is smaller than its second."""
+    import av
+
+    out = io.BytesIO()
+    with av.open(out, "w", format="matroska") as container:
+        streams: list[Any] = []
+        for width, height in ((32, 24), (64, 48)):
+            stream: Any = container.add_stream("mpeg4", rate=10)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+            stream.disposition = 0
+            streams.append(stream)
+        for stream, (width, height) in zip(streams, ((32, 24), (64, 48)), strict=True):
+            _pictures(container, stream, Film(seconds=1, width=width, height=height))
+    return out.getvalue()
+
+
+def subtitled(format: str, codec: str) -> bytes:
+    """Return a video with two captions."""
+    import av
+    from av.subtitles.subtitle import SubtitleSet
+
+    made = Film(sound=None)
+    out = io.BytesIO()
+    with av.open(out, "w", format=format) as container:
+        video: Any = container.add_stream("mpeg4", rate=10)
+        video.width, video.height, video.pix_fmt = made.width, made.height, "yuv420p"
+        video.time_base = video.codec_context.time_base = Fraction(1, 1000)
+        text: Any = container.add_stream(codec)
+        text.time_base = text.codec_context.time_base = Fraction(1, 1000)
+        text.codec_context.subtitle_header = _ASS
+        _pictures(container, video, made)
+        for start, end, words in ((1000, 2500, r"{\i1}The penguin{\i0} walks\Ninto the sea."), (3000, 4000, "A train leaves.")):
+            line = f"0,0,Default,,0,0,0,,{words}".encode()
+            packet = text.codec_context.encode_subtitle(SubtitleSet.create(line, 0, end - start, start * 1000))
+            packet.stream, packet.time_base = text, Fraction(1, 1000)
+            packet.pts = packet.dts = start
+            packet.duration = end - start
+            container.mux(packet)
+    return out.getvalue()
+
+
+_ASS = rb"""[Script Info]
+ScriptType: v4.00+
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding
+Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,0
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""

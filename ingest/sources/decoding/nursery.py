@@ -23,7 +23,6 @@ from crosslens.ingest.sources.decoding import wire
 from crosslens.ingest.sources.decoding.confine import confine
 from crosslens.ingest.sources.decoding.serve import serve
 
-
 _PROGRAMS = {"av.__main__", "av.about", "av.datasets"}
 
 
