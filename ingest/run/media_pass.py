@@ -44,7 +44,7 @@ _PAGE = 50
 
 @dataclass(frozen=True)
 class Wanted:
-    """A document with sound or footage to encode, without its source, and for which fields; ``alone``: for no others."""
+    """A document with sound or footage to encode, without its source, and for which fields; ``alone`` if no others."""
 
     document: Document
     tasks: tuple[Task, ...]
