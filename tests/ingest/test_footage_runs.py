@@ -112,7 +112,8 @@ from crosslens.ingest.run import media_pass
 media_pass.PIECE_S = 0.0
 url, index, model, folder = sys.argv[1:]
 target = VideoField("footage", cutting=Cutting(shots=False, step_s=0.25))
-add_vectors(connect(Connection(url=url)), index, Encoder(model, batch_size=1), [target], Options(images=ImageAccess(folder)))
+encoder, options = Encoder(model, batch_size=1), Options(images=ImageAccess(folder))
+add_vectors(connect(Connection(url=url)), index, encoder, [target], options)
 """
 
 
@@ -238,7 +239,7 @@ def test_sound_gets_a_vector_for_each_window(server: Server, clap: Encoder, film
     assert report.skipped == {"steps": 1, "shots": 1}
     found = all_documents(server, index)
     assert [(each["start"], each["end"]) for each in moments_of(found["0"], "steps")] == [(0, 1500), (1500, 3000)]
-    assert [(each["start"], each["end"]) for each in moments_of(found["1"], "shots")][0] == (0, 2000)
+    assert next((each["start"], each["end"]) for each in moments_of(found["1"], "shots")) == (0, 2000)
     assert (state_of(found["2"], "steps") or {})["skipped"] == "silent.mp4: no sound"
     with open_media(films / "heard.wav") as media:
         from crosslens.ingest.sources.media import Moment
