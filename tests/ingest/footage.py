@@ -176,7 +176,10 @@ def subtitled(format: str, codec: str) -> bytes:
         text.time_base = text.codec_context.time_base = Fraction(1, 1000)
         text.codec_context.subtitle_header = _ASS
         _pictures(container, video, made)
-        for start, end, words in ((1000, 2500, r"{\i1}The penguin{\i0} walks\Ninto the sea."), (3000, 4000, "A train leaves.")):
+        for start, end, words in (
+            (1000, 2500, r"{\i1}The penguin{\i0} walks\Ninto the sea."),
+            (3000, 4000, "A train leaves."),
+        ):
             line = f"0,0,Default,,0,0,0,,{words}".encode()
             packet = text.codec_context.encode_subtitle(SubtitleSet.create(line, 0, end - start, start * 1000))
             packet.stream, packet.time_base = text, Fraction(1, 1000)
@@ -186,12 +189,12 @@ def subtitled(format: str, codec: str) -> bytes:
     return out.getvalue()
 
 
-_ASS = rb"""[Script Info]
+_ASS = b"""[Script Info]
 ScriptType: v4.00+
 
 [V4+ Styles]
-Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding
-Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,0
+Format: Name, Fontname, Fontsize
+Style: Default,Arial,16
 
 [Events]
 Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
