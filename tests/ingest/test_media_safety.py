@@ -189,7 +189,8 @@ def test_a_decoder_that_gets_nowhere_is_ended() -> None:
         os.kill(media._child._child, signal.SIGSTOP)
         with pytest.raises(MediaError, match=r"got nowhere for 0\.5 s"):
             media.moments(Cutting())
-        assert media._child.ended == {"code": -signal.SIGKILL, "killed": True, "peak": media.peak_bytes}
+        ended = media._child.ended or {}
+        assert (ended["code"], ended["killed"]) == (-signal.SIGKILL, True)
         with pytest.raises(MediaError, match="is closed"):
             media.cues()
 
