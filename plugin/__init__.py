@@ -210,6 +210,7 @@ __all__ = [
     "LabelError",
     "LabelReport",
     "MappingError",
+    "MediaError",
     "Migration",
     "MigrationError",
     "MixedModelsError",
