@@ -142,7 +142,8 @@ class _Cutting:
     def __init__(self, media: Media, file: MediaFile):
         self._media = media
         self._cut: dict[Cutting, list[Moment]] = {}
-        self.cues: list[Cue] = read_captions(file.captions, name=file.name) if file.captions else media.cues()
+        beside, name = file.captions, f"the captions of {file.name}"
+        self.cues: list[Cue] = media.cues() if beside is None else read_captions(beside, name=name)
 
     def planned(self, each: VectorField, encoder: VectorEncoder, position: int, content: str) -> list[StoredMoment]:
         cutting = each.cutting or Cutting()
