@@ -241,7 +241,7 @@ def test_versions_are_read_as_documented() -> None:
     keys = ("modality", "sources", "model", "fingerprint", "dims", "index_type")
     first = {"version": 1, "fields": {"v": {key: getattr(bare, key) for key in keys}}}
     assert read_record({"_meta": {"crosslens": first}}).fields == {"v": bare}
-    for version in (0, 4, None, "2"):
+    for version in (0, 5, None, "2"):
         with pytest.raises(CrosslensError, match=f"version {version}"):
             read_record({"_meta": {"crosslens": {**first, "version": version}}})
 
