@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from crosslens.ingest.model.encoder import Encoder
     from crosslens.ingest.model.exporting import ExportReport, export
     from crosslens.ingest.model.prompts import TextOptions
+    from crosslens.ingest.model.senses import AudioSettings, Clip, VideoSettings
     from crosslens.ingest.model.sharing import SharedModel, SharedOn, drop_model, push_model
     from crosslens.ingest.run.calibrate import calibrate, try_null_queries
     from crosslens.ingest.run.copying import copy_index
@@ -118,6 +119,7 @@ _HOMES = {
     ),
     "crosslens.ingest.model.cluster": ("ClusterEncoder",),
     "crosslens.ingest.model.encoder": ("Encoder",),
+    "crosslens.ingest.model.senses": ("AudioSettings", "Clip", "VideoSettings"),
     "crosslens.ingest.model.exporting": (
         "ExportReport",
         "export",
@@ -181,7 +183,9 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "AsyncHybridSearcher",
     "AsyncIndex",
+    "AudioSettings",
     "BlockedError",
+    "Clip",
     "ClusterEncoder",
     "Connection",
     "ConnectionFailedError",
@@ -235,6 +239,7 @@ __all__ = [
     "VectorEncoder",
     "VectorField",
     "Verdict",
+    "VideoSettings",
     "add_vectors",
     "calibrate",
     "connect",
