@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.ingest.contract.statistics import vectors_of
@@ -13,6 +15,7 @@ from crosslens.ingest.run.reading import VECTORS_LEFT_OUT_SINCE
 from crosslens.queries.search.answers import ask
 from crosslens.queries.search.mapping import Seen
 from crosslens.queries.search.requests import Steps
+from crosslens.queries.search.senses import is_timed
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ def read_liked(seen: Seen, like: Sequence[DocumentKey]) -> Steps[Liked]:
         keys.append((hit["_index"], hit["_id"]))
         routing.append(hit.get("_routing"))
         for each in seen.fields.values():
-            for vector in vectors_of(hit.get("_source") or {}, each):
+            found = vectors_of(hit.get("_source") or {}, each)
+            if found and is_timed(each):
+                # A file's many moments are to weigh no more than a document's one vector.
+                found = [np.mean(np.asarray(found, dtype=np.float64), axis=0).tolist()]
+            for vector in found:
                 vectors.setdefault(each.field, []).append(vector)
     return Liked(keys, vectors, routing)
