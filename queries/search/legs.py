@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.ingest.contract.record import VectorField
+from crosslens.queries.search.inner import INNER, inner_moments, moment_of
 from crosslens.queries.search.probes import Probes, single
 from crosslens.queries.search.readings import Reads
 from crosslens.queries.search.requests import Query
-from crosslens.queries.search.senses import is_timed, reads_of, sense_of
+from crosslens.queries.search.senses import reads_of, sense_of
 from crosslens.queries.search.textual import words_query
 from crosslens.queries.show.moments import Sense
-from crosslens.surrogates import well_formed
 
 Kind = Literal["keyword", "knn"]
 # Elasticsearch's own limit of num_candidates.
@@ -22,9 +22,7 @@ _MAX_CANDIDATES = 10_000
 # How many documents a completion names at a time: less than the server returns at most (index.max_result_window), and
 # fewer where several vectors a document fill the candidates sooner.
 PART, _NESTED_PART = 5_000, 250
-_INNER = "matched"
 _TOLD = ("position", "reference", "start", "end")
-_TIMES = ("start", "end")
 # Of what is shown of a document, how many moments each leg names.
 _MOMENTS = 3
 KEYWORD = "keyword"
@@ -105,8 +103,8 @@ class Leg:
         """Searches for a leg's scores of exactly the documents named, whether the leg found them or not.
 
         With as many candidates as documents a filtered kNN search compares all of them; ``rescore`` asks for whole
-        floats where the field is quantised. ``most`` is how many documents a search may return. ``detailed``: of moments,
-        with their words, and those next to the best.
+        floats where the field is quantised. ``most`` is how many documents a search may return. ``detailed``: moments
+        come with their words, and with those next to the best.
         """
         size = min(_NESTED_PART if self.nested else PART, most)
         for start in range(0, len(keys), size):
@@ -117,7 +115,7 @@ class Leg:
 
     def _detailed(self, query: Query) -> Query:
         """The same query, that brings more of the moments that matched."""
-        inner = {"inner_hits": _of_moments(self.moments, _MOMENTS, words=True)}
+        inner = {"inner_hits": inner_moments(self.moments, _MOMENTS, words=True)}
         return {**query, **inner} if self.kind == "knn" else {"nested": {**query["nested"], **inner}}
 
     def clause(self, keys: Sequence[DocumentKey], *, rescore: bool) -> Query:
@@ -151,28 +149,16 @@ class Leg:
         return {"query": {"bool": {"must": [query], "filter": list(filters)}} if filters else query}
 
     def matched(self, hit: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Which of the hit's values came nearest: its ``position``, of an image its ``reference``, of a passage where it
-        stands, its ``start`` and ``end``, and of a moment what `Hit.matched` says."""
+        """Which of the hit's values came nearest: its ``position``, of an image its ``reference``, of a passage its
+        ``start`` and ``end``, and of a moment what `Hit.matched` says."""
         # A query in another spelling brings none.
-        inner = hit.get("inner_hits", {}).get(_INNER, {}).get("hits", {}).get("hits") if self.nested else None
+        inner = hit.get("inner_hits", {}).get(INNER, {}).get("hits", {}).get("hits") if self.nested else None
         if not inner:
             return None
         if not self.moments:
             return {k: v for k, v in inner[0]["_source"].items() if k in _TOLD}
-        best, *others = (self._moment(each) for each in inner)
+        best, *others = (moment_of(each, self.moments, self.raw(each["_score"])) for each in inner)
         return {**best, "also": others} if others else best
-
-    def _moment(self, inner: Mapping[str, Any]) -> dict[str, Any]:
-        start, end = (int(inner["fields"][f"{self.moments}.{name}"][0]) for name in _TIMES)
-        said = (inner.get("_source") or {}).get("text")
-        words = {} if said is None else {"text": well_formed(said)}
-        return {
-            "position": inner["_nested"]["offset"],
-            "start_ms": start,
-            "end_ms": end,
-            "score": self.raw(inner["_score"]),
-            **words,
-        }
 
 
 def keyword_leg(
@@ -216,7 +202,7 @@ def captions_leg(
     The best moment counts, and an inner hit identifies it.
     """
     moments = name.rpartition(".")[0]
-    query = {"nested": {**query["nested"], "inner_hits": _of_moments(moments, 1)}}
+    query = {"nested": {**query["nested"], "inner_hits": inner_moments(moments, 1)}}
     return Leg(
         name,
         "keyword",
@@ -231,12 +217,6 @@ def captions_leg(
         post_filters=tuple(post_filters),
         moments=moments,
     )
-
-
-def _of_moments(path: str, size: int, *, words: bool = False) -> dict[str, Any]:
-    """What identifies moments: their times, which cost little beside the whole document with its vectors."""
-    times = [f"{path}.{name}" for name in _TIMES]
-    return {"name": _INNER, "size": size, "_source": [f"{path}.text"] if words else False, "docvalue_fields": times}
 
 
 def knn_leg(
@@ -263,11 +243,10 @@ def knn_leg(
     quantised = field.index_type not in ("hnsw", "flat")
     if oversample is not None and quantised:
         knn["rescore_vector"] = {"oversample": oversample}
-    timed = is_timed(field)
-    if timed:
-        knn["inner_hits"] = _of_moments(field.path, 1)
+    if field.moments:
+        knn["inner_hits"] = inner_moments(field.path, 1)
     elif field.each:
-        knn["inner_hits"] = {"name": _INNER, "size": 1, "_source": [f"{field.path}.{name}" for name in _TOLD]}
+        knn["inner_hits"] = {"name": INNER, "size": 1, "_source": [f"{field.path}.{name}" for name in _TOLD]}
     return Leg(
         field.field,
         "knn",
@@ -279,7 +258,7 @@ def knn_leg(
         quantised=quantised,
         sense=sense_of(field),
         reads=reads_of(field),
-        moments=field.path if timed else "",
+        moments=field.path if field.moments else "",
     )
 
 

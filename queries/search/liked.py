@@ -15,7 +15,6 @@ from crosslens.ingest.run.reading import VECTORS_LEFT_OUT_SINCE
 from crosslens.queries.search.answers import ask
 from crosslens.queries.search.mapping import Seen
 from crosslens.queries.search.requests import Steps
-from crosslens.queries.search.senses import is_timed
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def read_liked(seen: Seen, like: Sequence[DocumentKey]) -> Steps[Liked]:
         routing.append(hit.get("_routing"))
         for each in seen.fields.values():
             found = vectors_of(hit.get("_source") or {}, each)
-            if found and is_timed(each):
+            if found and each.moments:
                 # A file's many moments are to weigh no more than a document's one vector.
                 found = [np.mean(np.asarray(found, dtype=np.float64), axis=0).tolist()]
             for vector in found:

@@ -50,12 +50,13 @@ Text = tuple[str, tuple[str, ...]]
 class Seen:
     """What the index's mapping said when it was last read, and what was learnt of the index since.
 
-    ``fields`` are the vector fields to search by name, ``texts`` those of the keyword leg, ``captions`` the words spoken
-    in moments of sounds and footage, ``own_paths`` what crosslens put into the documents; ``version`` is the server's, ``at`` monotonic time in seconds. ``most`` is how many
-    documents a search may return. ``settings`` are the weights and the normalizer that the index records, ``copies``
-    the fields whose words a text field holds. ``moments`` are the corpus statistics by vector field (None: not asked
-    for yet); ``parted`` has the words of texts that only the server can part. ``holders`` are the searched vector
-    fields by index and name, ``uuids`` the indices' where they are known.
+    ``fields`` are the vector fields to search by name, ``texts`` those of the keyword leg, ``captions`` the words that
+    are spoken in moments of sounds and footage, ``own_paths`` what crosslens put into the documents; ``version`` is the
+    server's, ``at`` monotonic time in seconds. ``most`` is how many documents a search may return. ``settings`` are the
+    weights and the normalizer that the index records, ``copies`` the fields whose words a text field holds. ``moments``
+    are the corpus statistics by vector field (None: not asked for yet); ``parted`` has the words of texts that only the
+    server can part. ``holders`` are the searched vector fields by index and name, ``uuids`` the indices' where they are
+    known.
     """
 
     fields: dict[str, VectorField]

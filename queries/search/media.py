@@ -66,8 +66,8 @@ def encoded(encoder: VectorEncoder, source: MediaSource, reads: Sequence[Read]) 
 
 
 def spread(seconds: float, length_s: float, most: int) -> list[Moment]:
-    """Return at most ``most`` parts of a file of ``seconds``, each of ``length_s`` or less, evenly over it; together the
-    whole of it where they reach."""
+    """Return at most ``most`` parts of a file of ``seconds``, each of ``length_s`` or less, evenly over it; together
+    the whole of it where they reach."""
     total, length = max(1, round(seconds * 1e3)), max(1, round(length_s * 1e3))
     count = min(most, math.ceil(total / length))
     if count * length >= total:

@@ -76,7 +76,8 @@ class SearchOptions:
     How they are ranked.
 
     weights: by leg ("keyword", a vector field's name, or of captions their text field's, as in "clip_vector.text"), 0
-        or more; a leg without a weight has its default (see `crosslens.queries.fusion.evidence`). None: as tuned, where the index records weights for this normalizer.
+        or more; a leg without a weight has its default (see `crosslens.queries.fusion.evidence`). None: as tuned, where
+        the index records weights for this normalizer.
     sources: by leg, a name for what it reads, where legs read the same and the index doesn't say so, or says
         otherwise (see `crosslens.queries.search.readings`). Added to those that the index records.
     legs: the names of the legs to search; None: all that the query has.
@@ -225,8 +226,8 @@ class DraftOptions(_Draft, SearchOptions):
     combine: "best" ranks a document by the passage that it answers best, "mean" by the mean over all passages.
     most_passages: with how many of the draft's passages is searched, at most.
 
-    Raises `QueryError` for what a draft is not searched with: images, sounds, footage, documents, pages, and orders and counts of the
-    whole window (``sort``, ``collapse``, ``aggregations``), as well as a ``query`` and a ``false_alarm``.
+    Raises `QueryError` for what a draft is not searched with: images, sounds, footage, documents, pages, and orders and
+    counts of the whole window (``sort``, ``collapse``, ``aggregations``), as well as a ``query`` and a ``false_alarm``.
     """
 
     def __post_init__(self) -> None:

@@ -3,8 +3,10 @@
 A leg reads fields of the documents: BM25 the text fields it searches, a vector leg the fields that its vector was made
 from, as the index records them. Two legs have one source where they read a field in common in the same way, as words or
 as a picture: BM25 over title and description and a vector of the title do; a picture's path that is searched as text,
-and the picture's vector, do not. Frames, sound and captions of one file are three ways to read it. That goes on: what shares a field with any leg of a source belongs to it. So what
-overlaps without being equal is one source. Whoever knows better says so (`assign`'s ``chosen``).
+and the picture's vector, do not. A sound or video is read in three ways: its frames, its sound and its captions are
+different sources, and vectors of frames and sound together are of one with either. That goes on: what shares a field
+with any leg of a source belongs to it. So what overlaps without being equal is one source. Whoever knows better says so
+(`assign`'s ``chosen``).
 """
 
 from __future__ import annotations

@@ -30,9 +30,9 @@ _Key = tuple[str, str, bytes]
 class QueryVectors:
     """Unit vectors of queries by model and input, ``max_bytes`` of them at most. May be used from several threads.
 
-    An input that several searches ask for at the same time is encoded once; if that fails, each tries by itself. Images,
-    sounds and footage are remembered that are given as bytes; what a path leads to may change. A changed model has another fingerprint,
-    under which nothing is found. With 0 bytes nothing is remembered or shared.
+    An input that several searches ask for at the same time is encoded once; if that fails, each tries by itself.
+    Images, sounds and footage are remembered that are given as bytes; what a path leads to may change. A changed model
+    has another fingerprint, under which nothing is found. With 0 bytes nothing is remembered or shared.
 
     Raises `QueryError` for fewer than 0 bytes.
     """

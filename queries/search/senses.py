@@ -10,24 +10,7 @@ from typing import Any
 
 from crosslens.ingest.contract.mapping import flat_properties
 from crosslens.ingest.contract.record import VectorField, read_record
-from crosslens.ingest.model.senses import Target
 from crosslens.queries.show.moments import Sense
-
-_MEDIA = ("audio", "video")
-# The encoder that made the vectors, which some models' queries must know.
-_TARGETS: Mapping[Sense, Target] = {
-    "text": "text",
-    "image": "image",
-    "frames": "image",
-    "sound": "audio",
-    "captions": "text",
-    "both": "video",
-}
-
-
-def is_timed(each: VectorField) -> bool:
-    """Return whether the field's vectors are of moments, with a start and an end in nested objects."""
-    return each.modality in _MEDIA
 
 
 def sense_of(each: VectorField) -> Sense:
@@ -35,11 +18,6 @@ def sense_of(each: VectorField) -> Sense:
     if each.modality == "text" or each.modality == "image":
         return each.modality
     return each.part or "sound"
-
-
-def target_of(each: VectorField) -> Target:
-    """Return which of a model's encoders made the field's vectors."""
-    return _TARGETS[sense_of(each)]
 
 
 def reads_of(each: VectorField) -> frozenset[tuple[str, str]]:
@@ -62,7 +40,7 @@ def captions_of(mappings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     for mapping in mappings.values():
         properties = flat_properties(mapping)
         for each in read_record(mapping).fields.values():
-            if not is_timed(each) or f"{each.path}.text" not in properties:
+            if not each.moments or f"{each.path}.text" not in properties:
                 continue
             known = by_source.setdefault(each.sources[0], each)
             if sense_of(each) == "captions" and sense_of(known) != "captions":
@@ -73,8 +51,5 @@ def captions_of(mappings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 def other_captions(mappings: Mapping[str, Mapping[str, Any]]) -> set[str]:
     """Return every text field of moments, of fields that aren't in use any more as well."""
     return {
-        f"{each.path}.text"
-        for mapping in mappings.values()
-        for each in read_record(mapping).all_fields
-        if is_timed(each)
+        f"{each.path}.text" for mapping in mappings.values() for each in read_record(mapping).all_fields if each.moments
     }

@@ -19,7 +19,6 @@ from crosslens.ingest.sources.images import ImageSource
 from crosslens.queries.search.media import MediaSource, encoded, readable
 from crosslens.queries.search.options import SearchOptions
 from crosslens.queries.search.remembered import QueryVectors
-from crosslens.queries.search.senses import target_of
 
 _Kind = Literal["text", "image", "audio", "video"]
 _Media = Literal["audio", "video"]
@@ -106,7 +105,7 @@ def vectors(
     found: dict[str, list[float]] = {}
     used: set[_Kind] = set()
     for each in fields:
-        encoder, target = encoders.for_field(each, searching=True), target_of(each)
+        encoder, target = encoders.for_field(each, searching=True), each.compared_as
         # No model looks for pictures otherwise than for texts.
         key = each.fingerprint, "text" if target == "image" else target
         if key not in made:

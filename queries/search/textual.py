@@ -103,7 +103,7 @@ class TextFields:
 
 @dataclass(frozen=True)
 class Captions:
-    """The words spoken in the moments of one file: their text field ``name`` as a query has it (``clip_vector.text^2``),
+    """The words spoken in the moments of a file: their text field ``name`` as a query has it (``clip_vector.text^2``),
     and the field ``source`` that refers to the file."""
 
     name: str

@@ -20,13 +20,15 @@ _BY: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class MatchedMoment:
-    """A moment of the file that the document's field ``source`` refers to, from ``start_ms`` to ``end_ms``.
+    """A moment of a file that the document's field ``source`` refers to, from ``start_ms`` to ``end_ms``.
 
+    ``position`` is the file's among the field's values.
     ``by`` says what of it matched, "picture", "sound", "words" or "picture and sound", each with its share of the hit's
     score, 0 to 1. ``text`` is what is said in it, where the captions matched, or None.
     """
 
     source: str
+    position: int
     start_ms: int
     end_ms: int
     by: dict[str, float]
@@ -55,18 +57,19 @@ def moments_of(found: Iterable[Found]) -> list[MatchedMoment]:
     several = sorted(found, key=lambda each: -each.share)
     merged: list[MatchedMoment] = []
     for each in [one for one in several if one.share > 0] or several:
-        start, end, by = each.moment["start_ms"], each.moment["end_ms"], _BY[each.sense]
+        file, by = (each.source, each.moment["position"]), _BY[each.sense]
+        start, end = each.moment["start_ms"], each.moment["end_ms"]
         text = each.moment.get("text") if by == "words" else None
         for i, known in enumerate(merged):
             common = max(known.start_ms, start), min(known.end_ms, end)
-            if known.source == each.source and common[0] < common[1]:
+            if (known.source, known.position) == file and common[0] < common[1]:
                 shares = {**known.by, by: known.by.get(by, 0.0) + each.share}
                 merged[i] = replace(
                     known, start_ms=common[0], end_ms=common[1], by=shares, text=known.text if text is None else text
                 )
                 break
         else:
-            merged.append(MatchedMoment(each.source, start, end, {by: each.share}, text))
+            merged.append(MatchedMoment(*file, start, end, {by: each.share}, text))
     return sorted(merged, key=lambda each: -sum(each.by.values()))
 
 

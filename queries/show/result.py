@@ -22,8 +22,8 @@ class Hit:
     ``matched`` has, by leg, which value of a field with a vector for each value came nearest: its ``position`` among
     the document's values, and an image's ``reference``; of a passage its ``start`` and ``end`` in that value, in
     characters, and its ``text``, unless the field isn't among what is returned; of a sound or footage the best moment's
-    ``start_ms`` and ``end_ms``, its ``score`` on the leg's scale, the captions' ``text``, and ``also`` those next to it.
-    ``moments`` are those that all legs found, put together. ``fields`` and ``highlight`` are Elasticsearch's.
+    ``start_ms`` and ``end_ms``, its ``score`` on the leg's scale, the captions' ``text``, and ``also`` those next to
+    it. ``moments`` are those that all legs found, put together. ``fields`` and ``highlight`` are Elasticsearch's.
     ``answers`` is the part of a draft that the document answers: ``start``, ``end`` and ``text``.
     """
 

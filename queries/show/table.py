@@ -123,7 +123,7 @@ def _lines(parts: Sequence[Text], room: int) -> list[Text]:
 
 
 def _document(hit: Hit) -> Text:
-    """What the document is called, which of its values and moments matched, where words did, and why it is where it is."""
+    """What the document is called, which of its values and moments matched, where words did, and why it is there."""
     text = Text(title_of(hit))
     for leg, value in hit.matched.items():
         if "start_ms" not in value:
