@@ -216,6 +216,7 @@ __all__ = [
     "LabelError",
     "LabelReport",
     "MappingError",
+    "MediaError",
     "MediaLimits",
     "Migration",
     "MigrationError",

@@ -120,8 +120,11 @@ def document_update(
     update: dict[str, Any] = {}
     nested: dict[str, Any] = {}
     for path, state in states.items():
-        again = state_of(previous, path) is not None
-        nest(nested, path, {k: v for k, v in asdict(state).items() if v is not None or again})
+        before = state_of(previous, path)
+        again = before is not None
+        # Of fields without moments nothing maps "unfinished", and a strict mapping refuses even its null.
+        dropped = {"unfinished"} - (before or {}).keys()
+        nest(nested, path, {k: v for k, v in asdict(state).items() if v is not None or (again and k not in dropped)})
         if path in vectors:
             nest(update, path, vectors[path])
         elif again:

@@ -9,7 +9,7 @@ from typing import Any
 from crosslens.errors import MappingError
 from crosslens.ingest.contract.record import STATE, Record, VectorField, meta_update, vector_fields
 from crosslens.ingest.contract.source_fields import check_source
-from crosslens.ingest.contract.targets import DEFAULT_INDEX_TYPE, INDEX_TYPES, Target
+from crosslens.ingest.contract.targets import DEFAULT_INDEX_TYPE, INDEX_TYPES, Target, settled
 from crosslens.ingest.sources.decoding.shapes import Cutting
 
 _MAX_DIMS = 4096
@@ -220,7 +220,7 @@ def _as_recorded(target: Target, recorded: VectorField | None) -> Target:
     there = recorded if recorded is not None and recorded.modality == target.modality else None
     part = target.part or (there.part if there else None)
     usual = Cutting(shots=target.modality == "video")
-    return replace(target, part=part, cutting=target.cutting or (there.cutting if there else None) or usual)
+    return settled(target, part, target.cutting or (there.cutting if there else None) or usual)
 
 
 def _check_new(

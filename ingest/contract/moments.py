@@ -16,8 +16,6 @@ from crosslens.ingest.sources.decoding.shapes import Cue, Moment
 from crosslens.surrogates import well_formed
 
 Vector = NDArray[np.float32]
-# Elasticsearch allows a document 10,000 nested objects of all its fields (index.mapping.nested_objects.limit).
-MOST_MOMENTS = 9_000
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 from crosslens.errors import MappingError
@@ -43,6 +43,13 @@ class Target:
 
     def __hash__(self) -> int:
         return hash(astuple(self))
+
+
+def settled(target: Target, part: Part | None, cutting: Cutting | None) -> Target:
+    """The target of sound or footage with what it left open."""
+    return Target(
+        **{**{each.name: getattr(target, each.name) for each in fields(Target)}, "part": part, "cutting": cutting}
+    )
 
 
 class TextField(Target):

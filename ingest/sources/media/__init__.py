@@ -1,4 +1,4 @@
-"""Sound and footage: where their bytes come from, and their pictures, sound and captions, decoded in a child process."""
+"""Sound and footage: where their bytes come from, and what is in them, decoded in a child process."""
 
 from crosslens.ingest.sources.decoding.shapes import Cue, Cutting, MediaInfo, MediaLimits, Moment
 from crosslens.ingest.sources.media.captions import read_captions
