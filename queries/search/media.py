@@ -16,6 +16,7 @@ from crosslens.errors import MediaError
 from crosslens.ingest.contract.encoders import VectorEncoder
 from crosslens.ingest.model.senses import Clip, Target
 from crosslens.ingest.model.transform import Float32Array
+from crosslens.ingest.run.media_vectors import clip_times, frame_side
 from crosslens.ingest.sources.media import Media, MediaInfo, Moment, open_media
 
 MediaSource = Path | str | bytes
@@ -80,7 +81,7 @@ def _frames(encoder: VectorEncoder, media: Media) -> Float32Array:
     total = max(1, round(media.info.seconds * 1e3))
     count = min(_MOST_FRAMES, math.ceil(total / _EVERY_MS))
     times = [(2 * i + 1) * total // (2 * count) for i in range(count)]
-    pixels = [encoder.prepare_frame(frame) for frame in media.frames(times)]
+    pixels = [encoder.prepare_frame(frame) for frame in media.frames(times, frame_side(encoder))]
     return encoder.encode_pixels(np.stack(pixels)) if pixels else np.empty((0, encoder.dims), dtype=np.float32)
 
 
@@ -100,12 +101,9 @@ def _clips(encoder: VectorEncoder, media: Media) -> Float32Array:
     sounds = list(media.sound(spans, settings.rate)) if heard and settings.rate is not None else []
     clips = []
     for i, each in enumerate(spans):
-        length = each.end_ms - each.start_ms
-        count = max(1, min(settings.frames, round(length * settings.fps / 1e3)))
-        times = [each.start_ms + (2 * k + 1) * length // (2 * count) for k in range(count)]
-        frames = list(media.frames(times))
+        frames = list(media.frames(clip_times(each, settings), frame_side(encoder)))
         if frames:
-            clips.append(Clip(np.stack(frames), sounds[i] if sounds and len(sounds[i]) else None))
+            clips.append(Clip(np.stack(frames), sounds[i] if i < len(sounds) and len(sounds[i]) else None))
     return encoder.encode_clips(clips) if clips else np.empty((0, encoder.dims), dtype=np.float32)
 
 
