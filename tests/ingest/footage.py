@@ -169,7 +169,10 @@ def subtitled(format: str, codec: str) -> bytes:
         text.time_base = text.codec_context.time_base = Fraction(1, 1000)
         text.codec_context.subtitle_header = _ASS
         _pictures(container, video, made)
-        for start, end, words in ((1000, 2500, r"{\i1}The penguin{\i0} walks\Ninto the sea."), (3000, 4000, "A train leaves.")):
+        for start, end, words in (
+            (1000, 2500, r"{\i1}The penguin{\i0} walks\Ninto the sea."),
+            (3000, 4000, "A train leaves."),
+        ):
             line = f"0,0,Default,,0,0,0,,{words}".encode()
             packet = text.codec_context.encode_subtitle(SubtitleSet.create(line, 0, end - start, start * 1000))
             packet.stream, packet.time_base = text, Fraction(1, 1000)
