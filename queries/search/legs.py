@@ -174,6 +174,7 @@ def keyword_leg(
     """BM25: any Elasticsearch query, or a text as in `words_query`, which describes what it raises."""
     if isinstance(query, str):
         query = words_query(query, fields)
+    spoken = bool(reads) and all(how == "captions" for how, _ in reads)
     return Leg(
         KEYWORD,
         "keyword",
@@ -181,6 +182,7 @@ def keyword_leg(
         window,
         0.0,
         tuple(filters),
+        sense="words" if spoken else None,
         reads=reads,
         probes=probes,
         post_filters=tuple(post_filters),

@@ -32,6 +32,7 @@ from crosslens.queries.search.requests import (
     Steps,
     Work,
 )
+from crosslens.queries.search.senses import spoken_in
 from crosslens.queries.search.textual import Captions, TextFields
 
 _LOG = logging.getLogger("crosslens")
@@ -51,12 +52,12 @@ class Seen:
     """What the index's mapping said when it was last read, and what was learnt of the index since.
 
     ``fields`` are the vector fields to search by name, ``texts`` those of the keyword leg, ``captions`` the words that
-    are spoken in moments of sounds and footage, ``own_paths`` what crosslens put into the documents; ``version`` is the
-    server's, ``at`` monotonic time in seconds. ``most`` is how many documents a search may return. ``settings`` are the
-    weights and the normalizer that the index records, ``copies`` the fields whose words a text field holds. ``moments``
-    are the corpus statistics by vector field (None: not asked for yet); ``parted`` has the words of texts that only the
-    server can part. ``holders`` are the searched vector fields by index and name, ``uuids`` the indices' where they are
-    known.
+    are spoken in moments of sounds and footage, as they are searched; ``spoken`` has the file of every such text field.
+    ``own_paths`` are what crosslens put into the documents; ``version`` is the server's, ``at`` monotonic time in
+    seconds. ``most`` is how many documents a search may return. ``settings`` are the weights and the normalizer that
+    the index records, ``copies`` the fields whose words a text field holds. ``moments`` are the corpus statistics by
+    vector field (None: not asked for yet); ``parted`` has the words of texts that only the server can part. ``holders``
+    are the searched vector fields by index and name, ``uuids`` the indices' where they are known.
     """
 
     fields: dict[str, VectorField]
@@ -74,6 +75,7 @@ class Seen:
     holders: dict[str, dict[str, VectorField]] = field(default_factory=dict)
     uuids: dict[str, str] = field(default_factory=dict)
     captions: tuple[Captions, ...] = ()
+    spoken: dict[str, str] = field(default_factory=dict)
 
     def marking(self, text: str, legs: Sequence[str] | None) -> list[Query]:
         """Return the queries for the words of a text in all that is searched by ``legs`` (None: all)."""
@@ -207,6 +209,7 @@ class IndexReader:
             },
             uuids={name: found["index.uuid"] for name, found in settings.items() if "index.uuid" in found},
             captions=Captions.of(mappings, self._text_fields),
+            spoken=spoken_in(mappings),
         )
 
 

@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.apache.lucene.search.join.ScoreMode;
+import org.crosslens.server.fusion.Sources;
 import org.elasticsearch.common.logging.LogConfigurator;
 import org.elasticsearch.index.query.MultiMatchQueryBuilder;
 import org.elasticsearch.index.query.Operator;
@@ -187,5 +188,29 @@ class ProbesTest {
         assertEquals(fields.reads(Set.of("title")), fields.reads(Set.of("title.raw^3")));
         assertEquals(2, fields.reads(Set.of("all")).size());
         assertEquals(fields.reads(Set.of("title", "all")), fields.reads(Set.of()));
+    }
+
+    @Test
+    void wordsSpokenInMomentsAreReadFromTheirFile() {
+        Map<String, Object> text = Map.of("type", "text"), moments = Map.of("type", "nested", "properties", Map.of("text", text));
+        Map<String, Object> mapping = Map.of(
+            "properties",
+            Map.of("title", text, "scenes_2", moments, "heard", moments),
+            "_meta",
+            Map.of(
+                "crosslens",
+                Map.of(
+                    "fields",
+                    Map.of(
+                        "scenes", Map.of("path", "scenes_2", "modality", "video", "part", "frames", "sources", List.of("footage")),
+                        "heard", Map.of("modality", "video", "part", "sound", "sources", List.of("footage"))
+                    )
+                )
+            )
+        );
+        TextFields fields = TextFields.of("index", mapping, Set.of());
+        Set<Sources.Read> spoken = Set.of(new Sources.Read(Sources.CAPTIONS, "footage"));
+        assertEquals(spoken, fields.reads(Set.of("scenes_2.text^2", "heard.*")));
+        assertEquals(Set.of(new Sources.Read(Sources.TEXT, "title")), fields.reads(Set.of()));
     }
 }
