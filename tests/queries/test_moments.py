@@ -441,7 +441,7 @@ def test_a_hit_says_which_moments_matched_and_by_what(searcher: HybridSearcher) 
     assert len(said.matched["scenes"]["also"]) == 2
     # Of two words one is spoken.
     assert said.parts["scenes.text"].covered == pytest.approx(0.5)
-    plain = result.as_dict()["hits"][0]["moments"]
+    plain = next(each["moments"] for each in result.as_dict()["hits"] if each["id"] == seen.id)
     assert set(plain[0]) == {"start_ms", "end_ms", "by", "source", "position", "text"}
 
 
