@@ -43,9 +43,10 @@ def completed(
     starts = range(0, len(keys), size)
     for start in starts:
         part = keys[start : start + size]
-        clauses = [leg.clause(part, rescore=plan.rescore) for leg in named_legs]
-        query = {"bool": {"filter": [named(part)], **({"should": clauses} if clauses else {})}}
-        body = {"query": query, "size": len(part), "track_total_hits": False, **_highlighting(plan, showing)}
+        chosen = named(part)
+        clauses = [leg.clause(chosen, len(part), rescore=plan.rescore) for leg in named_legs]
+        query = {"bool": {"filter": [chosen], **({"should": clauses} if clauses else {})}}
+        body = {"query": query, "size": len(part), "track_total_hits": False, **highlighting(plan, showing)}
         searches.append(plan.search(body))
         names.append("completion")
     owners: list[Leg] = []
@@ -61,7 +62,7 @@ def completed(
     if aggregating:
         windows.aggregated = answers.pop(0).get("aggregations", {})
     there = hits_of(answers[: len(starts)])
-    raw = {leg.name: _scores(leg, there) for leg in named_legs}
+    raw = {leg.name: clause_scores(leg, there) for leg in named_legs}
     again, matched = raw_scores(owners, answers[len(starts) :])
     for name, scores in again.items():
         raw[name] = {key: score for key, score in scores.items() if key in there}
@@ -70,16 +71,16 @@ def completed(
     return there, raw
 
 
-def _highlighting(plan: Plan, showing: Mapping[str, Any]) -> dict[str, Any]:
-    """What is shown, with the words marked that the keyword query looks for, whether it is a clause or not."""
+def highlighting(plan: Plan, showing: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what asks for what is shown, with the words marked that the keyword query looks for, clause or not."""
     if "highlight" not in showing:
         return dict(showing)
     words: Query = next((leg.query for leg in plan.legs if leg.kind == "keyword"), {"match_none": {}})
     return {**showing, "highlight": {"highlight_query": words, **showing["highlight"]}}
 
 
-def _scores(leg: Leg, there: Mapping[DocumentKey, Mapping[str, Any]]) -> dict[DocumentKey, float]:
-    """The scores of a leg's clause; 0 where words don't match, and none where there is no vector."""
+def clause_scores(leg: Leg, there: Mapping[DocumentKey, Mapping[str, Any]]) -> dict[DocumentKey, float]:
+    """Return the scores of a leg's clause; 0 where words don't match, and none where there is no vector."""
     scores: dict[DocumentKey, float] = {}
     for key, hit in there.items():
         score = (hit.get("matched_queries") or {}).get(leg.scored_as)
@@ -101,7 +102,7 @@ def shown_of(
         wanted = best[place : place + size - len(shown)]
         place += len(wanted)
         keys = [key for key, _ in wanted]
-        legs = [leg for leg in plan.legs if scoring and _lacks_scores(leg, windows, keys)]
+        legs = [leg for leg in plan.legs if scoring and lacks_scores(leg, windows, keys)]
         if not legs and not plan.options.presents:
             shown += [(key, total, parts_of(key)) for key, total in wanted]
             continue
@@ -119,5 +120,8 @@ def shown_of(
     return shown, gone
 
 
-def _lacks_scores(leg: Leg, windows: Windows, keys: Sequence[DocumentKey]) -> bool:
+def lacks_scores(leg: Leg, windows: Windows, keys: Sequence[DocumentKey]) -> bool:
+    """Return whether a leg must be asked for what it gives to these documents, and which of their values matched."""
+    if leg.nested and not windows.matching:
+        return True
     return not leg.exact or any(key not in windows.raw[leg.name] for key in keys)

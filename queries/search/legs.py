@@ -93,10 +93,14 @@ class Leg:
         size = min(_NESTED_PART if self.nested else PART, most)
         for start in range(0, len(keys), size):
             part = keys[start : start + size]
-            yield {**self._body(self._exactly(len(part), rescore=rescore), (named(part),)), **_bare(len(part))}
+            yield self.completion(named(part), len(part), rescore=rescore)
 
-    def clause(self, keys: Sequence[DocumentKey], *, rescore: bool) -> Query:
-        """A clause, by the name `scored_as`, that scores the documents named, `PART` at most: found or not.
+    def completion(self, chosen: Query, count: int, *, rescore: bool) -> dict[str, Any]:
+        """The search for a vector leg's scores of the documents that ``chosen`` names, ``count`` of them at most."""
+        return {**self._body(self._exactly(count, rescore=rescore), (chosen,)), **_bare(count)}
+
+    def clause(self, chosen: Query, count: int, *, rescore: bool) -> Query:
+        """A clause, by the name `scored_as`, that scores the documents that ``chosen`` names, found or not: ``count`` at most.
 
         It stands among ``should`` in a query which only those documents meet, so a BM25 score is that of the whole
         search: what decides it (document frequencies, lengths) doesn't depend on a filter. Vectors are compared as in
@@ -104,8 +108,8 @@ class Leg:
         """
         if self.kind == "keyword":
             return {"bool": {"must": [self.query], "_name": self.scored_as}}
-        knn = self._exactly(len(keys), rescore=rescore)
-        return {"knn": {**knn, "filter": [named(keys)], "_name": self.scored_as}}
+        knn = self._exactly(count, rescore=rescore)
+        return {"knn": {**knn, "filter": [chosen], "_name": self.scored_as}}
 
     @property
     def scored_as(self) -> str:

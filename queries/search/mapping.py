@@ -19,6 +19,7 @@ from crosslens.ingest.contract.record import VectorField, own_paths, read_record
 from crosslens.ingest.contract.statistics import STATISTICS_INDEX, CorpusStatistics, read_statistics, statistics_query
 from crosslens.queries.search.analysis import Analysis
 from crosslens.queries.search.answers import ask, refused
+from crosslens.queries.search.presence import Presence, is_there
 from crosslens.queries.search.readings import copies
 from crosslens.queries.search.requests import (
     GetIndices,
@@ -53,7 +54,7 @@ class Seen:
     documents a search may return. ``settings`` are the weights and the normalizer that the index records, ``copies``
     the fields whose words a text field holds. ``moments`` are the corpus statistics by vector field (None: not asked
     for yet); ``parted`` has the words of texts that only the server can part. ``holders`` are the searched vector
-    fields by index and name, ``uuids`` the indices' where they are known.
+    fields by index and name, ``uuids`` the indices' where they are known, ``presence`` that of the server plugin.
     """
 
     fields: dict[str, VectorField]
@@ -70,6 +71,7 @@ class Seen:
     parted: dict[Text, list[str]] = field(default_factory=dict)
     holders: dict[str, dict[str, VectorField]] = field(default_factory=dict)
     uuids: dict[str, str] = field(default_factory=dict)
+    presence: Presence = field(default_factory=lambda: Presence(False))
 
 
 class IndexReader:
@@ -136,9 +138,11 @@ class IndexReader:
         for remaining in reversed(range(_CONSISTENT_TRIES)):
             mappings = yield from self._mappings()
             settings = yield from self._settings()
+            presence = Presence((yield from is_there()))
             try:
                 # It may load a model.
-                seen: Seen = yield Work(partial(self._understood, mappings, settings, version, first=former is None))
+                make = partial(self._understood, mappings, settings, version, presence, first=former is None)
+                seen: Seen = yield Work(make)
             except MixedModelsError:
                 # A change of model reaches the indices of an alias one after the other.
                 if not remaining:
@@ -167,7 +171,13 @@ class IndexReader:
         return {name: entry["settings"] for name, entry in found.items()}
 
     def _understood(
-        self, mappings: Mappings, settings: Mapping[str, Mapping[str, Any]], version: tuple[int, ...], *, first: bool
+        self,
+        mappings: Mappings,
+        settings: Mapping[str, Mapping[str, Any]],
+        version: tuple[int, ...],
+        presence: Presence,
+        *,
+        first: bool,
     ) -> Seen:
         chosen = choose(self.index, mappings, self._fields)
         if first:
@@ -195,6 +205,7 @@ class IndexReader:
                 for name, mapping in mappings.items()
             },
             uuids={name: found["index.uuid"] for name, found in settings.items() if "index.uuid" in found},
+            presence=presence,
         )
 
 
