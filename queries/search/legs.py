@@ -100,7 +100,8 @@ class Leg:
         return {**self._body(self._exactly(count, rescore=rescore), (chosen,)), **_bare(count)}
 
     def clause(self, chosen: Query, count: int, *, rescore: bool) -> Query:
-        """A clause, by the name `scored_as`, that scores the documents that ``chosen`` names, found or not: ``count`` at most.
+        """A clause, by the name `scored_as`, that scores the documents that ``chosen`` names, ``count`` at most: found
+        or not.
 
         It stands among ``should`` in a query which only those documents meet, so a BM25 score is that of the whole
         search: what decides it (document frequencies, lengths) doesn't depend on a filter. Vectors are compared as in
