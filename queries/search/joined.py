@@ -139,7 +139,8 @@ def _place(number: int) -> DocumentKey:
 
 def _request(plan: Plan) -> dict[str, Any]:
     options, places = plan.options, {leg.name: i for i, leg in enumerate(plan.legs)}
-    legs, probes = [], []
+    legs: list[dict[str, Any]] = []
+    probes: list[dict[str, Any]] = []
     for leg in plan.legs:
         said: dict[str, Any] = {
             "name": leg.name,

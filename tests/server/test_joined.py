@@ -32,7 +32,8 @@ SEARCHES: Mapping[str, tuple[dict[str, Any], bool]] = {
     "words alone": ({"legs": ["keyword"], "size": 7}, True),
     "least score": ({"min_score": 0.3}, True),
     "least score beyond all": ({"min_score": 1.5}, True),
-    "alike": ({"text": None, "like": "7"}, True),
+    # The document is read first.
+    "alike": ({"text": None, "like": "7"}, False),
     "own query": ({"query": {"bool": {"must": [{"match": {"story": "cat"}}]}}}, True),
     "counted": ({"aggregations": KINDS}, True),
     "oversampled": ({"oversample": 2.0}, True),
@@ -93,3 +94,16 @@ def test_a_search_is_the_same_with_and_without_the_plugin(
     same(told(found), told(expected))
     assert bool(asked) is not alone
     assert with_plugin._current().presence.there
+
+
+def test_pages_by_the_plugin_go_on_where_the_last_one_ended(searchers: tuple[HybridSearcher, HybridSearcher]) -> None:
+    with_plugin, without = searchers
+    whole = without.search("running cat in the red house", size=25).hits
+    pages: list[Any] = []
+    page: Any = True
+    for _ in range(3):
+        found = with_plugin.search("running cat in the red house", size=9, page=page)
+        pages += found.hits
+        page = found.next
+    same([hit.id for hit in pages[:25]], [hit.id for hit in whole])
+    same([hit.score for hit in pages[:25]], [hit.score for hit in whole])
