@@ -153,7 +153,6 @@ class Leg:
     def matched(self, hit: Mapping[str, Any]) -> dict[str, Any] | None:
         """Which of the hit's values came nearest: its ``position``, of an image its ``reference``, of a passage its
         ``start`` and ``end``, and of a moment what `Hit.matched` says."""
-        # A query in another spelling brings none.
         inner = hit.get("inner_hits", {}).get(INNER, {}).get("hits", {}).get("hits") if self.nested else None
         if not inner:
             return None

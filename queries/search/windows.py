@@ -143,7 +143,9 @@ def respelling_trip(plan: Plan, windows: Windows) -> Steps[None]:
         attainable = otherwise.attainable(said, words)
         if attainable is None:
             continue
-        raw, _ = raw_scores([again], [answer])
+        raw, matched = raw_scores([again], [answer])
+        for key, values in matched.items():
+            windows.matched[key] = values | windows.matched.get(key, {})
         windows.respelt[leg.name] = Scores(raw[leg.name], leg.floor, attainable=attainable)
         if _brings_documents(plan):
             windows.documents = {**hits_of([answer]), **windows.documents}

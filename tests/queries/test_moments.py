@@ -458,6 +458,7 @@ def test_captions_are_marked_and_counted_beside_the_words_of_the_document(search
     misspelt = searcher.search("lighthuose", legs=words).hits[0]
     assert misspelt.id == place("green", 3)
     assert misspelt.parts["scenes.text"].respelt
+    assert misspelt.moments[0].start_ms == 4_000
 
 
 @pytest.mark.node

@@ -11,6 +11,7 @@ from crosslens.ingest.contract.fields import put_fields
 from crosslens.queries.search.searcher import HybridSearcher
 from tests.queries.test_moments import FIELDS, Colours, documents
 from tests.server.conftest import Plugged
+from tests.server.test_joined import same, told
 from tests.server.test_search import expect_same
 
 pytestmark = pytest.mark.node
@@ -36,6 +37,13 @@ def test_the_retriever_searches_moments_as_the_python_side_does(plugged: Plugged
     body = {"retriever": {"crosslens": {"retrievers": children}}, "size": 28, "_source": False}
     expected = searcher.search(text, size=28, source=False)
     expect_same(plugged.http.ok("POST", f"{index}/_search", body), expected, APART)
+
+    # By the plugin in one request, and without it.
+    apart = HybridSearcher(plugged.server.client, index, Colours())
+    assert searcher._current().presence.there
+    apart._current().presence.there = False
+    how = {"size": 5, "highlight": {"fields": {"*": {}}}}
+    same(told(searcher.search(text, **how)), told(apart.search(text, **how)))
 
     said = str(plugged.http.ok("POST", f"{index}/_search", {**body, "explain": True, "size": 1})["hits"]["hits"][0])
     assert "scene" in said

@@ -147,6 +147,20 @@ class ProbesTest {
     }
 
     @Test
+    void wordsOfNestedObjectsAreSpeltOtherwiseTogetherInOneOfThem() {
+        QueryBuilder words = QueryBuilders.matchQuery("parts.t", "red heaxt red");
+        Map<String, Object> query = Queries.json(QueryBuilders.nestedQuery("parts", words, ScoreMode.Max));
+        Probes probes = Probes.of(query, (text, fields) -> Texts.inWords(text));
+        Map<String, Object> asked = probes.respelt(query, new double[] { 2, Double.NaN, Double.NaN }).query();
+        Map<String, Object> bool = Json.object(Json.object(Json.object(asked, "nested"), "query"), "bool");
+        List<Map<String, Object>> should = Units.clauses(bool, "should");
+        assertEquals(2, should.size());
+        assertTrue(should.get(0).toString().contains("boost=2") && should.get(0).toString().contains("nested") == false, should.toString());
+        assertTrue(should.get(1).toString().contains("fuzziness=1"), should.toString());
+        assertEquals("max", Json.object(asked, "nested").get("score_mode"));
+    }
+
+    @Test
     void whereTheBestDocumentHasEveryWordNoMoreIsAttainable() {
         Probes probes = Probes.of(Queries.json(QueryBuilders.matchQuery("t", "a b")), (text, fields) -> Texts.inWords(text));
         assertEquals(2, probes.every().size());
