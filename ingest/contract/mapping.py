@@ -70,9 +70,11 @@ def _vector_mapping(each: VectorField) -> dict[str, Any]:
         # The hash shows which passages of a text that was changed are still the same.
         properties = {"vector": vector, "position": position, "start": position, "end": position, "hash": reference}
     if each.moments:
-        # A search may ask for a time, and for words that are spoken then.
+        # A search may ask for a time, and for words that are spoken then. What an inner hit returns comes from doc
+        # values: the source of an hour's footage is megabytes of vectors.
         time: dict[str, Any] = {"type": "integer"}
-        properties = {"vector": vector, "position": position, "start": time, "end": time, "hash": reference}
+        file: dict[str, Any] = {"type": "integer", "index": False}
+        properties = {"vector": vector, "position": file, "start": time, "end": time, "hash": reference}
         properties["text"] = {"type": "text"}
     return {"type": "nested", "properties": properties}
 
