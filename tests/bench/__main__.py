@@ -6,6 +6,7 @@ from tests.bench import (
     gathering,
     images,
     memory,
+    moments,
     passages,
     quality,
     query,
