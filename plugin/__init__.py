@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from crosslens.ingest.model.encoder import Encoder
     from crosslens.ingest.model.exporting import ExportReport, export
     from crosslens.ingest.model.prompts import TextOptions
+    from crosslens.ingest.model.senses import AudioSettings, Clip, VideoSettings
     from crosslens.ingest.model.sharing import SharedModel, SharedOn, drop_model, push_model
     from crosslens.ingest.run.calibrate import calibrate, try_null_queries
     from crosslens.ingest.run.copying import copy_index
@@ -124,6 +125,7 @@ _HOMES = {
     ),
     "crosslens.ingest.model.cluster": ("ClusterEncoder",),
     "crosslens.ingest.model.encoder": ("Encoder",),
+    "crosslens.ingest.model.senses": ("AudioSettings", "Clip", "VideoSettings"),
     "crosslens.ingest.model.exporting": (
         "ExportReport",
         "export",
@@ -190,7 +192,9 @@ __all__ = [
     "AsyncHybridSearcher",
     "AsyncIndex",
     "AudioField",
+    "AudioSettings",
     "BlockedError",
+    "Clip",
     "ClusterEncoder",
     "Connection",
     "ConnectionFailedError",
@@ -249,6 +253,7 @@ __all__ = [
     "VectorField",
     "Verdict",
     "VideoField",
+    "VideoSettings",
     "add_vectors",
     "calibrate",
     "connect",

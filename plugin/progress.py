@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -35,15 +36,27 @@ def encoding_bar(console: Console, what: str = "encoding") -> Iterator[Callable[
             nonlocal latest
             latest = report
             # Documents that changed meanwhile are encoded again, so there can be more than there were to do.
-            advance(min(report.documents, report.todo), report.todo)
+            advance(min(report.documents, report.todo), report.todo, _moments(report))
 
         yield listen
     if not console.is_interactive:
         _log_end(what, latest, time.monotonic() - started)
 
 
+def _moments(report: Report) -> str:
+    """How many moments of sound and footage are encoded: one document of footage may take an hour."""
+    return f" ({sum(report.moments.values()):,} moments)" if report.moments else ""
+
+
+class Advance(Protocol):
+    """What shows progress."""
+
+    def __call__(self, done: int, total: int, more: str = "") -> None:
+        """Take how many of how many are done, and what else there is to say of it."""
+
+
 @contextlib.contextmanager
-def counting_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+def counting_bar(console: Console, what: str) -> Iterator[Advance]:
     """Show a bar on ``console``, gone at the end; yields what takes how many of how many are done.
 
     Where ``console`` isn't a terminal, work that lasts is logged every half a minute.
@@ -55,7 +68,11 @@ def counting_bar(console: Console, what: str) -> Iterator[Callable[[int, int], N
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def advance(done: int, total: int, more: str = "") -> None:
+            bar.update(task, completed=done, total=total, description=f"{what}{more}")
+
+        yield advance
 
 
 @contextlib.contextmanager
@@ -77,6 +94,7 @@ class _Counts:
     started: float = field(default_factory=time.monotonic)
     done: int = 0
     total: int | None = None
+    more: str = ""
 
     def log(self) -> None:
         rate = self.done / max(time.monotonic() - self.started, 1e-9)
@@ -87,11 +105,13 @@ class _Counts:
             seconds = (self.total - self.done) / rate
             fields["seconds_left"] = round(seconds)
             left = f", about {seconds:.0f} s left" if seconds < 90 else f", about {seconds / 60:.0f} min left"
-        _LOG.info("%s: %d%s done, %.1f/s%s", self.what, self.done, of, rate, left, extra={"fields": fields})
+        _LOG.info(
+            "%s: %d%s done%s, %.1f/s%s", self.what, self.done, of, self.more, rate, left, extra={"fields": fields}
+        )
 
 
 @contextlib.contextmanager
-def _logged(what: str) -> Iterator[Callable[[int, int], None]]:
+def _logged(what: str) -> Iterator[Advance]:
     counts, over = _Counts(what), threading.Event()
 
     def watch() -> None:
@@ -99,8 +119,8 @@ def _logged(what: str) -> Iterator[Callable[[int, int], None]]:
         while not over.wait(EVERY_S):
             counts.log()
 
-    def advance(done: int, total: int) -> None:
-        counts.done, counts.total = done, total
+    def advance(done: int, total: int, more: str = "") -> None:
+        counts.done, counts.total, counts.more = done, total, more
 
     watching = threading.Thread(target=watch, daemon=True, name="crosslens-progress")
     watching.start()

@@ -183,7 +183,10 @@ def test_fingerprints_are_those_of_the_documented_rule(line: Line) -> None:
         names = [name for name in (*parts, "processor_config.json") if name in files]
         if "preprocessor_config.json" in files:
             names = [name for name in names if name != "processor_config.json"]
-    names += [name for name in ("onnx/t.onnx_data",) if name in files]
+        if "onnx/audio_model.onnx" in files:
+            heard = "feature_extractor" in files.get("processor_config.json", "")
+            names += ["onnx/audio_model.onnx", "processor_config.json" if heard else "preprocessor_config.json"]
+    names += [name for name in ("onnx/t.onnx_data", "onnx/a.onnx_data") if name in files]
     hashes = {name: sha256(files[name].encode()) for name in names}
     if "crosslens.json" not in files:
         told = line["text"]
@@ -241,7 +244,7 @@ def test_versions_are_read_as_documented() -> None:
     keys = ("modality", "sources", "model", "fingerprint", "dims", "index_type")
     first = {"version": 1, "fields": {"v": {key: getattr(bare, key) for key in keys}}}
     assert read_record({"_meta": {"crosslens": first}}).fields == {"v": bare}
-    for version in (0, 4, None, "2"):
+    for version in (0, 5, None, "2"):
         with pytest.raises(CrosslensError, match=f"version {version}"):
             read_record({"_meta": {"crosslens": {**first, "version": version}}})
 

@@ -12,26 +12,22 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from crosslens.errors import ExportError, ModelError
+from crosslens.ingest.model.checkpoint_texts import clip_text, joined_text, sentence_text
 from crosslens.ingest.model.files import read_json
-from crosslens.ingest.model.folder import TextSettings, text_settings
-from crosslens.ingest.model.gemma import LONGEST_TEXT, Gemma, Texts, load_gemma
+from crosslens.ingest.model.folder import TextSettings
+from crosslens.ingest.model.gemma import Gemma
 from crosslens.ingest.model.hearing import load_extractor
 from crosslens.ingest.model.prompts import Prompts, TextOptions
 from crosslens.ingest.model.sentence import (
     TEXT_FAMILIES,
-    SentenceText,
     load_plain_encoder,
     load_sentence_tower,
     sentence_modules,
-    stated_prompts,
 )
-from crosslens.ingest.model.towers import AudioTower, ImageTower, SquarePatches, TextTower
+from crosslens.ingest.model.towers import AudioTower, ImageTower, SquarePatches
 from crosslens.ingest.model.transform import parse_transform
-from crosslens.ingest.model.vocabulary import check_vocabulary, fast_tokenizer, load_tokenizer
 from crosslens.ingest.model.weights import first_line, load_weights, require_no_pointers, require_weights
 
-# Families whose text encoder needs to know which positions are padding.
-_MASKED = {"chinese_clip", "align", "clap"}
 # Those of texts and pictures, and those of texts and sounds.
 _SEEING = ("clip", "siglip", "siglip2", "chinese_clip", "align")
 FAMILIES = (*_SEEING, "clap")
@@ -113,12 +109,12 @@ def load_checkpoint(
         "revision": "local" if local else revision or folder.name,
     }
     if joined:
-        return Checkpoint(**called, **_joined(folder, chosen, dims, trust_remote_code))
+        return Checkpoint(**called, **joined_text(folder, chosen, dims, trust_remote_code))
     if not (in_modules or plain):
         config, model = _load_model(folder, checkpoint, False, trust_remote_code)
         family = str(config["model_type"])
         other = _sounds(folder, model) if family == "clap" else _pictures(folder, model, family, trust_remote_code)
-        return Checkpoint(**called, **_clip_text(folder, model, config, chosen, trust_remote_code), **other)
+        return Checkpoint(**called, **clip_text(folder, model, config, chosen, trust_remote_code), **other)
     if plain:
         tower = load_plain_encoder(folder, chosen.pooling or "mean", trust_remote_code=trust_remote_code)
     else:
@@ -128,71 +124,7 @@ def load_checkpoint(
         image_folder = _clip_inside(_local_folder(image_tower, None, trust_remote_code))
         config, model = _load_model(image_folder, image_tower, True, trust_remote_code)
         pictures = {**_pictures(image_folder, model, str(config["model_type"]), trust_remote_code), "config": config}
-    return Checkpoint(**called, **_sentence_text(tower, chosen, trust_remote_code), **pictures)
-
-
-def _clip_text(
-    folder: Path, model: Any, config: dict[str, Any], chosen: TextOptions, trust_remote_code: bool
-) -> dict[str, Any]:
-    """Return what a `Checkpoint` has for texts, of a model with both towers."""
-    family = str(config["model_type"])
-    tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
-    longest = tokenizer.model_max_length
-    if family == "clap":
-        # As RoBERTa, it counts positions from the padding token's id on.
-        text = model.config.text_config
-        longest = min(longest, text.max_position_embeddings - text.pad_token_id - 1)
-    limits = {"model_max_length": longest, "padding_side": tokenizer.padding_side}
-    exported = fast_tokenizer(tokenizer, folder)
-    check_vocabulary(exported, model, family)
-    return {
-        "text": TextTower(model, family in _MASKED).eval(),
-        "masked": family in _MASKED,
-        "settings": text_settings(config, limits, tokenizer.pad_token_id),
-        "prompts": chosen.prompts(Prompts()),
-        "tokenizer": tokenizer,
-        "lower_case": False,
-        "exported_tokenizer": exported,
-        "config": config,
-    }
-
-
-def _joined(folder: Path, chosen: TextOptions, dims: int | None, trust_remote_code: bool) -> dict[str, Any]:
-    """Return what a `Checkpoint` has of an EmbeddingGemma 2."""
-    tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
-    gemma = load_gemma(folder, tokenizer, dims)
-    exported = fast_tokenizer(tokenizer, folder)
-    check_vocabulary(exported, gemma.model, "")
-    longest = min(tokenizer.model_max_length, LONGEST_TEXT)
-    limits = {"model_max_length": longest, "padding_side": tokenizer.padding_side}
-    return {
-        "text": Texts(gemma.model, gemma.dims).eval(),
-        "masked": True,
-        "settings": text_settings({}, limits, tokenizer.pad_token_id),
-        "prompts": chosen.prompts(stated_prompts(folder)),
-        "tokenizer": tokenizer,
-        "lower_case": False,
-        "exported_tokenizer": exported,
-        "config": gemma.model.config.to_diff_dict(),
-        "gemma": gemma,
-    }
-
-
-def _sentence_text(tower: SentenceText, chosen: TextOptions, trust_remote_code: bool) -> dict[str, Any]:
-    """Return what a `Checkpoint` has for texts, of a text encoder by itself."""
-    tokenizer = load_tokenizer(tower.folder, trust_remote_code=trust_remote_code)
-    limits = {"model_max_length": tower.limit(tokenizer.model_max_length), "padding_side": tokenizer.padding_side}
-    exported = fast_tokenizer(tokenizer, tower.folder, lower_case=tower.lower_case)
-    check_vocabulary(exported, tower.module.transformer, "")
-    return {
-        "text": tower.module.eval(),
-        "masked": True,
-        "settings": text_settings({}, limits, tokenizer.pad_token_id),
-        "prompts": chosen.prompts(tower.prompts),
-        "tokenizer": tokenizer,
-        "lower_case": tower.lower_case,
-        "exported_tokenizer": exported,
-    }
+    return Checkpoint(**called, **sentence_text(tower, chosen, trust_remote_code), **pictures)
 
 
 def _pictures(folder: Path, model: Any, family: str, trust_remote_code: bool) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from crosslens.errors import ExportError
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.files import sha256
-from crosslens.ingest.model.folder import CONFIG, FLOAT32, MANIFEST, fingerprint
+from crosslens.ingest.model.folder import CONFIG, FLOAT32, fingerprint
+from crosslens.ingest.model.integrity import MANIFEST
 from crosslens.ingest.model.layouts import AUDIO_MODEL, PREPROCESSOR, TEXT_MODEL, TOKENIZER, VISION_MODEL
 from crosslens.ingest.model.prompts import PROMPTS, Prompts, TextOptions
 from crosslens.ingest.model.sounds import parse_sound

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from crosslens.errors import ModelError
 from crosslens.ingest.model.files import read_json, sha256
 from crosslens.ingest.model.graph import Graph, read_graph
+from crosslens.ingest.model.integrity import MANIFEST, check_inside, verify_files
 from crosslens.ingest.model.joined import Joined, read_joined
 from crosslens.ingest.model.layouts import Layout, find_layout, within
 from crosslens.ingest.model.parts import apart
@@ -20,7 +20,6 @@ from crosslens.ingest.model.prompts import PROMPTS, Prompts, read_prompts
 from crosslens.ingest.model.sounds import SoundTransform, parse_sound
 from crosslens.ingest.model.transform import ImageTransform, parse_transform
 
-MANIFEST = "crosslens.json"
 CONFIG = "config.json"
 SENTENCES = "sentence_bert_config.json"
 # The variant of a quantised folder that holds the float32 graphs, in a subfolder of that name.
@@ -94,7 +93,7 @@ def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -
     recorded = dict((listed or manifest)["files"]) if manifest and (listed or variant is None) else {}
     root = path / str(variant) if listed else path
     if recorded and verify:
-        _verify(path, root, recorded)
+        verify_files(path, root, recorded)
     graphs = _graphs(layout)
     alone = layout.text_model != layout.vision_model
     text = replace(text_ports(graphs["text"], config), alone=alone)
@@ -200,7 +199,7 @@ def _fingerprint(
         if prompts != Prompts():
             hashes["prompts"] = hashlib.sha256(prompts.line().encode()).hexdigest()
     for file in files:
-        _check_inside(roots[1], file)
+        check_inside(roots[1], file)
         name = file.relative_to(next(root for root in roots if file.is_relative_to(root))).as_posix()
         if not file.is_file():
             raise ModelError(
@@ -279,23 +278,3 @@ def _searches(manifest: dict[str, Any], variant: dict[str, Any] | None) -> froze
     if variant is None:
         return frozenset(allowed)
     return frozenset({manifest["fingerprint"]} if variant["fingerprint"] in allowed else ())
-
-
-def _check_inside(path: Path, file: Path) -> None:
-    """A graph and a manifest name files; what one from elsewhere names may not lead out of its folder."""
-    # Without looking at the disk: a link in the folder is its owner's.
-    if Path(os.path.relpath(file, path)).parts[:1] == ("..",):
-        raise ModelError(f"{path} names a file outside of the model's folder: {file}", hint="don't use this folder")
-
-
-def _verify(path: Path, root: Path, hashes: dict[str, str]) -> None:
-    for name, expected in hashes.items():
-        file = root / name if (root / name).exists() else path / name
-        _check_inside(path, file)
-        if not file.exists():
-            raise ModelError(f"{file} is missing: the model folder is incomplete", hint="copy or export it again")
-        if sha256(file) != expected:
-            raise ModelError(
-                f"{file} has been changed since its export (its sha256 differs from {MANIFEST})",
-                hint="copy or export the folder again",
-            )

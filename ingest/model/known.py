@@ -10,7 +10,8 @@ from pathlib import Path
 import platformdirs
 
 from crosslens.errors import ModelError
-from crosslens.ingest.model.folder import FLOAT32, MANIFEST, allowed_searches, has_variant, open_model
+from crosslens.ingest.model.folder import FLOAT32, allowed_searches, has_variant, open_model
+from crosslens.ingest.model.integrity import MANIFEST
 
 # A strict editable install links every file by itself: the folder is where the linked file really lies.
 DEMO_MODEL = Path(str(files("crosslens")), "demo", "data", "model", MANIFEST).resolve().parent

@@ -16,8 +16,9 @@ from elasticsearch import ApiError, Elasticsearch
 from crosslens.client import JSON_HEADERS
 from crosslens.errors import ModelError
 from crosslens.ingest.model.files import read_json, sha256
-from crosslens.ingest.model.folder import CONFIG, MANIFEST, SENTENCES, ModelFolder, open_model
+from crosslens.ingest.model.folder import CONFIG, SENTENCES, ModelFolder, open_model
 from crosslens.ingest.model.graph import read_graph
+from crosslens.ingest.model.integrity import MANIFEST
 from crosslens.ingest.model.layouts import PREPROCESSOR, TOKENIZER
 from crosslens.ingest.model.prompts import PROMPTS
 from crosslens.ingest.model.served import check_served

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import contextvars
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+from crosslens import stopping
 from crosslens.errors import MediaError
 from crosslens.ingest.contract import documents
 from crosslens.ingest.contract.encoders import VectorEncoder
@@ -43,8 +45,12 @@ class Opened:
         return self.position == len(self.values) - 1
 
 
+Job = tuple[Document, Document, Sequence[Task]]
+"""A document as it is now; the same with its vectors (or again, where it has none); and the fields to make."""
+
+
 class Files:
-    """Opens documents' files one after the other, each by its field's reader; closes what nobody takes any more."""
+    """Opens documents' files one after the other, each by its field's reader."""
 
     def __init__(
         self,
@@ -54,26 +60,41 @@ class Files:
     ):
         """``encoders`` by the field's path, ``readers`` by the field."""
         self._encoders, self._readers, self._limits = encoders, readers, limits or MediaLimits()
-        self._open: list[Media] = []
+        self._open: dict[int, Media] = {}
 
-    def of(self, work: Iterable[tuple[Document, Document, Sequence[Task]]]) -> Iterator[Opened]:
-        """The files of documents. Each comes with itself as it stands with its vectors (or again, where it has none),
-        and the fields to make."""
+    def ahead(self, work: Iterable[Job]) -> Generator[Opened, None, None]:
+        """The files of documents, the next one opened and cut by a thread while one is used.
+
+        In the end every file is closed: one that is still being cut, which may take minutes, ends with its child.
+        """
+        files, context = self._of(work), contextvars.copy_context()
+
+        def take() -> Opened | None:
+            return context.run(lambda: next(files, None))
+
+        pool = ThreadPoolExecutor(1, thread_name_prefix="crosslens-media")
+        try:
+            following = pool.submit(take)
+            while (opened := stopping.result_of(following)) is not None:
+                following = pool.submit(take)
+                yield opened
+                self._close(opened.media)
+        finally:
+            self._close(*list(self._open.values()))
+            pool.shutdown()
+            # One that was being opened.
+            self._close(*list(self._open.values()))
+
+    def _of(self, work: Iterable[Job]) -> Iterator[Opened | None]:
         for document, whole, tasks in work:
             for source in dict.fromkeys(task.field.sources for task in tasks):
                 yield from self._files(document, whole, [task for task in tasks if task.field.sources == source])
 
-    def close(self) -> None:
-        """Close every file that is still open."""
-        for media in self._open:
-            media.close()
-        self._open.clear()
-
-    def done_with(self, opened: Opened) -> None:
-        """Close a file whose moments are made."""
-        if opened.media is not None:
-            opened.media.close()
-            self._open = [each for each in self._open if each is not opened.media]
+    def _close(self, *files: Media | None) -> None:
+        for media in files:
+            if media is not None:
+                media.close()
+                self._open.pop(id(media), None)
 
     def _files(self, document: Document, whole: Document, tasks: Sequence[Task]) -> Iterator[Opened]:
         values = documents.inputs(document.source, tasks[0].field)
@@ -100,7 +121,7 @@ class Files:
         if all(path in opened.moments and not lacking(opened.moments[path]) for path in kept):
             return
         opened.media = media = open_media(file.file, self._limits, name=file.name)
-        self._open.append(media)
+        self._open[id(media)] = media
         cutting = _Cutting(media, file)
         for task in opened.tasks:
             each = task.field
@@ -121,7 +142,8 @@ class _Cutting:
     def __init__(self, media: Media, file: MediaFile):
         self._media = media
         self._cut: dict[Cutting, list[Moment]] = {}
-        self.cues: list[Cue] = read_captions(file.captions, name=file.name) if file.captions else media.cues()
+        beside, name = file.captions, f"the captions of {file.name}"
+        self.cues: list[Cue] = media.cues() if beside is None else read_captions(beside, name=name)
 
     def planned(self, each: VectorField, encoder: VectorEncoder, position: int, content: str) -> list[StoredMoment]:
         cutting = each.cutting or Cutting()
@@ -162,12 +184,3 @@ def _why_nothing(each: VectorField, info: MediaInfo, cues: Sequence[Cue], name: 
     if each.part == "captions" and not cues:
         return f"{name}: no captions, in it or beside it"
     return None
-
-
-@contextlib.contextmanager
-def closing(files: Files) -> Iterator[Files]:
-    """Close the files in the end, whatever happens."""
-    try:
-        yield files
-    finally:
-        files.close()

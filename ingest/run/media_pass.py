@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from crosslens import stopping
@@ -21,15 +22,14 @@ from crosslens.ingest.contract.record import STATE, VectorField
 from crosslens.ingest.contract.settings import vector_packer
 from crosslens.ingest.contract.statistics import CorpusStatistics
 from crosslens.ingest.model.transform import Float32Array
-from crosslens.ingest.run.media_files import Files, Opened, closing, lacking
+from crosslens.ingest.run.media_files import Files, Job, Opened, lacking
 from crosslens.ingest.run.media_vectors import moment_vectors
 from crosslens.ingest.run.media_work import FieldWork, SourceWork, refused
-from crosslens.ingest.run.prefetch import prefetched
 from crosslens.ingest.run.reading import Document, Reader
 from crosslens.ingest.run.report import Failure, Report
 from crosslens.ingest.run.run import Run
 from crosslens.ingest.run.sending import send
-from crosslens.ingest.run.tasks import Task, still_wanted
+from crosslens.ingest.run.tasks import still_wanted
 from crosslens.ingest.run.wanted import Wanted
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.ingest.sources.media import MediaReader
@@ -37,8 +37,7 @@ from crosslens.ingest.sources.media import MediaReader
 # At most so much encoding is lost by a kill; a piece rewrites the document, all its moments with it.
 PIECE_S = 20.0
 # The server says at once whether it takes so many moments, before they are encoded.
-_MANY = 500
-_AHEAD = 1
+MANY = 500
 _TRIES = 20
 _PAGE = 50
 
@@ -71,14 +70,14 @@ class MediaPass:
         self._encoders = {path: self.run.encoders.for_field(each) for path, each in self._fields.items()}
         self._pack = vector_packer(self.run.client, self.run.index)
         alone = {each.document.key for each in wanted if each.alone}
-        with closing(Files(self._encoders, self._readers(), self.run.options.media)) as files:
-            work: SourceWork | None = None
+        files = Files(self._encoders, self._readers(), self.run.options.media)
+        work: SourceWork | None = None
+        with closing(files.ahead(self._documents(wanted))) as opened_files:
             try:
-                for opened in prefetched(files.of(self._documents(wanted)), _AHEAD):
+                for opened in opened_files:
                     if work is None or opened.position <= 0:
                         work = SourceWork(opened)
                     self._encode(work, opened)
-                    files.done_with(opened)
                     if opened.last:
                         work = None
                         self.run.report_on(self.report, 1 if opened.document.key in alone else 0)
@@ -93,7 +92,7 @@ class MediaPass:
         fields = self._fields.values()
         return {each.field: MediaReader(access.get(each.field, self.run.options.images)) for each in fields}
 
-    def _documents(self, wanted: Sequence[Wanted]) -> Iterator[tuple[Document, Document, Sequence[Task]]]:
+    def _documents(self, wanted: Sequence[Wanted]) -> Iterator[Job]:
         """The documents as they are now, with what is still to be done; and, where a part is done, with their vectors.
 
         No point in time is held open, since one document may take hours.
@@ -125,7 +124,7 @@ class MediaPass:
 
     def _plan(self, work: SourceWork, fields: Sequence[FieldWork], opened: Opened) -> None:
         """Stores many moments before they are encoded: whether the index takes them is known then."""
-        many = [each for each in fields if len(lacking(each.moments)) >= _MANY]
+        many = [each for each in fields if len(lacking(each.moments)) >= MANY]
         if many and opened.media is not None:
             self._put(work, many, ended=False)
 
@@ -135,8 +134,8 @@ class MediaPass:
         todo = lacking(moments)
         self._count(self.report.kept, here, len(moments) - len(todo))
         encoder = self._encoders[here.path]
-        if here.part == "captions" and todo:
-            each.cut = max(each.cut, *encoder.lost([moment.text or "" for moment in todo]))
+        if here.part == "captions" and moments:
+            each.cut = max(each.cut, *encoder.lost([moment.text or "" for moment in moments]))
         if here.path in work.given_up:
             return
         try:

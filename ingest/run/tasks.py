@@ -38,7 +38,7 @@ def selected(document: Document, fields: Sequence[VectorField], selection: Selec
             or selection.every
         ):
             tasks.append(Task(each))
-        elif stands == "done" and selection.contents and each.refers:
+        elif selection.contents and each.refers and (stands == "done" or _held_nothing(document, each, stands)):
             tasks.append(Task(each, check=True))
     return tasks
 
@@ -64,6 +64,11 @@ def with_tasks(
             todo = tasks(document)
             if todo:
                 yield document, todo
+
+
+def _held_nothing(document: Document, each: VectorField, stands: documents.Standing) -> bool:
+    """Whether a document's sound or footage held nothing for the field, such as captions, which may have come since."""
+    return each.moments and stands == "skipped" and bool(documents.inputs(document.source, each))
 
 
 def _has_error(document: Document, each: VectorField) -> bool:

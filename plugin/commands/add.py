@@ -12,10 +12,10 @@ from crosslens.commands.options import (
     Encoding,
     connection,
     connection_options,
-    target_options,
     writing_options,
 )
 from crosslens.commands.running import run
+from crosslens.commands.targets import target_options
 from crosslens.commands.workers import Job
 from crosslens.ingest.contract.targets import Target
 

@@ -15,11 +15,11 @@ from crosslens.commands.options import (
     connection,
     connection_options,
     parse_object,
-    target_options,
     writing_options,
 )
 from crosslens.commands.running import run
 from crosslens.commands.saying import out
+from crosslens.commands.targets import target_options
 from crosslens.commands.workers import Job, run_shares
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.run.report import CopyReport, Failure, Listener, Report

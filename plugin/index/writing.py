@@ -31,7 +31,7 @@ class WritableIndex(OpenedIndex):
         progress: Callable[[Report], None] = nothing,
         on_failure: Callable[[Failure], None] = nothing,
     ) -> Report:
-        """Add the vectors that documents lack for ``fields``, each a `TextField` or an `ImageField`.
+        """Add the vectors that documents lack for ``fields``: `TextField`, `ImageField`, `AudioField`, `VideoField`.
 
         See `crosslens.add_vectors`. ``retry_failed`` takes up documents again that failed before; ``dry_run`` counts
         and estimates. ``progress`` gets the growing report after every batch, ``on_failure`` each failure.
@@ -56,7 +56,7 @@ class WritableIndex(OpenedIndex):
         on_failure: Callable[[Failure], None] = nothing,
     ) -> Report:
         """Bring the vectors that the index has up to date: those that are ``missing`` (the default), ``stale``, because
-        their text, image or model changed, ``failed`` before, or ``every`` one. Selections add up.
+        their text, file or model changed, ``failed`` before, or ``every`` one. Selections add up.
 
         ``query`` narrows the selection; ``fields`` names vector fields (None: all); ``targets`` are further fields to
         make. ``share`` (i, n) does the i-th of n parts. See `crosslens.reindex`.

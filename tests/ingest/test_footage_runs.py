@@ -174,6 +174,21 @@ def test_a_document_that_changes_while_its_file_is_encoded_keeps_both(
     assert report.moments == {PATH: 48}
 
 
+def test_more_moments_than_the_index_takes_are_refused_before_they_are_encoded(
+    server: Server, encoder: Encoder, films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(media_pass, "MANY", 20)
+    index = server.new_index(MAPPINGS, [{"footage": "scenes.mp4"}, {"footage": "silent.mp4"}])
+    server.client.indices.put_settings(index=index, settings={"index.mapping.nested_objects.limit": 15})
+    report = add_vectors(server.client, index, encoder, [STEPS], options(films))
+    assert report.moments == {PATH: 12}
+    (failure,) = report.failures
+    assert failure.reason.startswith("24 moments, with the document's other nested objects, are more than the index")
+    assert (state_of(server.source(index, "0"), PATH) or {})["error"] == failure.reason
+    stands = survey(server.client, index, quick=True).fields[PATH]
+    assert (stands.done, stands.failed) == (1, 1)
+
+
 def test_of_several_files_only_the_one_that_changed_is_made_again(
     server: Server, encoder: Encoder, films: Path, tmp_path: Path
 ) -> None:

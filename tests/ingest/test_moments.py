@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from crosslens import AudioField, Cutting, Encoders, ImageField, TextField, VectorEncoder, VideoField, parse_target
-from crosslens.commands.options import parse_targets
+from crosslens.commands.targets import parse_targets
 from crosslens.errors import MappingError, ModelError
 from crosslens.ingest.contract.documents import State, document_update, inputs, source_hash, standing
 from crosslens.ingest.contract.mapping import check_target, flat_properties, mapping_update

@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from elasticsearch import BadRequestError
 
 from crosslens.errors import MappingError, ModelError
 from crosslens.index import Index
+from crosslens.ingest.contract.fields import put_fields
 from crosslens.ingest.contract.ingest_pipeline import IngestPipeline
+from crosslens.ingest.contract.moments import StoredMoment
 from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.contract.targets import ImageField, TextField
 from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.sources.decoding.shapes import Cutting, Moment
 from tests.ingest.exactness import MAPPINGS, shop
 from tests.server.conftest import Plugged
 
@@ -95,6 +99,37 @@ def test_a_pipeline_of_an_alias_encodes_for_the_copy_that_it_leads_to(
     made = encoded(plugged, into)
     assert {each["model"] for each in made.values()} == {wide.fingerprint}
     assert set(made) == {"title_vector", "photo_vector"}
+
+
+def test_moments_made_outside_stay_in_documents_that_pass_through_a_pipeline(
+    plugged: Plugged, filled: Index, encoder: Encoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = plugged.server.client
+    made = {"model": encoder.name, "fingerprint": encoder.fingerprint, "dims": encoder.dims, "index_type": "hnsw"}
+    scenes = VectorField("scenes", "video", ("photo",), **made, each=True, part="frames", cutting=Cutting())  # type: ignore[arg-type]
+    put_fields(client, filled.name, [scenes])
+    vectors = encoder.encode_texts(["a", "b"])
+    moments = [
+        StoredMoment(0, Moment(0, 1000), "hash", "words", vectors[0]).body(lambda vector: vector.tolist()),
+        StoredMoment(0, Moment(1000, 2000), "hash").body(lambda vector: vector.tolist()),
+        StoredMoment(0, Moment(2000, 3000), "hash", None, vectors[1]).body(lambda vector: vector.tolist()),
+    ]
+    state = {"scenes": {"source": "s", "model": encoder.fingerprint, "unfinished": 1}}
+    client.update(index=filled.name, id="0", doc={"scenes": moments, "crosslens": state})
+    _, body = filled.pipeline(default=True)
+    assert {each["crosslens"]["field"] for each in body["processors"]} == {"title_vector", "photo_vector"}
+    assert f"encodes no sound or footage: scenes of {filled.name} is left to reindex" in caplog.text
+    client.update(index=filled.name, id="0", doc={"title": "a hat"})
+    client.indices.refresh(index=filled.name)
+    document: Any = plugged.server.source(filled.name, "0")
+    assert [(m["start"], m.get("text"), "vector" in m) for m in document["scenes"]] == [
+        (0, "words", True),
+        (1000, None, False),
+        (2000, None, True),
+    ]
+    assert np.allclose([document["scenes"][i]["vector"] for i in (0, 2)], vectors, atol=1e-6)
+    assert document["crosslens"]["scenes"]["unfinished"] == 1
+    assert np.allclose(document["title_vector"], encoder.encode_texts(["a hat"])[0], atol=1e-4)
 
 
 def test_a_pipeline_is_taken_away_and_what_was_there_is_put_back(plugged: Plugged, filled: Index) -> None:
