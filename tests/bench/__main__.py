@@ -33,5 +33,6 @@ for benchmark in (
     words,
     passages,
     footage,
+    moments,
 ):
     benchmark.main()
