@@ -6,6 +6,7 @@ from tests.bench import (
     gathering,
     images,
     memory,
+    moments,
     passages,
     quality,
     query,
@@ -32,5 +33,6 @@ for benchmark in (
     words,
     passages,
     footage,
+    moments,
 ):
     benchmark.main()
