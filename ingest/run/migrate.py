@@ -120,7 +120,7 @@ def _changing(
     beyond = [name for name, each in old.items() if not makes(encoder, each.modality, each.part)]
     if names is not None and beyond:
         raise ModelError(
-            f"{encoder.name} can't encode what {', '.join(beyond)} are made from: {old[beyond[0]].made_from}",
+            f"{encoder.name} can't encode what {', '.join(beyond)} would need of it: {old[beyond[0]].made_from}",
             hint="name other fields, or a model with an encoder for it",
             parameter="fields",
         )

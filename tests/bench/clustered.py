@@ -39,6 +39,10 @@ class ClusteredEncoder:
     batch_size: int = 256
     remote: bool = False
     encodes_images: bool = False
+    encodes_audio: bool = False
+    encodes_video: bool = False
+    audio: None = None
+    video: None = None
     _centres: NDArray[np.float32] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -55,6 +59,10 @@ class ClusteredEncoder:
     def encode_texts(self, texts: Sequence[str], *, role: Role = "passage") -> Float32Array:
         """Unit vectors of texts."""
         return np.stack([self._vector(text) for text in texts])
+
+    def encode_queries(self, texts: Sequence[str], target: Any) -> Float32Array:
+        """Unit vectors of texts, whatever they look for."""
+        return self.encode_texts(texts, role="query")
 
     def _vector(self, text: str) -> NDArray[np.float32]:
         rng = np.random.default_rng(zlib.crc32(text.encode()))
