@@ -28,6 +28,14 @@ settings.register_profile("crosslens", deadline=None, suppress_health_check=[Hea
 settings.load_profile("crosslens")
 VERSIONS = ("9.5.3", "8.19.21")
 DATA = Path(__file__).parent / "data"
+CAPTIONS = """WEBVTT
+
+00:00.500 --> 00:01.500
+A penguin walks.
+
+00:02.500 --> 00:03.500
+It jumps into the sea.
+"""
 # Nothing that tests do may touch, or depend on, what the user running them has.
 for _name in [n for n in os.environ if n.startswith(("ELASTIC", "ES_", "CROSSLENS_"))]:
     if _name != "CROSSLENS_CACHE":
@@ -51,6 +59,8 @@ def _log_as_it_was() -> Iterator[None]:
     log.setLevel(level)
 
 
+# Before xdist reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run side by side, the tests of one version share a worker, and with it nodes; so do others of one file."""
     for item in items:
@@ -147,6 +157,33 @@ def draw_pictures(folder: Path) -> None:
     for i in range(60):
         base = rng.integers(0, 255, (4, 4, 3), dtype=np.uint8)
         Image.fromarray(base).resize((40 + i, 50), Image.Resampling.BICUBIC).save(folder / f"{i}.png")
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder: scenes.mp4 with captions beside it, silent.mp4 without sound, heard.wav, and broken.mp4."""
+    pytest.importorskip("av", reason="the extra 'av' is not installed")
+    from tests.ingest.footage import Film, film
+
+    folder = tmp_path_factory.mktemp("films")
+    (folder / "scenes.mp4").write_bytes(film(Film()))
+    (folder / "scenes.vtt").write_text(CAPTIONS)
+    (folder / "silent.mp4").write_bytes(film(Film(seconds=3, sound=None, scene_s=1.5)))
+    (folder / "heard.wav").write_bytes(film(Film(seconds=3, format="wav", codec=None, sound="pcm_s16le")))
+    (folder / "broken.mp4").write_bytes(b"\0\0\0 ftypisom" + b"nothing else" * 40)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clap(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    """A small model of texts and sounds, which hears 2 seconds."""
+    pytest.importorskip("transformers", reason="the extra 'export' is not installed")
+    from crosslens.ingest.model.exporting import export
+    from tests import checkpoints
+
+    root = tmp_path_factory.mktemp("clap")
+    export(str(checkpoints.clap(root / "checkpoint")), root / "clap", precision="fp32")
+    return Encoder(root / "clap", batch_size=8)
 
 
 def read_lines(path: Path) -> list[dict[str, object]]:

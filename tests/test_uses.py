@@ -24,8 +24,18 @@ from tests.test_docs import DOCS, blocks
 
 pytestmark = pytest.mark.node
 USES = DOCS / "uses"
-KINDS = {"title": "text", "caption": "text", "alt_text": "text", "photo": "keyword"}
+KINDS = {
+    "title": "text",
+    "caption": "text",
+    "alt_text": "text",
+    "description": "text",
+    "photo": "keyword",
+    "footage": "keyword",
+    "clip": "keyword",
+}
 COUNT = 60
+# Chance shows from 30 moments on, of which these have two each.
+FILES = 15
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,7 @@ def recipe(
     encoder: Encoder,
     models: Path,
     pictures: Path,
+    request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[str], Recipe]:
@@ -81,10 +92,11 @@ def recipe(
     mappings: dict[str, Any] = {"properties": {name: {"type": kind} for name, kind in KINDS.items()}}
 
     def made(page: str) -> Recipe:
-        names = ("products", "uploads", "photos", "archive")
+        names = ("products", "uploads", "photos", "archive", "films", "clips")
         text = (USES / f"{page}.md").read_text(encoding="utf-8")
         used = [name for name in names if re.search(rf"\b{name}\b", text)]
-        here = {name: server.new_index(mappings, documents) for name in used}
+        media = {"films": [{"footage": "scenes.mp4"}], "clips": [{"clip": "heard.wav"}]}
+        here = {name: server.new_index(mappings, media[name] * FILES if name in media else documents) for name in used}
         for name in {"uploads", "photos"} & here.keys():
             add_vectors(server.client, here[name], encoder, [PHOTO], Options(images=ImageAccess(root=pictures)))
         places = {
@@ -92,6 +104,11 @@ def recipe(
             "models/clip": str(models / "small"),
             "/srv/pictures": str(pictures),
         }
+        if here.keys() & media.keys():
+            films = request.getfixturevalue("films")
+            places |= {"/srv/films": str(films), "/srv/clips": str(films)}
+            for name in ("scenes.mp4", "heard.wav"):
+                shutil.copy(films / name, tmp_path)
         return Recipe(USES / f"{page}.md", {**here, **places}, server)
 
     return made
@@ -132,3 +149,23 @@ def test_a_draft_finds_pictures_of_its_section(recipe: Callable[[str], Recipe], 
         *("traffic", "politics", "sport"),
     }
     assert (tmp_path / "found.html").exists()
+
+
+def test_footage_is_moderated_by_what_is_seen_and_said(recipe: Callable[[str], Recipe], tmp_path: Path) -> None:
+    moderation = recipe("footage")
+    moderation.run()
+    films = moderation.documents("films").values()
+    assert {type(each[name]) for each in films for name in ("seen", "said")} == {bool}
+    assert (tmp_path / "held.html").exists()
+
+
+def test_a_draft_finds_moments_of_footage(recipe: Callable[[str], Recipe], tmp_path: Path) -> None:
+    recipe("archive-footage").run()
+    assert "#t=" in (tmp_path / "found.html").read_text(encoding="utf-8")
+
+
+def test_sounds_are_described_by_captions_that_are_there(recipe: Callable[[str], Recipe], clap: Encoder) -> None:
+    sounds = recipe("sounds")
+    sounds.here["models/clap"] = str(clap.folder.path)
+    sounds.run()
+    assert not any(each.get("description") for each in sounds.documents("clips").values())

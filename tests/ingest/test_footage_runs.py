@@ -35,31 +35,9 @@ MAPPINGS: dict[str, Any] = {
     "dynamic": "strict",
     "properties": {"title": {"type": "text"}, "footage": {"type": "keyword"}},
 }
-CAPTIONS = """WEBVTT
-
-00:00.500 --> 00:01.500
-A penguin walks.
-
-00:02.500 --> 00:03.500
-It jumps into the sea.
-"""
 FIELD = VideoField("footage")
 STEPS = VideoField("footage", cutting=Cutting(shots=False, step_s=0.25))
 PATH = "footage_vector"
-
-
-@pytest.fixture(scope="session")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder: scenes.mp4 with captions beside it, silent.mp4 without sound, heard.wav, and broken.mp4."""
-    from tests.ingest.footage import Film, film
-
-    folder = tmp_path_factory.mktemp("films")
-    (folder / "scenes.mp4").write_bytes(film(Film()))
-    (folder / "scenes.vtt").write_text(CAPTIONS)
-    (folder / "silent.mp4").write_bytes(film(Film(seconds=3, sound=None, scene_s=1.5)))
-    (folder / "heard.wav").write_bytes(film(Film(seconds=3, format="wav", codec=None, sound="pcm_s16le")))
-    (folder / "broken.mp4").write_bytes(b"\0\0\0 ftypisom" + b"nothing else" * 40)
-    return folder
 
 
 def options(folder: Path, **selection: Any) -> Options:
@@ -264,13 +242,3 @@ def test_sound_gets_a_vector_for_each_window(server: Server, clap: Encoder, film
         sounds = list(media.sound([Moment(0, 1500), Moment(1500, 3000)], settings.rate))
     made = clap.encode_sounds(sounds)
     assert np.allclose([each["vector"] for each in moments_of(found["0"], "steps")], made, atol=1e-5)
-
-
-@pytest.fixture(scope="session")
-def clap(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
-    from crosslens.ingest.model.exporting import export
-    from tests import checkpoints
-
-    root = tmp_path_factory.mktemp("clap")
-    export(str(checkpoints.clap(root / "checkpoint")), root / "clap", precision="fp32")
-    return Encoder(root / "clap", batch_size=8)
