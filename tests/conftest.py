@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,13 +60,16 @@ def _log_as_it_was() -> Iterator[None]:
     log.setLevel(level)
 
 
-# Before xdist reads the groups.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Run side by side, the tests of one version share a worker, and with it nodes; so do others of one file."""
-    for item in items:
-        version = next((each for each in VERSIONS if each in item.name), None)
-        item.add_marker(pytest.mark.xdist_group(version or item.path.name))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByVersion(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((each for each in VERSIONS if each in nodeid), nodeid.partition("::")[0])
+
+    return ByVersion(config, log)
 
 
 def require_node(version: str) -> None:
