@@ -17,7 +17,8 @@ from crosslens.ingest.model.cluster import ClusterEncoder
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.passages import Passage
 from crosslens.ingest.model.prompts import Role
-from crosslens.ingest.model.transform import Float32Array
+from crosslens.ingest.model.senses import AudioSettings, Clip, Samples, Target, VideoSettings
+from crosslens.ingest.model.transform import Float32Array, Pixels
 from crosslens.ingest.sources.images import ImageSource, PictureRules
 
 _LOG = logging.getLogger("crosslens")
@@ -50,6 +51,22 @@ class VectorEncoder(Protocol):
     def encodes_images(self) -> bool:
         """Whether it encodes pictures besides texts."""
 
+    @property
+    def encodes_audio(self) -> bool:
+        """Whether it encodes sounds."""
+
+    @property
+    def encodes_video(self) -> bool:
+        """Whether it encodes footage, beyond its frames as pictures."""
+
+    @property
+    def audio(self) -> AudioSettings | None:
+        """What it reads of a sound, if it encodes any."""
+
+    @property
+    def video(self) -> VideoSettings | None:
+        """What it reads of footage, if it encodes any."""
+
     def passages(self, text: str) -> list[Passage]:
         """The passages that a text makes for this model, each of which it reads whole."""
 
@@ -65,8 +82,20 @@ class VectorEncoder(Protocol):
     def prepare_image(self, image: ImageSource, rules: PictureRules | None = None) -> NDArray[Any]:
         """What `encode_pixels` takes of an image."""
 
+    def prepare_frame(self, frame: Pixels) -> NDArray[Any]:
+        """What `encode_pixels` takes of a frame, uint8 [height, width, 3]."""
+
     def encode_pixels(self, pixels: NDArray[Any]) -> Float32Array:
         """Unit vectors of prepared images, stacked."""
+
+    def encode_queries(self, texts: Sequence[str], target: Target) -> Float32Array:
+        """Unit vectors of texts that look for what is made of ``target``."""
+
+    def encode_sounds(self, sounds: Sequence[Samples]) -> Float32Array:
+        """Unit vectors of sounds."""
+
+    def encode_clips(self, clips: Sequence[Clip]) -> Float32Array:
+        """Unit vectors of footage."""
 
 
 class Encoders:

@@ -17,7 +17,8 @@ from crosslens.client import JSON_HEADERS
 from crosslens.errors import ImageError, ModelError
 from crosslens.ingest.model.passages import Passage
 from crosslens.ingest.model.prompts import Role
-from crosslens.ingest.model.transform import Float32Array
+from crosslens.ingest.model.senses import AudioSettings, Clip, Samples, Target, VideoSettings
+from crosslens.ingest.model.transform import Float32Array, Pixels
 from crosslens.ingest.sources.images import ImageSource, PictureRules, open_image
 from crosslens.refusals import reason
 from crosslens.retrying import patient
@@ -156,6 +157,26 @@ class ClusterEncoder:
         """Return whether the model has an encoder for pictures, as a text model hasn't."""
         return self._model.images
 
+    @property
+    def encodes_audio(self) -> bool:
+        """Return False: the server plugin encodes no sounds."""
+        return False
+
+    @property
+    def encodes_video(self) -> bool:
+        """Return False: the server plugin encodes no footage."""
+        return False
+
+    @property
+    def audio(self) -> AudioSettings | None:
+        """Return None, as `encodes_audio` says."""
+        return None
+
+    @property
+    def video(self) -> VideoSettings | None:
+        """Return None, as `encodes_video` says."""
+        return None
+
     def passages(self, text: str) -> list[Passage]:
         """Raise `ModelError`: only where the model is can its tokenizer say what fits it."""
         raise ModelError(
@@ -175,6 +196,18 @@ class ClusterEncoder:
         """
         parts = [self._encode(texts=list(texts[i : i + _TEXTS]), role=role) for i in range(0, len(texts), _TEXTS)]
         return np.concatenate(parts) if parts else np.empty((0, self.dims), dtype=np.float32)
+
+    def encode_queries(self, texts: Sequence[str], target: Target) -> Float32Array:
+        """Return float32 [len(texts), dims], unit length: queries for vectors made of ``target``."""
+        return self.encode_texts(texts, role="query")
+
+    def encode_sounds(self, sounds: Sequence[Samples]) -> Float32Array:
+        """Raise `ModelError`: the server plugin encodes no sounds."""
+        raise self._here("sounds")
+
+    def encode_clips(self, clips: Sequence[Clip]) -> Float32Array:
+        """Raise `ModelError`: the server plugin encodes no footage."""
+        raise self._here("footage")
 
     def encode_images(self, images: Iterable[ImageSource]) -> Float32Array:
         """Return float32 [n, dims], unit length, in the given order.
@@ -202,9 +235,18 @@ class ClusterEncoder:
                 raise
             raise ImageError(f"{name}the cluster can't encode the image: {_reason(error)}") from error
 
+    def prepare_frame(self, frame: Pixels) -> Float32Array:
+        """Return the unit vector, float32 [dims], of a frame, uint8 [height, width, 3], as `prepare_image` does."""
+        return self.prepare_image(Image.fromarray(frame))
+
     def encode_pixels(self, pixels: Float32Array) -> Float32Array:
         """Return the stacked results of `prepare_image`, [n, dims], unchanged."""
         return pixels
+
+    def _here(self, kind: str) -> ModelError:
+        return ModelError(
+            f"the server plugin encodes no {kind}", hint="name a model folder of this machine", parameter="model"
+        )
 
     def _encode(self, *, role: Role = "passage", **inputs: list[str]) -> Float32Array:
         body = {"model": self.fingerprint, "packed": True, "bulk": True, "role": role, **inputs}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from PIL import Image
 
 from crosslens.errors import ImageError, ModelError
 from crosslens.ingest.model.batching import Batches, Inputs, Runner, in_batches
@@ -19,6 +20,7 @@ from crosslens.ingest.model.folder import ModelFolder, open_model
 from crosslens.ingest.model.passages import Passage, passages
 from crosslens.ingest.model.ports import TextPorts, VisionPorts
 from crosslens.ingest.model.prompts import Role
+from crosslens.ingest.model.senses import AudioSettings, Clip, Samples, Target, VideoSettings
 from crosslens.ingest.model.tokens import TextTokenizer
 from crosslens.ingest.model.transform import Float32Array, ImageTransform, Pixels
 from crosslens.ingest.sources.images import ImageSource, PictureRules, opened
@@ -101,6 +103,26 @@ class Encoder:
         return self.folder.vision_ports is not None
 
     @property
+    def encodes_audio(self) -> bool:
+        """Whether it has an encoder for sounds."""
+        return self.audio is not None
+
+    @property
+    def encodes_video(self) -> bool:
+        """Whether it has an encoder for footage, beyond one for its frames as pictures."""
+        return self.video is not None
+
+    @property
+    def audio(self) -> AudioSettings | None:
+        """What its encoder for sounds reads, if it has one."""
+        return None
+
+    @property
+    def video(self) -> VideoSettings | None:
+        """What its encoder for footage reads, if it has one."""
+        return None
+
+    @property
     def transform(self) -> ImageTransform:
         """What becomes of a picture before it is encoded. Raises `ModelError` for a text model."""
         if self.folder.transform is None:
@@ -117,6 +139,11 @@ class Encoder:
         return ModelError(
             f"{self.name} ({self.fingerprint}) is a text model, which encodes no pictures",
             hint="use it for text fields, and a model with an image encoder for pictures",
+        )
+
+    def _without(self, kind: str) -> ModelError:
+        return ModelError(
+            f"{self.name} ({self.fingerprint}) has no encoder for {kind}", hint="name a model folder that has one"
         )
 
     @cached_property
@@ -172,6 +199,20 @@ class Encoder:
             out[rows] = self._encoded(inputs)
         return out
 
+    def encode_queries(self, texts: Sequence[str], target: Target) -> Float32Array:
+        """float32 [len(texts), dims], unit length: queries for vectors made of ``target``; see `encode_texts`."""
+        return self.encode_texts(texts, role="query")
+
+    def encode_sounds(self, sounds: Sequence[Samples]) -> Float32Array:
+        """float32 [len(sounds), dims], unit length, of sounds float32 [n] as `audio` says. Raises `ModelError` for one
+        that is empty, too long, or not finite, and from a model without an encoder for sounds."""
+        raise self._without("sounds")
+
+    def encode_clips(self, clips: Sequence[Clip]) -> Float32Array:
+        """float32 [len(clips), dims], unit length, of footage as `video` says. Raises `ModelError` for a clip that
+        can't be read, and from a model without an encoder for footage."""
+        raise self._without("footage")
+
     def text_batches(self, texts: Sequence[str], *, role: Role = "passage") -> Iterator[tuple[list[int], Inputs]]:
         """Yield the inputs of each run of the text graph, with the numbers of the texts in it."""
         encodings = self._tokenizer.ids([self.folder.prompts.before(text, role) for text in texts])
@@ -210,6 +251,10 @@ class Encoder:
             raise
         except Exception as error:
             raise ImageError(f"the picture can't be prepared ({type(error).__name__}: {error})") from error
+
+    def prepare_frame(self, frame: Pixels) -> Pixels:
+        """The pixels of a frame, uint8 [height, width, 3], that `encode_pixels` takes, as `prepare_image` gives them."""
+        return self.transform.pixels(Image.fromarray(frame))
 
     def encode_pixels(self, pixels: Pixels | Float32Array) -> Float32Array:
         """float32 [n, dims], unit length, of prepared images, stacked: uint8 [n, height, width, 3], or float32
