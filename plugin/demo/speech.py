@@ -6,7 +6,8 @@ It needs espeak-ng, flite and festival with its voices: Debian's packages espeak
 festvox-kallpc16k, festvox-kdlpc16k and festvox-us-slt-hts. All speech is synthetic. Two voices, and a share of the
 names, are held out: no clip that the encoder is trained on has that voice, or says that name.
 
-OUT gets a file for every thousand clips (`Clips`), so that training can begin before the last is spoken.
+OUT gets the texts' phonemes, and a file for every five hundred clips (`Clips`), so that training can begin before the
+last is spoken.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from numpy.typing import NDArray
 RATE = 16_000
 NAMES = Path("tests/data/names.jsonl")
 # Clips in one file, and how often the training voices say each name and each keyword.
-PART, NAME_TIMES, KEYWORD_TIMES, PHRASES = 1000, 10, 3, 6000
+PART, NAME_TIMES, KEYWORD_TIMES, PHRASES = 500, 10, 3, 6000
 HELD_OUT_SHARE = 0.15
 ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-us-nyc", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029")
 # Of espeak-ng's timbres those that sound like people.
@@ -133,7 +134,7 @@ def script(rows: list[dict[str, Any]], seed: int) -> Script:
     names = [row["name"] for row in rows]
     held_out = [i for i, row in enumerate(rows) if _share_of(row["id"]) < HELD_OUT_SHARE]
     never = [f" {spoken(names[i]).lower()} " for i in held_out]
-    keywords = sorted({k for row in rows for k in row["keywords"] if spoken(k)} - set(names))
+    keywords = sorted({k for row in rows for k in row["keywords"] if re.search(r"\w", spoken(k))} - set(names))
     known = [name for i, name in enumerate(names) if i not in set(held_out)]
     rng = np.random.default_rng(seed)
     phrases: dict[str, None] = {}
@@ -252,6 +253,18 @@ def clips(said: Script, text: NDArray[np.int32], voice: NDArray[np.int32], seed:
     return Clips(np.concatenate(made), np.cumsum([len(samples) for samples in made]), text, voice)
 
 
+def phonemes(texts: list[str]) -> list[list[str]]:
+    """Return the phonemes of each text in espeak-ng's notation, as an American says it, without stress."""
+    command = ["espeak-ng", "-q", "-x", "--sep=_", "-v", "en-us", "--stdin"]
+    words = "\n\n".join(spoken(text) for text in texts)
+    lines = subprocess.run(command, check=True, capture_output=True, input=words.encode()).stdout.decode().splitlines()
+    lines = [line for line in lines if line.strip()]
+    if len(lines) != len(texts):
+        raise RuntimeError(f"espeak-ng read {len(texts)} texts as {len(lines)}")
+    plain = [re.sub(r"[',%=:|]", "", line) for line in lines]
+    return [[phoneme for phoneme in re.split(r"[_ ]+", line.strip()) if phoneme] for line in plain]
+
+
 def order(said: Script, rng: np.random.Generator) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return the texts and voices of all training clips, mixed."""
     times = np.zeros(len(said.texts), dtype=np.int64)
@@ -277,14 +290,17 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     said = read_script(arguments.seed)
+    spelt = arguments.out / "phonemes.json"
+    if not spelt.exists():
+        spelt.write_text(json.dumps(phonemes(said.texts)))
     text, voice = order(said, np.random.default_rng(arguments.seed))
     names = np.arange(said.names, dtype=np.int32)
     jobs = [
-        (f"{'train'}-{start // PART:03}", text[start : start + PART], voice[start : start + PART], start)
+        (f"train-{start // PART:03}", text[start : start + PART], voice[start : start + PART], start)
         for start in range(0, len(text), PART)
     ]
     held_out = [(f"held-out-{row}", names, np.full(len(names), row, np.int32), 0) for row in HELD_OUT]
-    jobs[2:2] = held_out
+    jobs[4:4] = held_out
 
     def make(job: tuple[str, NDArray[np.int32], NDArray[np.int32], int]) -> None:
         name, texts, voices, start = job

@@ -1,0 +1,297 @@
+"""Trains the demo's audio encoder on spoken names, to meet the demo model's text encoder, which stays as it is.
+
+    python -m crosslens.demo.train_audio --clips CLIPS --out OUT [--steps 9000] [--seed 7] [--threads 1]
+
+CLIPS is what `crosslens.demo.speech` wrote. The encoder never sees a picture: it reaches them through the space that
+texts and pictures share. The objective has three parts: which of all texts was said (cross entropy over their vectors,
+Radford et al. 2021, arXiv:2103.00020) and how far from its vector; its phonemes, read in the middle of the encoder, and
+its letters, read at the top, both by connectionist temporal classification (Graves et al. 2006). Voices and names that
+are held out are read only for the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from crosslens.demo.hearing import MELS, SILENCE, AudioTower, features
+from crosslens.demo.speech import HELD_OUT, VOICES, Clips, Script, read_script, spoken
+from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.known import DEMO_MODEL
+
+FLOOR = -100.0
+SHORTEST = 15
+LETTERS = "abcdefghijklmnopqrstuvwxyz '-0123456789"
+# Texts whose vectors are this close say the same: neither is a wrong answer to the other.
+SAME = 0.95
+
+
+@dataclass(frozen=True)
+class Heard:
+    """``features`` of clips, each float16 [frames, MELS], and ``text``, the row in the script of what each says."""
+
+    features: list[np.ndarray]
+    text: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.array([len(f) for f in self.features])
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What clips of each text are spelt: label numbers from 1; 0 is the blank."""
+
+    sounds: list[Tensor]
+    letters: list[Tensor]
+    phonemes: int
+
+
+def label(said: Script, spelt: list[list[str]]) -> Labels:
+    """Return the labels of all texts, whose phonemes are ``spelt``."""
+    known = {p: i for i, p in enumerate(sorted({p for text in spelt for p in text}), 1)}
+    letters = {c: i for i, c in enumerate(LETTERS, 1)}
+    return Labels(
+        [torch.tensor([known[p] for p in text], dtype=torch.long) for text in spelt],
+        [torch.tensor([letters[c] for c in spoken(t).lower() if c in letters], dtype=torch.long) for t in said.texts],
+        len(known) + 1,
+    )
+
+
+def load(paths: list[Path], cache: dict[Path, Heard]) -> Heard:
+    """Return the features of all clips in ``paths`` that say something; files in ``cache`` aren't read again."""
+    for path in paths:
+        if path not in cache:
+            clips = Clips.load(path)
+            made = [features(clips[row]) for row in range(len(clips))]
+            kept = [row for row, f in enumerate(made) if len(f) >= SHORTEST or "held-out" in path.name]
+            cache[path] = Heard([made[row] for row in kept], clips.text[kept].astype(np.int64))
+    parts = [cache[path] for path in paths]
+    return Heard([f for part in parts for f in part.features], np.concatenate([part.text for part in parts]))
+
+
+def stacked(rows: list[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Return float32 [n, frames, MELS] of clips filled up with silence, and how many frames each has."""
+    lengths = torch.tensor([len(row) for row in rows])
+    out = torch.full((len(rows), int(lengths.max()), MELS), FLOOR)
+    for place, row in enumerate(rows):
+        out[place, : len(row)] = torch.from_numpy(row.astype(np.float32))
+    return out, lengths
+
+
+def augment(clips: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+    """Return random versions of clips [n, frames, MELS]: speed, size of the speaker, colour and noise of the channel,
+    silence around, and gaps (SpecAugment: Park et al. 2019, arXiv:1904.08779)."""
+    n, frames, _ = clips.shape
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return torch.rand(n, *shape, generator=generator) * (high - low) + low
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(n, *shape, generator=generator)
+
+    def chance(p: float, *shape: int) -> Tensor:
+        return torch.rand(n, *shape, generator=generator) < p
+
+    speed, size = uniform(0.8, 1.25), 1 + (normal() * 0.06).clamp(-0.14, 0.14)
+    front, back = uniform(0, 20) * chance(0.4), uniform(0, 20) * chance(0.4)
+    long = lengths * speed
+    total = long + front + back
+    most = int(torch.ceil(total.max()))
+    most += -most % 4
+    time_ = torch.arange(most)[None].expand(n, most)
+    source = (time_ - front[:, None]) / speed[:, None]
+    inside = (source >= 0) & (source <= lengths[:, None] - 1)
+    mel = torch.arange(MELS)[None] * size[:, None]
+    grid = torch.stack(
+        [
+            (mel / (MELS - 1) * 2 - 1)[:, None, :].expand(n, most, MELS),
+            (source / max(frames - 1, 1) * 2 - 1)[:, :, None].expand(n, most, MELS),
+        ],
+        -1,
+    )
+    moved = F.grid_sample(clips[:, None], grid, mode="bilinear", padding_mode="border", align_corners=True)[:, 0]
+    moved = torch.where(inside[..., None], moved, torch.tensor(FLOOR))
+    peak = moved.amax(dim=(1, 2), keepdim=True)
+    colour = F.interpolate(normal(1, 6) * 4, MELS, mode="linear", align_corners=True)
+    moved = moved + torch.where(moved > FLOOR, colour, torch.tensor(0.0))
+    # Power of noise in a band is exponentially distributed about its mean.
+    hum = F.interpolate(normal(1, 4) * 5, MELS, mode="linear", align_corners=True) + peak - uniform(12, 60, 1, 1)
+    hum = hum + 10 * torch.log10(-torch.log(torch.rand(n, most, MELS, generator=generator).clamp(1e-6, 1 - 1e-6)))
+    noisy = chance(0.7, 1, 1) & (time_ < total[:, None])[..., None]
+    power = torch.pow(10.0, moved / 10) + torch.pow(10.0, hum / 10)
+    moved = torch.where(noisy, 10 * torch.log10(power), moved)
+    for _ in range(2):
+        width, start = uniform(0, 10, 1), uniform(0, MELS - 10, 1)
+        band = (torch.arange(MELS)[None] >= start) & (torch.arange(MELS)[None] < start + width)
+        span, begin = uniform(0, 1, 1) * (0.1 * long[:, None]).clamp(max=12), front[:, None] + uniform(0, 1, 1) * long[:, None]
+        gap = (time_ >= begin) & (time_ < begin + span)
+        hole = (band[:, None, :] | gap[:, :, None]) & (moved > FLOOR)
+        moved = torch.where(hole & chance(0.6, 1, 1), peak - SILENCE + 15, moved)
+    return moved
+
+
+def batches(lengths: np.ndarray, size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return the rows of each batch of one pass, clips of like length together."""
+    mixed, made = rng.permutation(len(lengths)), []
+    for start in range(0, len(mixed), size * 20):
+        chunk = mixed[start : start + size * 20]
+        chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
+        made += [chunk[i : i + size] for i in range(0, len(chunk) - size + 1, size)]
+    return [made[i] for i in rng.permutation(len(made))]
+
+
+def objective(tower: AudioTower, clips: Tensor, text: Tensor, labels: Labels, vectors: Tensor, wrong: Tensor,
+              scale: float) -> tuple[Tensor, dict[str, float]]:
+    """Return the loss of a batch, and its parts. ``vectors`` are of all texts, ``wrong`` says which may be wrong answers."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        made, sounds, letters, lengths = tower.spelt(clips[:, None])
+    own = vectors[text]
+    same = (own @ vectors.T > SAME) | ~wrong[None]
+    same[torch.arange(len(text)), text] = False
+    logits = (scale * made @ vectors.T).masked_fill(same, -1e4)
+    which, apart = F.cross_entropy(logits, text), (1 - (made * own).sum(1)).mean()
+    spell = []
+    for logit, targets in ((sounds, labels.sounds), (letters, labels.letters)):
+        wanted = [targets[i] for i in text.tolist()]
+        sizes = torch.tensor([len(w) for w in wanted])
+        log = F.log_softmax(logit.float(), -1).transpose(0, 1)
+        spell.append(F.ctc_loss(log, torch.cat(wanted), lengths, sizes, zero_infinity=True))
+    loss = which + 4 * apart + spell[0] + 0.5 * spell[1]
+    parts = {"which": which, "apart": apart, "sounds": spell[0], "letters": spell[1]}
+    return loss, {name: round(part.item(), 3) for name, part in parts.items()}
+
+
+@torch.no_grad()
+def encode(tower: AudioTower, heard: list[np.ndarray]) -> np.ndarray:
+    """Return float32 [clips, dims], unit length."""
+    tower.eval()
+    order = np.argsort([len(f) for f in heard])
+    out: list[Tensor] = []
+    for start in range(0, len(order), 64):
+        out.append(tower(stacked([heard[i] for i in order[start : start + 64]])[0][:, None]))
+    vectors = np.empty((len(heard), out[0].shape[1]), np.float32)
+    vectors[order] = torch.cat(out).numpy()
+    tower.train()
+    return vectors
+
+
+def recall(queries: np.ndarray, gallery: np.ndarray, right: np.ndarray, k: int) -> float:
+    scores = queries @ gallery.T
+    return float(((scores > scores[np.arange(len(queries)), right][:, None]).sum(1) < k).mean())
+
+
+def evaluate(tower: AudioTower, clips: dict[str, Heard], said: Script, names: np.ndarray, pictures: np.ndarray) -> dict[str, float]:
+    """Return recall of the written name and of the picture by each held-out voice, of all names and of those that were
+    never spoken in training."""
+    figures = {}
+    for voice, heard in clips.items():
+        made = encode(tower, heard.features)
+        never = np.isin(heard.text, said.held_out)
+        for kind, rows in (("all", np.ones(len(never), bool)), ("never spoken", never)):
+            for target, gallery in (("name", names), ("picture", pictures)):
+                for k in (1, 10):
+                    value = recall(made[rows], gallery, heard.text[rows], k)
+                    figures[f"{voice}, {kind}, {target} R@{k}"] = round(value, 4)
+    return figures
+
+
+def gallery(encoder: Encoder, said: Script) -> np.ndarray:
+    """Return the vectors of the demo's pictures of each name, float32 [names, dims]."""
+    from crosslens.demo.build import DATA
+
+    rows = [json.loads(line) for line in (DATA / "catalogue.jsonl").read_text(encoding="utf-8").splitlines()]
+    of = {row["id"]: DATA / row["image"] for row in rows}
+    ids = [json.loads(line)["id"] for line in Path("tests/data/names.jsonl").read_text(encoding="utf-8").splitlines()]
+    return encoder.encode_images([of[i] for i in ids])
+
+
+def train(arguments: Any) -> None:
+    torch.manual_seed(arguments.seed)
+    torch.set_num_threads(arguments.threads)
+    generator, rng = torch.Generator().manual_seed(arguments.seed), np.random.default_rng(arguments.seed)
+    said = read_script(arguments.seed)
+    labels = label(said, json.loads((arguments.clips / "phonemes.json").read_text()))
+    encoder = Encoder(DEMO_MODEL)
+    vectors = torch.from_numpy(encoder.encode_texts(said.texts))
+    pictures = gallery(encoder, said)
+    wrong = torch.ones(len(said.texts), dtype=torch.bool)
+    wrong[said.held_out] = False
+    tower = AudioTower(labels.phonemes, len(LETTERS) + 1, vectors.shape[1])
+    print(f"{sum(p.numel() for p in tower.parameters()):,} parameters, {labels.phonemes} phonemes", flush=True)
+    decayed = [p for p in tower.parameters() if p.ndim > 1]
+    plain = [p for p in tower.parameters() if p.ndim <= 1]
+    optimiser = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}], lr=arguments.peak, betas=(0.9, 0.98)
+    )
+    average = torch.optim.swa_utils.AveragedModel(tower, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998))
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    kept, step = arguments.out / "training.pt", 0
+    if kept.exists():
+        state = torch.load(kept, weights_only=True)
+        tower.load_state_dict(state["tower"]), average.load_state_dict(state["average"]), optimiser.load_state_dict(state["optimiser"])
+        step = state["step"]
+        generator.manual_seed(arguments.seed + step)
+        rng = np.random.default_rng([arguments.seed, step])
+    cache: dict[Path, Heard] = {}
+    began, first = time.monotonic(), step
+    while step < arguments.steps:
+        heard = load(sorted(arguments.clips.glob("train-*.npz")), cache)
+        print(f"{len(heard.text)} clips, {heard.lengths.sum() / 6000:.0f} minutes", flush=True)
+        for rows in batches(heard.lengths, arguments.batch, rng):
+            if step >= arguments.steps:
+                break
+            # Full speed, then down to nothing in the last third.
+            left = min(1.0, 3 * (arguments.steps - step) / arguments.steps)
+            for group in optimiser.param_groups:
+                group["lr"] = arguments.peak * min(1.0, (step + 1) / 200) * left
+            clips = augment(*stacked([heard.features[i] for i in rows]), generator)
+            loss, parts = objective(tower, clips, torch.from_numpy(heard.text[rows]), labels, vectors, wrong, arguments.scale)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
+            optimiser.step()
+            average.update_parameters(tower)
+            step += 1
+            if step % 25 == 0:
+                pace = (time.monotonic() - began) / (step - first)
+                print(f"step {step}/{arguments.steps} {parts} {pace:.2f} s a step", flush=True)
+            if step % 500 == 0 or step == arguments.steps:
+                torch.save({"tower": tower.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(),
+                            "step": step}, kept)
+                held = {str(VOICES[row]): arguments.clips / f"held-out-{row}.npz" for row in HELD_OUT}
+                sets = {voice: load([path], cache) for voice, path in held.items() if path.exists()}
+                if step < arguments.steps:
+                    sets = {voice: Heard(h.features[::4], h.text[::4]) for voice, h in sets.items()}
+                figures = evaluate(average.module, sets, said, vectors[: said.names].numpy(), pictures)
+                print(json.dumps(figures), flush=True)
+                if step == arguments.steps:
+                    torch.save({"tower": average.module.state_dict(), "phonemes": labels.phonemes, "dims": vectors.shape[1]}, arguments.out / "tower.pt")
+                    (arguments.out / "figures.json").write_text(json.dumps(figures, indent=2))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=9000)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--peak", type=float, default=1.5e-3)
+    parser.add_argument("--scale", type=float, default=20.0)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    train(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()
