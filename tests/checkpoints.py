@@ -16,6 +16,9 @@ from transformers import (
     BertModel,
     ChineseCLIPConfig,
     ChineseCLIPModel,
+    ClapConfig,
+    ClapFeatureExtractor,
+    ClapModel,
     CLIPConfig,
     CLIPModel,
     DistilBertConfig,
@@ -145,6 +148,51 @@ def align(folder: Path) -> Path:
         "resample": 2,
     }
     return _save(folder, model, fast, processor)
+
+
+def clap(folder: Path, *, fused: bool = False) -> Path:
+    torch.manual_seed(8)
+    fast = _wordpiece(128, first="[UNK]")
+    # It counts positions from the padding token's id on, which is 1.
+    text = {**_TOWER, "vocab_size": len(fast), "max_position_embeddings": 130, "pad_token_id": fast.pad_token_id}
+    audio = {
+        "patch_embeds_hidden_size": 8,
+        "hidden_size": 16,
+        "depths": [1, 1],
+        "num_attention_heads": [1, 2],
+        "spec_size": 64,
+        "num_mel_bins": 16,
+        "enable_fusion": fused,
+        "fusion_type": "aff_2d" if fused else None,
+    }
+    model = ClapModel(ClapConfig(audio_config=audio, text_config=text, projection_dim=24))
+    with torch.no_grad():
+        for name, values in [*model.named_parameters(), *model.named_buffers()]:
+            # What a spectrogram was on average, in decibels.
+            if name.endswith("running_mean"):
+                values.normal_(-30, 5)
+            elif name.endswith("running_var"):
+                values.uniform_(50, 200)
+            elif name.endswith("relative_position_bias_table"):
+                values.normal_(0, 0.5)
+    _save(folder, model, fast, None)
+    clap_extractor("fusion" if fused else "rand_trunc").save_pretrained(folder)
+    return folder
+
+
+def clap_extractor(truncation: str, padding: str = "repeatpad") -> ClapFeatureExtractor:
+    """Of two seconds at 16 kHz, which `clap` reads in place of ten at 48 kHz."""
+    return ClapFeatureExtractor(
+        feature_size=16,
+        sampling_rate=16_000,
+        hop_length=160,
+        max_length_s=2,
+        fft_window_size=512,
+        frequency_min=50,
+        frequency_max=7000,
+        truncation=truncation,
+        padding=padding,
+    )
 
 
 def multilingual(folder: Path, dims: int = 24) -> Path:

@@ -14,6 +14,7 @@ from torch import nn
 from crosslens.errors import ExportError, ModelError
 from crosslens.ingest.model.files import read_json
 from crosslens.ingest.model.folder import TextSettings, text_settings
+from crosslens.ingest.model.hearing import load_extractor
 from crosslens.ingest.model.prompts import Prompts, TextOptions
 from crosslens.ingest.model.sentence import (
     TEXT_FAMILIES,
@@ -22,14 +23,16 @@ from crosslens.ingest.model.sentence import (
     load_sentence_tower,
     sentence_modules,
 )
-from crosslens.ingest.model.towers import ImageTower, SquarePatches, TextTower
+from crosslens.ingest.model.towers import AudioTower, ImageTower, SquarePatches, TextTower
 from crosslens.ingest.model.transform import parse_transform
 from crosslens.ingest.model.vocabulary import check_vocabulary, fast_tokenizer, load_tokenizer
 from crosslens.ingest.model.weights import first_line, load_weights, require_no_pointers, require_weights
 
 # Families whose text encoder needs to know which positions are padding.
-_MASKED = {"chinese_clip", "align"}
-FAMILIES = ("clip", "siglip", "siglip2", "chinese_clip", "align")
+_MASKED = {"chinese_clip", "align", "clap"}
+# Those of texts and pictures, and those of texts and sounds.
+_SEEING = ("clip", "siglip", "siglip2", "chinese_clip", "align")
+FAMILIES = (*_SEEING, "clap")
 _PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
@@ -38,7 +41,8 @@ class Checkpoint:
     """A checkpoint ready for export.
 
     ``text`` maps input_ids [n, t] (and attention_mask [n, t] when ``masked``) to [n, dims]; ``vision`` maps
-    pixel_values [n, 3, h, w] to [n, dims], and is None of a text model, with all that is for pictures. With
+    pixel_values [n, 3, h, w] to [n, dims], and is None of a text model, with all that is for pictures; ``audio`` maps
+    input_features, as ``feature_extractor`` makes them, to [n, dims], and ``hearing`` are that one's settings. With
     ``lower_case``, texts are lowercased before they reach ``tokenizer``; the exported tokenizer lowercases them itself.
     """
 
@@ -55,6 +59,9 @@ class Checkpoint:
     vision: nn.Module | None = None
     image_processor: Any = None
     preprocessor: dict[str, Any] | None = None
+    audio: AudioTower | None = None
+    feature_extractor: Any = None
+    hearing: dict[str, Any] | None = None
 
 
 def load_checkpoint(
@@ -100,8 +107,9 @@ def load_checkpoint(
     }
     if not (in_modules or plain):
         config, model = _load_model(folder, checkpoint, False, trust_remote_code)
-        pictures = _pictures(folder, model, str(config["model_type"]), trust_remote_code)
-        return Checkpoint(**called, **_clip_text(folder, model, config, chosen, trust_remote_code), **pictures)
+        family = str(config["model_type"])
+        other = _sounds(folder, model) if family == "clap" else _pictures(folder, model, family, trust_remote_code)
+        return Checkpoint(**called, **_clip_text(folder, model, config, chosen, trust_remote_code), **other)
     if plain:
         tower = load_plain_encoder(folder, chosen.pooling or "mean", trust_remote_code=trust_remote_code)
     else:
@@ -120,7 +128,12 @@ def _clip_text(
     """Return what a `Checkpoint` has for texts, of a model with both towers."""
     family = str(config["model_type"])
     tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
-    limits = {"model_max_length": tokenizer.model_max_length, "padding_side": tokenizer.padding_side}
+    longest = tokenizer.model_max_length
+    if family == "clap":
+        # As RoBERTa, it counts positions from the padding token's id on.
+        text = model.config.text_config
+        longest = min(longest, text.max_position_embeddings - text.pad_token_id - 1)
+    limits = {"model_max_length": longest, "padding_side": tokenizer.padding_side}
     exported = fast_tokenizer(tokenizer, folder)
     check_vocabulary(exported, model, family)
     return {
@@ -163,6 +176,19 @@ def _pictures(folder: Path, model: Any, family: str, trust_remote_code: bool) ->
     }
 
 
+def _sounds(folder: Path, model: Any) -> dict[str, Any]:
+    """Return what a `Checkpoint` has for sounds."""
+    extractor, settings = load_extractor(folder)
+    fused = bool(model.config.audio_config.enable_fusion)
+    if fused != (settings.get("truncation") == "fusion"):
+        raise ExportError(
+            f"the audio encoder {'fuses' if fused else 'does not fuse'} parts of a sound (enable_fusion), and "
+            f"{folder} prepares sounds with the truncation {settings.get('truncation')!r}",
+            hint="the preprocessing is of another checkpoint, or config.json is",
+        )
+    return {"audio": AudioTower(model).eval(), "feature_extractor": extractor, "hearing": settings}
+
+
 def _family(folder: Path) -> str:
     file = folder / "config.json"
     if file.exists():
@@ -196,10 +222,12 @@ def _load_model(folder: Path, named: str, images_only: bool, trust_remote_code: 
             f"{named} is a {family!r} model; crosslens exports {', '.join(FAMILIES)}, and as text models those in "
             f"sentence-transformers' layout (modules.json) and {', '.join(TEXT_FAMILIES)}"
         )
+    if images_only and family not in _SEEING:
+        raise ExportError(f"{named} is a {family!r} model, which has no image encoder", parameter="image_tower")
     require_weights(folder)
     but = ("text_model.", "text_projection.") if images_only else ()
     model = load_weights(AutoModel, folder, but=but, trust_remote_code=trust_remote_code)
-    if getattr(model.config.vision_config, "vision_use_head", True) is False:
+    if getattr(getattr(model.config, "vision_config", None), "vision_use_head", True) is False:
         raise ExportError(
             f"{named} has no head that pools its patches (vision_use_head), so it gives a picture no vector"
         )

@@ -1,25 +1,21 @@
-"""The encoder: texts and pictures to unit vectors, with ONNX Runtime, tokenizers and Pillow only."""
+"""The encoder: texts, pictures and sounds to unit vectors, with ONNX Runtime, tokenizers and Pillow only."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime as ort
-from numpy.typing import NDArray
 from PIL import Image
 
 from crosslens.errors import ImageError, ModelError
-from crosslens.ingest.model.batching import Batches, Inputs, Runner, in_batches
-from crosslens.ingest.model.devices import load_session, most_inputs, require
+from crosslens.ingest.model.batching import Inputs
 from crosslens.ingest.model.folder import ModelFolder, open_model
 from crosslens.ingest.model.passages import Passage, passages
-from crosslens.ingest.model.ports import TextPorts, VisionPorts
+from crosslens.ingest.model.ports import VisionPorts, audio_inputs
 from crosslens.ingest.model.prompts import Role
+from crosslens.ingest.model.running import Graphs
 from crosslens.ingest.model.senses import AudioSettings, Clip, Samples, Target, VideoSettings
 from crosslens.ingest.model.tokens import TextTokenizer
 from crosslens.ingest.model.transform import Float32Array, ImageTransform, Pixels
@@ -30,7 +26,7 @@ _SPECIAL = 8
 
 
 class Encoder:
-    """Runs the encoders of a model folder: two, or a text model's one.
+    """Runs the encoders of a model folder: for texts and, as it has them, for pictures and sounds.
 
         encoder = Encoder("models/clip-vit-base-patch32")
         encoder.encode_texts(["blue running shoes"])        # float32 [1, dims], unit length
@@ -59,28 +55,12 @@ class Encoder:
 
         Raises `ModelError` as `open_model` does, and where the device isn't there.
         """
-        require(device)
-        if (batch_size is not None and batch_size < 1) or threads < 0:
-            raise ModelError(f"batch_size must be 1 or more and threads 0 or more, not {batch_size} and {threads}")
+        self._graphs = Graphs(threads, batch_size, device)
+        self.batch_size = self._graphs.batch_size
         self.folder: ModelFolder = open_model(Path(folder), variant=variant, verify=verify)
-        self.batch_size = batch_size or most_inputs(device)
-        self._threads, self._device = threads, device
         self._tokenizer = TextTokenizer(
             self.folder.tokenizer, self.folder.text.length, canonical=self.folder.text.canonical
         )
-        self._sessions: dict[tuple[Path, str | None], ort.InferenceSession] = {}
-        self._loading = threading.Lock()
-        # Texts are of many lengths, whose times don't compare. One graph may hold both encoders.
-        self._batches = {
-            (ports.path, ports.output): Batches(
-                ports.path,
-                self.batch_size,
-                least=ports.batch or 1,
-                measured=batch_size is None and ports.batch is None and isinstance(ports, VisionPorts),
-            )
-            for ports in (self.folder.text_ports, self.folder.vision_ports)
-            if ports is not None
-        }
 
     @property
     def name(self) -> str:
@@ -115,7 +95,7 @@ class Encoder:
     @property
     def audio(self) -> AudioSettings | None:
         """What its encoder for sounds reads, if it has one."""
-        return None
+        return self.folder.sound.settings if self.folder.sound is not None else None
 
     @property
     def video(self) -> VideoSettings | None:
@@ -206,7 +186,15 @@ class Encoder:
     def encode_sounds(self, sounds: Sequence[Samples]) -> Float32Array:
         """float32 [len(sounds), dims], unit length, of sounds float32 [n] as `audio` says. Raises `ModelError` for one
         that is empty, too long, or not finite, and from a model without an encoder for sounds."""
-        raise self._without("sounds")
+        ports, transform = self.folder.audio_ports, self.folder.sound
+        if ports is None or transform is None:
+            raise self._without("sounds")
+        out = np.empty((len(sounds), self.dims), dtype=np.float32)
+        for start in range(0, len(sounds), self.batch_size):
+            part = [transform.settings.checked(each) for each in sounds[start : start + self.batch_size]]
+            inputs = audio_inputs(ports, np.stack([transform(each) for each in part]))
+            out[start : start + len(part)] = self._graphs.vectors(ports, inputs, alike=True)
+        return out
 
     def encode_clips(self, clips: Sequence[Clip]) -> Float32Array:
         """float32 [len(clips), dims], unit length, of footage as `video` says. Raises `ModelError` for a clip that
@@ -253,15 +241,13 @@ class Encoder:
             raise ImageError(f"the picture can't be prepared ({type(error).__name__}: {error})") from error
 
     def prepare_frame(self, frame: Pixels) -> Pixels:
-        """The pixels of a frame, uint8 [height, width, 3], that `encode_pixels` takes, as `prepare_image` gives them."""
+        """What `prepare_image` gives of a frame, uint8 [height, width, 3]."""
         return self.transform.pixels(Image.fromarray(frame))
 
     def encode_pixels(self, pixels: Pixels | Float32Array) -> Float32Array:
         """float32 [n, dims], unit length, of prepared images, stacked: uint8 [n, height, width, 3], or float32
         [n, 3, height, width] as the graph reads them."""
-        ports = self._vision
-        run = self._runner(ports)
-        return unit(in_batches(run, self.image_inputs(pixels), ports.batch))
+        return self._graphs.vectors(self._vision, self.image_inputs(pixels), alike=True)
 
     def image_inputs(self, pixels: Pixels | Float32Array) -> Inputs:
         """Return the inputs of a run of the image graph; ``pixels`` as `encode_pixels` takes them."""
@@ -271,8 +257,8 @@ class Encoder:
         return {port.name: pixels.astype(port.dtype, copy=False)}
 
     def _encoded(self, inputs: Inputs) -> Float32Array:
-        ports = self.folder.text_ports
-        return unit(in_batches(self._runner(ports), inputs, ports.batch))
+        # Texts are of many lengths, whose times don't compare.
+        return self._graphs.vectors(self.folder.text_ports, inputs)
 
     def _text_inputs(self, ids: list[list[int]]) -> Inputs:
         ports, settings = self.folder.text_ports, self.folder.text
@@ -289,34 +275,3 @@ class Encoder:
         inputs = {port.name: known[port.name].astype(port.dtype, copy=False) for port in ports.others}
         inputs[ports.ids.name] = tokens.astype(ports.ids.dtype, copy=False)
         return inputs
-
-    def _runner(self, ports: TextPorts | VisionPorts) -> Runner:
-        session, batches = self._session(ports), self._batches[ports.path, ports.output]
-
-        def once(inputs: Inputs) -> NDArray[Any]:
-            return np.asarray(session.run([ports.output], inputs)[0])
-
-        return lambda inputs: batches.run(once, inputs)
-
-    def _session(self, ports: TextPorts | VisionPorts) -> ort.InferenceSession:
-        part = ports.output if self.folder.text_model == self.folder.vision_model else None
-        session = self._sessions.get((ports.path, part))
-        if session is not None:
-            return session
-        with self._loading:
-            if (ports.path, part) not in self._sessions:
-                self._sessions[ports.path, part] = load_session(ports.path, self._threads, self._device, part)
-            return self._sessions[ports.path, part]
-
-
-def unit(vectors: NDArray[Any]) -> Float32Array:
-    """Return what a graph gave, [n, dims], at unit length. Raises `ModelError` for anything else than vectors."""
-    if vectors.ndim != 2:
-        raise ModelError(f"the encoder gave numbers of the shape {vectors.shape}, not one vector for each input")
-    vectors = vectors.astype(np.float32, copy=False)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    if not np.all((norms > 0) & np.isfinite(norms)):
-        raise ModelError(
-            "the encoder gave a vector of length zero, infinite or not a number; the model folder is damaged"
-        )
-    return np.asarray(vectors / norms, dtype=np.float32)

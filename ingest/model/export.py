@@ -36,6 +36,12 @@ def export_vision(vision: torch.nn.Module, preprocessor: dict[str, Any], path: P
     _trace(vision, {"pixel_values": pixels}, path, "image_embeds", {0: "batch"})
 
 
+def export_audio(audio: torch.nn.Module, shape: tuple[int, ...], path: Path) -> None:
+    """Write the graph of an encoder of sounds, prepared to ``shape``. Raises `ExportError` where it can't be traced."""
+    features = torch.randn(2, *shape)
+    _trace(audio, {"input_features": features}, path, "audio_embeds", {0: "batch"})
+
+
 def _trace(
     module: torch.nn.Module, inputs: dict[str, torch.Tensor], path: Path, output: str, axes: dict[int, str]
 ) -> None:

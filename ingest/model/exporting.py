@@ -1,6 +1,6 @@
-"""Exporting a checkpoint to ONNX: two graphs, their tokenizer and preprocessing, and the proof that they agree.
+"""Exporting a checkpoint to ONNX: a graph of each encoder, tokenizer and preprocessing, and the proof that they agree.
 
-The proof is part of the export: golden texts and pictures go through transformers and PyTorch on one side and
+The proof is part of the export: golden texts, pictures and sounds go through transformers and PyTorch on one side and
 through `crosslens.Encoder` on the other; the folder appears only if every pair of vectors agrees (`prove`).
 
 Importing this module needs neither PyTorch nor onnx, so that `crosslens.export` is there for everybody.
@@ -11,17 +11,21 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from crosslens.errors import ExportError
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.files import sha256
 from crosslens.ingest.model.folder import CONFIG, FLOAT32, MANIFEST, fingerprint
-from crosslens.ingest.model.layouts import PREPROCESSOR, TEXT_MODEL, TOKENIZER, VISION_MODEL
+from crosslens.ingest.model.layouts import AUDIO_MODEL, PREPROCESSOR, TEXT_MODEL, TOKENIZER, VISION_MODEL
 from crosslens.ingest.model.prompts import PROMPTS, Prompts, TextOptions
+from crosslens.ingest.model.sounds import parse_sound
 
 if TYPE_CHECKING:
     from crosslens.ingest.model.calibration import Calibration
@@ -33,7 +37,7 @@ PRECISIONS = ("auto", "fp32", "fp16", "int8")
 @dataclass(frozen=True)
 class ExportReport:
     """An export's least and mean cosine to PyTorch over the golden inputs, and its folder's size in bytes.
-    Of a text model there are none of images.
+    There are none of images and sounds that the model doesn't encode.
 
     ``precision`` is what was written, ``wanted`` what was asked for. Where int8 was tried, ``choices`` say what became
     of each encoder, ``searches`` what searches lose against float32, and ``calibration`` by what that was measured.
@@ -46,9 +50,11 @@ class ExportReport:
     precision: str
     text_cosine_min: float
     text_cosine_mean: float
-    image_cosine_min: float | None
-    image_cosine_mean: float | None
     size: int
+    image_cosine_min: float | None = None
+    image_cosine_mean: float | None = None
+    audio_cosine_min: float | None = None
+    audio_cosine_mean: float | None = None
     wanted: str = ""
     choices: tuple[Choice, ...] = ()
     searches: Loss | None = None
@@ -83,7 +89,7 @@ def export(
     try:
         from crosslens.ingest.model.calibration import default_calibration
         from crosslens.ingest.model.checkpoints import load_checkpoint
-        from crosslens.ingest.model.export import export_text, export_vision
+        from crosslens.ingest.model.export import export_audio, export_text, export_vision
         from crosslens.ingest.model.precision import Bounds
         from crosslens.ingest.model.proof import prove
         from crosslens.ingest.model.storing import store_half
@@ -111,6 +117,10 @@ def export(
             progress("exporting the image encoder")
             export_vision(loaded.vision, loaded.preprocessor, folder / VISION_MODEL)
             _write_json(folder / PREPROCESSOR, loaded.preprocessor)
+        if loaded.audio is not None and loaded.hearing is not None:
+            progress("exporting the audio encoder")
+            export_audio(loaded.audio, parse_sound(loaded.hearing).shape, folder / AUDIO_MODEL)
+            _write_json(folder / PREPROCESSOR, loaded.hearing)
         if precision == "fp16":
             for graph in sorted((folder / "onnx").glob("*.onnx")):
                 store_half(graph)
@@ -150,10 +160,8 @@ def export(
             progress("comparing int8 with PyTorch")
             written, encoder = "int8", Encoder(folder)
             proof = prove(loaded, encoder, written)
-        text, image = proof.text, proof.image
-        manifest["parity"] = {"text_cosine_min": round(float(text.min()), 7)}
-        if image is not None:
-            manifest["parity"]["image_cosine_min"] = round(float(image.min()), 7)
+        cosines = proof.kinds()
+        manifest["parity"] = {f"{kind}_cosine_min": round(float(each.min()), 7) for kind, each in cosines.items()}
         _write_json(folder / MANIFEST, manifest)
         size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
         if out.exists():
@@ -165,17 +173,25 @@ def export(
         fingerprint=manifest["fingerprint"],
         dims=encoder.dims,
         precision=written,
-        text_cosine_min=float(text.min()),
-        text_cosine_mean=float(text.mean()),
-        image_cosine_min=None if image is None else float(image.min()),
-        image_cosine_mean=None if image is None else float(image.mean()),
+        text_cosine_min=float(cosines["text"].min()),
+        text_cosine_mean=float(cosines["text"].mean()),
         size=size,
+        **_least_and_mean(cosines, ("image", "audio")),
         wanted=precision,
         choices=choices,
         searches=searches,
         calibration=calibration.source if calibration is not None and choices else "",
         fp32_fingerprint=own if searches is not None else "",
     )
+
+
+def _least_and_mean(cosines: Mapping[str, NDArray[np.float64]], kinds: Iterable[str]) -> dict[str, Any]:
+    return {
+        f"{kind}_cosine_{name}": float(cosine(cosines[kind]))
+        for kind in kinds
+        if kind in cosines
+        for name, cosine in (("min", np.min), ("mean", np.mean))
+    }
 
 
 def _identity(folder: Path) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from crosslens.ingest.model.files import read_json, sha256
 from crosslens.ingest.model.graph import Graph, read_graph
 from crosslens.ingest.model.layouts import Layout, find_layout, within
 from crosslens.ingest.model.parts import apart
-from crosslens.ingest.model.ports import TextPorts, VisionPorts, text_ports, vision_ports
+from crosslens.ingest.model.ports import AudioPorts, TextPorts, VisionPorts, audio_ports, text_ports, vision_ports
 from crosslens.ingest.model.prompts import PROMPTS, Prompts, read_prompts
+from crosslens.ingest.model.sounds import SoundTransform, parse_sound
 from crosslens.ingest.model.transform import ImageTransform, parse_transform
 
 MANIFEST = "crosslens.json"
@@ -46,7 +47,8 @@ class TextSettings:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A folder with both encoders, in two graphs or in one, or, of a text model, with the one for texts.
+    """A folder with both encoders, in two graphs or in one, or, of a text model, with the one for texts; either may
+    have one for sounds besides.
 
     ``fingerprint`` changes with everything that shapes the vectors; ``dims`` is None without a manifest. ``searches``
     are the fingerprints of other vectors that queries of this folder may be compared with, which its export has proved.
@@ -63,6 +65,9 @@ class ModelFolder:
     vision_model: Path | None = None
     vision_ports: VisionPorts | None = None
     transform: ImageTransform | None = None
+    audio_model: Path | None = None
+    audio_ports: AudioPorts | None = None
+    sound: SoundTransform | None = None
     dims: int | None = None
     searches: frozenset[str] = frozenset()
 
@@ -89,24 +94,24 @@ def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -
     if recorded and verify:
         _verify(path, root, recorded)
     graphs = _graphs(layout)
-    text = text_ports(graphs[0], config)
-    transform = vision = None
+    alone = layout.text_model != layout.vision_model
+    text = replace(text_ports(graphs["text"], config), alone=alone)
+    transform = vision = sound = audio = None
     if layout.preprocessing is not None:
         transform = parse_transform(layout.preprocessing)
-        vision = vision_ports(graphs[1], transform.output_size)
-    if vision is not None and None not in (text.dims, vision.dims) and text.dims != vision.dims:
-        raise ModelError(
-            f"{path} can't compare texts and pictures: its text encoder gives {text.dims} numbers, its image encoder "
-            f"{vision.dims}",
-            hint="one of the two graphs lacks its projection; export the checkpoint to a new folder",
-        )
+        vision = replace(vision_ports(graphs["image"], transform.output_size), alone=alone)
+        _require_comparable(path, text, vision, "pictures", "image")
+    if layout.hearing is not None:
+        sound = parse_sound(layout.hearing)
+        audio = audio_ports(graphs["audio"], sound.shape)
+        _require_comparable(path, text, audio, "sounds", "audio")
     settings = _text_settings(layout, config, manifest)
     # A file that a manifest doesn't list has no part in the vectors that its fingerprint stands for.
     prompts = read_prompts(path) if not recorded or PROMPTS in recorded else Prompts()
     return ModelFolder(
         path=path,
         name=str(manifest.get("name") or config.get("_name_or_path") or path.resolve().name),
-        fingerprint=_fingerprint((root, path), layout, graphs, recorded, (settings, prompts)),
+        fingerprint=_fingerprint((root, path), layout, graphs.values(), recorded, (settings, prompts)),
         text_model=layout.text_model,
         text_ports=text,
         tokenizer=layout.tokenizer,
@@ -115,6 +120,9 @@ def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -
         vision_model=layout.vision_model,
         vision_ports=vision,
         transform=transform,
+        audio_model=layout.audio_model,
+        audio_ports=audio,
+        sound=sound,
         dims=manifest.get("dims"),
         searches=_searches(manifest, listed),
     )
@@ -136,13 +144,26 @@ def fingerprint(hashes: dict[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 
-def _graphs(layout: Layout) -> tuple[Graph, ...]:
-    """Return the text encoder's graph, and the image encoder's where there is one."""
-    if layout.vision_model is None:
-        return (read_graph(layout.text_model),)
+def _graphs(layout: Layout) -> dict[str, Graph]:
+    """Return the graphs of the folder's encoders, by what they encode."""
     if layout.text_model == layout.vision_model:
-        return apart(read_graph(layout.text_model))
-    return read_graph(layout.text_model), read_graph(layout.vision_model)
+        graphs = dict(zip(("text", "image"), apart(read_graph(layout.text_model)), strict=True))
+    else:
+        graphs = {"text": read_graph(layout.text_model)}
+        if layout.vision_model is not None:
+            graphs["image"] = read_graph(layout.vision_model)
+    if layout.audio_model is not None:
+        graphs["audio"] = read_graph(layout.audio_model)
+    return graphs
+
+
+def _require_comparable(path: Path, text: TextPorts, other: VisionPorts | AudioPorts, things: str, kind: str) -> None:
+    if None not in (text.dims, other.dims) and text.dims != other.dims:
+        raise ModelError(
+            f"{path} can't compare texts and {things}: its text encoder gives {text.dims} numbers, its {kind} encoder "
+            f"{other.dims}",
+            hint="one of the two graphs lacks its projection; export the checkpoint to a new folder",
+        )
 
 
 def _fingerprint(
@@ -163,7 +184,8 @@ def _fingerprint(
     hashes = dict(recorded)
     files = [graph.path.parent / name for graph in graphs for name in graph.external]
     if not recorded:
-        parts = (layout.text_model, layout.vision_model, layout.tokenizer, layout.preprocessor)
+        parts = [layout.text_model, layout.vision_model, layout.tokenizer, layout.preprocessor]
+        parts += [layout.audio_model, layout.feature_extractor]
         files += [part for part in parts if part is not None]
         settings, prompts = texts
         hashes["text"] = hashlib.sha256(settings.line().encode()).hexdigest()

@@ -12,9 +12,10 @@ from crosslens.ingest.model.files import read_json
 
 TEXT_MODEL = "onnx/text_model.onnx"
 VISION_MODEL = "onnx/vision_model.onnx"
+AUDIO_MODEL = "onnx/audio_model.onnx"
 TOKENIZER = "tokenizer.json"
 PREPROCESSOR = "preprocessor_config.json"
-_PROCESSOR = "processor_config.json"
+PROCESSOR = "processor_config.json"
 _RESAMPLING = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
 
 
@@ -23,7 +24,7 @@ class Layout:
     """The parts of a model folder; ``preprocessor`` is the file that ``preprocessing`` was read from.
 
     ``text_model`` and ``vision_model`` may be one file that holds both encoders. A text model's folder has no part that
-    is for pictures.
+    is for pictures. ``hearing`` is for sounds what ``preprocessing`` is for pictures, read from ``feature_extractor``.
     """
 
     text_model: Path
@@ -31,6 +32,9 @@ class Layout:
     vision_model: Path | None = None
     preprocessor: Path | None = None
     preprocessing: dict[str, Any] | None = None
+    audio_model: Path | None = None
+    feature_extractor: Path | None = None
+    hearing: dict[str, Any] | None = None
 
     @property
     def tokenizer_config(self) -> Path:
@@ -53,7 +57,7 @@ def find_layout(path: Path, variant: str | None) -> Layout:
         layout = Layout(_text_graph(path, variant), path / TOKENIZER)
     else:
         text, vision = _graphs(path, variant)
-        if text == vision and not any((path / name).exists() for name in (PREPROCESSOR, _PROCESSOR)):
+        if text == vision and not any((path / name).exists() for name in (PREPROCESSOR, PROCESSOR)):
             # As sentence-transformers lays its models out; the graph then gives a vector of each token.
             raise ModelError(
                 f"{path} has no {PREPROCESSOR}, and of a text model {text.name} is not the graph that crosslens reads",
@@ -61,16 +65,20 @@ def find_layout(path: Path, variant: str | None) -> Layout:
                 verb="export",
             )
         layout = Layout(text, path / TOKENIZER, vision, *_preprocessing(path))
+    layout = _with_audio(layout, path, variant)
     if not layout.tokenizer.exists():
         raise ModelError(f"{layout.tokenizer} is missing", hint="the folder's tokenizer must be in that form")
     return layout
 
 
 def is_text_model(path: Path) -> bool:
-    """Return whether a folder has neither an image encoder nor what prepares pictures for one."""
-    if (path / PREPROCESSOR).exists() or (path / _PROCESSOR).exists() or (path / "visual").exists():
+    """Return whether a folder encodes texts, maybe sounds, but no pictures: it has neither an image encoder nor what
+    prepares pictures for one."""
+    if not _variants(path, "text_model") or _variants(path, "vision_model") or (path / "visual").exists():
         return False
-    return bool(_variants(path, "text_model")) and not _variants(path, "vision_model")
+    if _variants(path, "audio_model"):
+        return True
+    return not (path / PREPROCESSOR).exists() and not (path / PROCESSOR).exists()
 
 
 def _text_graph(path: Path, variant: str | None) -> Path:
@@ -93,17 +101,52 @@ def within(layout: Layout, path: Path, root: Path) -> Layout:
         twin = root / graph.relative_to(path)
         return twin if twin.exists() else graph
 
-    vision = layout.vision_model
-    return replace(layout, text_model=there(layout.text_model), vision_model=vision and there(vision))
+    vision, audio = layout.vision_model, layout.audio_model
+    return replace(
+        layout,
+        text_model=there(layout.text_model),
+        vision_model=vision and there(vision),
+        audio_model=audio and there(audio),
+    )
 
 
 def _preprocessing(path: Path) -> tuple[Path, dict[str, Any]]:
-    if not (path / PREPROCESSOR).exists() and (path / _PROCESSOR).exists():
+    if not (path / PREPROCESSOR).exists() and (path / PROCESSOR).exists():
         # transformers 5 writes one file for all of a model's processors.
-        inside = read_json(path / _PROCESSOR).get("image_processor")
+        inside = read_json(path / PROCESSOR).get("image_processor")
         if isinstance(inside, dict):
-            return path / _PROCESSOR, inside
+            return path / PROCESSOR, inside
     return path / PREPROCESSOR, read_json(path / PREPROCESSOR)
+
+
+def _with_audio(layout: Layout, path: Path, variant: str | None) -> Layout:
+    """Return the layout with the folder's audio encoder, if it has one: of a ``variant``, if there is one of it."""
+    there = _variants(path, "audio_model")
+    if not there:
+        return layout
+    # An encoder of sounds needn't come in each precision that those of texts and pictures come in.
+    graph = there.get(variant or "") or there.get("")
+    if graph is None and len(there) == 1:
+        (graph,) = there.values()
+    if graph is None:
+        raise ModelError(
+            f"{path} has no {AUDIO_MODEL}; it has {', '.join(sorted(file.name for file in there.values()))}",
+            hint="keep one in the folder, or say which variant is meant",
+        )
+    for name, inside in ((PROCESSOR, "feature_extractor"), (PREPROCESSOR, None)):
+        stated = read_json(path / name) if (path / name).exists() else {}
+        settings = stated.get(inside) if inside else stated
+        if isinstance(settings, dict) and hears(settings):
+            return replace(layout, audio_model=graph, feature_extractor=path / name, hearing=settings)
+    raise ModelError(
+        f"{path} has {graph.name}, and neither {PROCESSOR} nor {PREPROCESSOR} says what it reads of a sound",
+        hint="copy or export the folder again",
+    )
+
+
+def hears(config: dict[str, Any]) -> bool:
+    """Return whether settings in a preprocessor_config.json are for sounds."""
+    return isinstance(config.get("feature_extractor_type"), str) and "sampling_rate" in config
 
 
 def _open_clip(path: Path) -> dict[str, Any]:

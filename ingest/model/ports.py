@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from crosslens.errors import ModelError
 from crosslens.ingest.model.graph import TYPES, Graph, Port
 
 _TEXT_OUTPUTS = ("text_embeds", "pooler_output", "sentence_embedding", "embedding")
 _IMAGE_OUTPUTS = ("image_embeds", "pooler_output", "embedding")
+_AUDIO_OUTPUTS = ("audio_embeds", "pooler_output", "embedding")
+# Whether a sound is longer than a fused encoder reads; see `audio_inputs`.
+_LONGER = "is_longer"
 _MASKS = ("attention_mask", "token_type_ids")
 _WHOLE, _FLOAT = {6, 7}, {1, 10, 11}
 # Their pooled output is not yet projected into the space that both encoders share.
@@ -27,6 +33,8 @@ class TextPorts:
     others: tuple[Port, ...]
     output: str
     dims: int | None
+    # Whether the graph is all for texts.
+    alone: bool = True
 
     @property
     def batch(self) -> int | None:
@@ -52,11 +60,31 @@ class VisionPorts:
     pixels: Port
     output: str
     dims: int | None
+    # Whether the graph is all for pictures.
+    alone: bool = True
 
     @property
     def batch(self) -> int | None:
         """Return how many pictures it reads at once."""
         return self.pixels.shape[0]
+
+
+@dataclass(frozen=True)
+class AudioPorts:
+    """An audio graph, whose ``features`` are [sounds, channels, frames, mels]; None stands for a dynamic size.
+    ``longer`` is where a fused encoder of other tools is told which sounds it should fuse."""
+
+    path: Path
+    features: Port
+    longer: Port | None
+    output: str
+    dims: int | None
+    alone: bool = True
+
+    @property
+    def batch(self) -> int | None:
+        """Return how many sounds it reads at once."""
+        return self.features.shape[0]
 
 
 def text_ports(graph: Graph, config: dict[str, Any]) -> TextPorts:
@@ -98,6 +126,43 @@ def vision_ports(graph: Graph, size: tuple[int, int]) -> VisionPorts:
             )
     output = _output(graph, _IMAGE_OUTPUTS)
     return VisionPorts(graph.path, inputs[0], output.name, _dims(output))
+
+
+def audio_ports(graph: Graph, shape: tuple[int, ...]) -> AudioPorts:
+    """Find an audio encoder's inputs and output; ``shape`` is that of a prepared sound.
+
+    Raises `ModelError` for one that crosslens can't feed, or that reads sounds of another shape.
+    """
+    longer = graph.inputs.get(_LONGER)
+    others = [port for name, port in graph.inputs.items() if name != _LONGER]
+    known = longer is None or (longer.kind in TYPES and len(longer.shape) <= 2)
+    if len(others) != 1 or not known or others[0].kind not in _FLOAT or len(others[0].shape) != 1 + len(shape):
+        raise ModelError(
+            f"{graph.path} asks for inputs that crosslens doesn't know: {_described(graph)}", hint=_AGAIN, verb="export"
+        )
+    for reads, made in zip(others[0].shape[1:], shape, strict=True):
+        if reads not in (None, made):
+            raise ModelError(
+                f"{graph.path} reads sounds as {list(others[0].shape[1:])} numbers, and the folder's preprocessing "
+                f"makes them {list(shape)}",
+                hint=_AGAIN,
+                verb="export",
+            )
+    output = _output(graph, _AUDIO_OUTPUTS)
+    return AudioPorts(graph.path, others[0], longer, output.name, _dims(output))
+
+
+def audio_inputs(ports: AudioPorts, features: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """Return the inputs of a run of an audio graph, of prepared sounds, stacked.
+
+    transformers' processor has one sound of each batch fused even if none is longer: the only one, of one sound. So
+    that a vector doesn't depend on the sounds beside it, every sound is fused.
+    """
+    inputs: dict[str, NDArray[Any]] = {ports.features.name: features.astype(ports.features.dtype, copy=False)}
+    if ports.longer is not None:
+        size = (len(features), 1)[: len(ports.longer.shape)]
+        inputs[ports.longer.name] = np.ones(size, dtype=ports.longer.dtype)
+    return inputs
 
 
 def _output(graph: Graph, names: tuple[str, ...]) -> Port:

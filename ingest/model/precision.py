@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from crosslens.ingest.model.batching import Inputs
 from crosslens.ingest.model.devices import load_session
-from crosslens.ingest.model.encoder import unit
 from crosslens.ingest.model.quantize import SWITCHES, layers, quantised, switched
+from crosslens.ingest.model.running import unit
 from crosslens.ingest.model.storing import remove, save
 from crosslens.ingest.model.transform import Float32Array
 

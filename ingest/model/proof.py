@@ -1,8 +1,8 @@
 """The proof that an export reproduces the checkpoint's vectors, and that these are meaningful.
 
-Golden texts and pictures go through transformers and PyTorch on one side and through `crosslens.Encoder` on the other.
-Both could still agree on nothing (an invented vocabulary, a vector read at the wrong token), so different texts and
-different pictures must also have different vectors.
+Golden texts, pictures and sounds go through transformers and PyTorch on one side and through `crosslens.Encoder` on the
+other. Both could still agree on nothing (an invented vocabulary, a vector read at the wrong token), so different inputs
+must also have different vectors.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from PIL import Image
 from crosslens.errors import CrosslensError, ExportError
 from crosslens.ingest.model.checkpoints import Checkpoint
 from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.hearing import audio_cosines, require_different_sounds
 from crosslens.ingest.model.prompts import Prompts, Role
 from crosslens.ingest.model.weights import first_line
 from crosslens.ingest.sources.images import to_rgb
@@ -89,10 +90,17 @@ _GOLDEN_PICTURES = (
 
 @dataclass(frozen=True)
 class Proof:
-    """The cosine to PyTorch of each golden text and picture (None: of a text model), in each batch size."""
+    """The cosine to PyTorch of each golden text, picture and sound (None: of a model without an encoder for them), in
+    each batch size."""
 
     text: NDArray[np.float64]
     image: NDArray[np.float64] | None
+    audio: NDArray[np.float64] | None = None
+
+    def kinds(self) -> dict[str, NDArray[np.float64]]:
+        """Return the cosines of each encoder that there is."""
+        every = {"text": self.text, "image": self.image, "audio": self.audio}
+        return {kind: cosines for kind, cosines in every.items() if cosines is not None}
 
 
 def prove(loaded: Checkpoint, encoder: Encoder, precision: str) -> Proof:
@@ -102,7 +110,7 @@ def prove(loaded: Checkpoint, encoder: Encoder, precision: str) -> Proof:
     inputs have the same vector, and where either side can't be run.
     """
     try:
-        proof = Proof(_text_cosines(loaded, encoder), _image_cosines(loaded, encoder))
+        proof = Proof(_text_cosines(loaded, encoder), _image_cosines(loaded, encoder), audio_cosines(loaded, encoder))
     except CrosslensError:
         raise
     except Exception as error:
@@ -110,9 +118,9 @@ def prove(loaded: Checkpoint, encoder: Encoder, precision: str) -> Proof:
             f"{loaded.name} can't be run: {first_line(error)}; nothing was written",
             hint="its config.json, tokenizer and preprocessing must be of one checkpoint",
         ) from error
-    least = _LEAST_COSINE[precision]
-    for kind, cosines in (("text", proof.text), ("image", proof.image)):
-        if cosines is not None and not cosines.min() >= least:
+    for kind, cosines in proof.kinds().items():
+        least = _LEAST_COSINE["fp32" if kind == "audio" else precision]
+        if not cosines.min() >= least:
             raise ExportError(
                 f"the exported {kind} encoder differs from PyTorch: cosine {cosines.min():.6f} on golden input "
                 f"{int(cosines.argmin())}, {least} needed; nothing was written"
@@ -120,6 +128,8 @@ def prove(loaded: Checkpoint, encoder: Encoder, precision: str) -> Proof:
     _require_different_texts(encoder)
     if proof.image is not None:
         _require_different_pictures(encoder)
+    if proof.audio is not None:
+        require_different_sounds(encoder)
     return proof
 
 

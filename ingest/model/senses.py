@@ -25,7 +25,7 @@ class AudioSettings:
     @property
     def most(self) -> int:
         """Return how many samples the longest sound has."""
-        return int(round(self.rate * self.seconds))
+        return round(self.rate * self.seconds)
 
     def checked(self, sound: Samples) -> Samples:
         """Return a sound, float32 [n]. Raises `ModelError` for one that the encoder can't read as it is."""
@@ -43,8 +43,8 @@ class AudioSettings:
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """A video encoder reads up to ``frames`` frames of a clip, ``fps`` of them a second, and with them sound of ``rate``
-    samples a second (Hz); None where it reads no sound."""
+    """A video encoder reads up to ``frames`` frames of a clip, ``fps`` of them a second, and with them sound of
+    ``rate`` samples a second (Hz); None where it reads no sound."""
 
     frames: int
     fps: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import isqrt
 from typing import Any
 
@@ -37,6 +38,47 @@ class ImageTower(nn.Module):
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Embed pictures."""
         return _pooled(self.model.get_image_features(pixel_values=pixel_values))
+
+
+class AudioTower(nn.Module):
+    """CLAP's audio side.
+
+    A fused one joins an outline of a long sound with three parts of it. transformers has at least one sound of a batch
+    fused, so the only one of a batch of one; here every sound is, whatever is beside it.
+    """
+
+    def __init__(self, model: Any):
+        super().__init__()
+        self.model, self.fused = model, bool(model.config.audio_config.enable_fusion)
+
+    def forward(self, input_features: Tensor) -> Tensor:
+        """Embed sounds."""
+        if not self.fused:
+            return _pooled(self.model.get_audio_features(input_features=input_features))
+        embedder = self.model.audio_model.audio_encoder.patch_embed
+        theirs, embedder.forward = embedder.forward, partial(_fused_patches, embedder)
+        try:
+            longer = torch.ones(input_features.shape[0], 1, dtype=torch.bool)
+            return _pooled(self.model.get_audio_features(input_features=input_features, is_longer=longer))
+        finally:
+            embedder.forward = theirs
+
+    def reference(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Embed what transformers' feature extractor gives, as transformers does."""
+        return _pooled(self.model.get_audio_features(**inputs))
+
+
+def _fused_patches(embedder: Any, spectrograms: Tensor, _: Tensor) -> Tensor:
+    """Do what transformers' ClapAudioPatchEmbed does if all sounds are fused, in shapes that don't depend on values."""
+    outline = embedder.proj(spectrograms[:, 0:1])
+    parts = spectrograms[:, 1:]
+    count = parts.shape[1]
+    embedded = embedder.mel_conv2d(parts.reshape(-1, 1, *parts.shape[2:]))
+    side_by_side = embedded.unflatten(0, (-1, count)).permute(0, 2, 3, 1, 4).flatten(3)
+    padded = nn.functional.pad(side_by_side, (0, outline.shape[-1] - side_by_side.shape[-1]))
+    fused = embedder.fusion_model(outline, padded)
+    made: Tensor = embedder.norm(fused.flatten(2).transpose(1, 2) if embedder.flatten else fused)
+    return made
 
 
 class SquarePatches(nn.Module):

@@ -68,10 +68,10 @@ def export(
     as_json: bool,
     **how: str | Path | None,
 ) -> None:
-    """Export CHECKPOINT (a hub id or a folder) to ONNX in the new folder OUT: a CLIP, or a text model.
+    """Export CHECKPOINT (a hub id or a folder) to ONNX in the new folder OUT: a CLIP, a CLAP, or a text model.
 
-    Golden texts and pictures are compared with PyTorch. Where a vector differs, where weights or the tokenizer are
-    missing, or where different inputs have one vector, nothing is written.
+    Golden texts, pictures and sounds are compared with PyTorch. Where a vector differs, where weights or the tokenizer
+    are missing, or where different inputs have one vector, nothing is written.
 
     Needs the extra "export". On Linux that brings PyTorch for GPUs, 3 GB that exporting has no use for. To do without,
     install PyTorch for CPUs first: pip install torch --index-url https://download.pytorch.org/whl/cpu; or all at once:
@@ -102,6 +102,7 @@ def export(
     for kind, least, mean in (
         ("texts", report.text_cosine_min, report.text_cosine_mean),
         ("images", report.image_cosine_min, report.image_cosine_mean),
+        ("sounds", report.audio_cosine_min, report.audio_cosine_mean),
     ):
         if least is not None:
             out.print(f"cosine with PyTorch on golden {kind}: least {least:.6f}, mean {mean:.6f}", highlight=False)

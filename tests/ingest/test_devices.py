@@ -81,8 +81,8 @@ class Small:
 )
 def test_too_little_memory_is_answered_by_smaller_batches(models: Path, message: str) -> None:
     encoder, expected = Encoder(models / "small"), Encoder(models / "small").encode_texts(TEXTS)
-    small = Small(encoder._session(encoder.folder.text_ports), 2, message)
-    encoder._sessions[encoder.folder.text_model, None] = small
+    small = Small(encoder._graphs._session(encoder.folder.text_ports), 2, message)
+    encoder._graphs._sessions[encoder.folder.text_model, None] = small
     assert np.allclose(encoder.encode_texts(TEXTS), expected, atol=1e-5)
     assert small.sizes == [5, 2, 2, 1]
     small.most = 0
@@ -92,8 +92,8 @@ def test_too_little_memory_is_answered_by_smaller_batches(models: Path, message:
 
 def test_other_failures_are_not_tried_again(models: Path) -> None:
     encoder = Encoder(models / "small")
-    small = Small(encoder._session(encoder.folder.text_ports), 2, "Got invalid dimensions for input")
-    encoder._sessions[encoder.folder.text_model, None] = small
+    small = Small(encoder._graphs._session(encoder.folder.text_ports), 2, "Got invalid dimensions for input")
+    encoder._graphs._sessions[encoder.folder.text_model, None] = small
     with pytest.raises(ModelError, match="invalid dimensions"):
         encoder.encode_texts(TEXTS)
     assert small.sizes == [5]
@@ -137,7 +137,7 @@ def test_openvino_gives_the_vectors_of_the_processor() -> None:
     pictures = [rng.integers(0, 255, (90, 70, 3), dtype=np.uint8) for _ in range(40)]
     assert np.allclose(here.encode_texts(TEXTS), there.encode_texts(TEXTS), atol=1e-5)
     assert np.allclose(here.encode_images(pictures), there.encode_images(pictures), atol=1e-5)
-    assert there._session(there.folder.vision_ports).get_providers()[0] == "OpenVINOExecutionProvider"
+    assert there._graphs._session(there.folder.vision_ports).get_providers()[0] == "OpenVINOExecutionProvider"
     with pytest.raises(ModelError, match="openvino-gpu"):
         Encoder(DEMO_MODEL, device="openvino-gpu").encode_texts(TEXTS)
 

@@ -314,7 +314,7 @@ def test_one_graph_for_both_encoders_is_read_as_two(
     encoder = Encoder(folder)
     encoder.encode_texts(TEXTS)
     # What encodes texts has the weights and the work of texts alone.
-    (session,) = encoder._sessions.values()
+    (session,) = encoder._graphs._sessions.values()
     assert [port.name for port in session.get_inputs()] == ["input_ids"]
     text = onnx.load_from_string(cut_out(read_graph(path), "text_embeds")).graph
     assert not [part.name for part in (*text.node, *text.initializer) if part.name.startswith("vision/")]
