@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ImageError,
         LabelError,
         MappingError,
+        MediaError,
         MigrationError,
         MixedModelsError,
         ModelError,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from crosslens.ingest.contract.labels import Label, read_captions, read_labels
     from crosslens.ingest.contract.record import VectorField
     from crosslens.ingest.contract.selection import Selection
-    from crosslens.ingest.contract.targets import ImageField, Target, TextField, parse_target
+    from crosslens.ingest.contract.targets import AudioField, ImageField, Target, TextField, VideoField, parse_target
     from crosslens.ingest.model.cluster import ClusterEncoder
     from crosslens.ingest.model.encoder import Encoder
     from crosslens.ingest.model.exporting import ExportReport, export
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from crosslens.ingest.run.status import Status, survey
     from crosslens.ingest.run.write import add_vectors, reindex
     from crosslens.ingest.sources.access import ImageAccess
+    from crosslens.ingest.sources.decoding.shapes import Cutting, MediaLimits
     from crosslens.node import Node
     from crosslens.queries.evaluate.evaluation import Evaluation, evaluate, read_judged, tune
     from crosslens.queries.evaluate.judgements import Judged
@@ -85,6 +87,7 @@ _HOMES = {
         "ImageError",
         "LabelError",
         "MappingError",
+        "MediaError",
         "MigrationError",
         "MixedModelsError",
         "ModelError",
@@ -111,9 +114,11 @@ _HOMES = {
     "crosslens.ingest.contract.record": ("VectorField",),
     "crosslens.ingest.contract.selection": ("Selection",),
     "crosslens.ingest.contract.targets": (
+        "AudioField",
         "ImageField",
         "Target",
         "TextField",
+        "VideoField",
         "parse_target",
     ),
     "crosslens.ingest.model.cluster": ("ClusterEncoder",),
@@ -155,6 +160,7 @@ _HOMES = {
     ),
     "crosslens.ingest.run.write": ("add_vectors", "reindex"),
     "crosslens.ingest.sources.access": ("ImageAccess",),
+    "crosslens.ingest.sources.decoding.shapes": ("Cutting", "MediaLimits"),
     "crosslens.node": ("Node",),
     "crosslens.queries.evaluate.evaluation": (
         "Evaluation",
@@ -181,12 +187,14 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "AsyncHybridSearcher",
     "AsyncIndex",
+    "AudioField",
     "BlockedError",
     "ClusterEncoder",
     "Connection",
     "ConnectionFailedError",
     "CopyReport",
     "CrosslensError",
+    "Cutting",
     "Encoder",
     "Encoders",
     "Evaluation",
@@ -208,6 +216,8 @@ __all__ = [
     "LabelError",
     "LabelReport",
     "MappingError",
+    "MediaError",
+    "MediaLimits",
     "Migration",
     "MigrationError",
     "MixedModelsError",
@@ -235,6 +245,7 @@ __all__ = [
     "VectorEncoder",
     "VectorField",
     "Verdict",
+    "VideoField",
     "add_vectors",
     "calibrate",
     "connect",

@@ -98,6 +98,7 @@ class State:
     """What a document records about one vector field; see the module's description.
 
     ``cut`` is the share (0 to 1) of a text's tokens that its model didn't read; of several texts the greatest one.
+    ``unfinished`` is how many moments of sound or footage, whose vectors are written in pieces, still lack theirs.
     """
 
     source: str
@@ -106,6 +107,7 @@ class State:
     error: str | None = None
     skipped: str | None = None
     cut: float | None = None
+    unfinished: int | None = None
 
 
 def document_update(
@@ -118,8 +120,11 @@ def document_update(
     update: dict[str, Any] = {}
     nested: dict[str, Any] = {}
     for path, state in states.items():
-        again = state_of(previous, path) is not None
-        nest(nested, path, {k: v for k, v in asdict(state).items() if v is not None or again})
+        before = state_of(previous, path)
+        again = before is not None
+        # Of fields without moments nothing maps "unfinished", and a strict mapping refuses even its null.
+        dropped = {"unfinished"} - (before or {}).keys()
+        nest(nested, path, {k: v for k, v in asdict(state).items() if v is not None or (again and k not in dropped)})
         if path in vectors:
             nest(update, path, vectors[path])
         elif again:
@@ -159,12 +164,15 @@ def standing(document: Mapping[str, Any], field: VectorField) -> Standing:
     """How a document stands with ``field``, by its state and its present source.
 
     "stale" where the source or the model changed since; "empty" for a document without source that no run has seen.
-    An image that changed under the same reference isn't noticed here: its content has to be read.
+    A file that changed under the same reference isn't noticed here: its content has to be read. One whose moments were
+    begun and not finished is missing.
     """
     values = inputs(document, field)
     state = state_of(document, field.path)
     if state is None:
         return "missing" if values else "empty"
+    if state.get("unfinished") and values:
+        return "missing"
     if state["model"] != field.fingerprint or state.get("source") != source_hash(values, field):
         return "stale"
     if state.get("error"):

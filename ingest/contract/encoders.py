@@ -11,7 +11,7 @@ from elasticsearch import AuthorizationException, Elasticsearch
 from numpy.typing import NDArray
 
 from crosslens.errors import ModelError
-from crosslens.ingest.contract.record import Modality, VectorField
+from crosslens.ingest.contract.record import Modality, Part, VectorField
 from crosslens.ingest.model import known as models
 from crosslens.ingest.model.cluster import ClusterEncoder
 from crosslens.ingest.model.encoder import Encoder
@@ -98,6 +98,44 @@ class VectorEncoder(Protocol):
         """Unit vectors of footage."""
 
 
+_HINTS = {
+    "texts": "name a model with a text encoder for them",
+    "pictures": "name a model with an image encoder for them",
+    "sounds": "name a model with an audio encoder for them",
+    "footage": "name a model with a video encoder for it, or encode its frames or its sound",
+}
+
+
+def makes(encoder: VectorEncoder, modality: Modality, part: Part | None = None) -> bool:
+    """Whether an encoder can make a field's vectors; of footage whose ``part`` is None, of any part with pictures."""
+    if modality == "video" and part is None:
+        return encoder.encodes_video or encoder.encodes_images
+    able = {
+        "texts": True,
+        "pictures": encoder.encodes_images,
+        "sounds": encoder.encodes_audio,
+        "footage": encoder.encodes_video,
+    }
+    return able[_read_of(modality, part)]
+
+
+def usual_part(encoder: VectorEncoder) -> Part:
+    """What is made of footage where nobody says: the most that the model reads of it."""
+    return "both" if encoder.encodes_video else "frames"
+
+
+def _read_of(modality: Modality, part: Part | None) -> str:
+    """What an encoder reads for such a field, in words."""
+    if modality in ("audio", "video"):
+        of: dict[Part | None, str] = {"frames": "pictures", "sound": "sounds", "captions": "texts", "both": "footage"}
+        return of.get(part, "pictures" if modality == "video" else "sounds")
+    return "texts" if modality == "text" else "pictures"
+
+
+def _reads_texts_only(encoder: VectorEncoder) -> bool:
+    return not (encoder.encodes_images or encoder.encodes_audio or encoder.encodes_video)
+
+
 class Encoders:
     """Encoders by fingerprint; ``given`` are those that callers gave. May be used from several threads."""
 
@@ -131,24 +169,27 @@ class Encoders:
             return cls(cluster=cluster)
         return cls(given if isinstance(given, Iterable) else [given])
 
-    def for_new(self, modality: Modality) -> VectorEncoder:
+    def for_new(self, modality: Modality, part: Part | None = None) -> VectorEncoder:
         """The encoder for a new field: the one that was given, or of two, a text model and one that encodes pictures,
-        the one for this ``modality``.
+        the one for this ``modality``, of sound and footage for their ``part``.
 
-        Raises `ModelError` when none was given, several that are equally good, or only text models for pictures.
+        Raises `ModelError` when none was given, several that are equally good, or only such as don't encode it.
         """
-        fit = [each for each in self.given if modality == "text" or each.encodes_images]
+        what = _read_of(modality, part)
+        fit = [each for each in self.given if makes(each, modality, part)]
         texts = [each for each in fit if not each.encodes_images]
-        chosen = texts if modality == "text" and texts else fit
+        chosen = texts if what == "texts" and texts else fit
+        if modality == "video" and part is None:
+            chosen = [each for each in fit if each.encodes_video] or fit
         if len(chosen) == 1:
             return chosen[0]
-        what = "texts" if modality == "text" else "pictures"
         if chosen:
             said = f"new vector fields of {what} need one model, not {' and '.join(each.name for each in chosen)}"
             raise ModelError(said, hint="give one", parameter="model")
         if self.given:
-            said = f"{self.given[0].name} is a text model, which encodes no pictures"
-            raise ModelError(said, hint="name a model with an image encoder for them", parameter="model")
+            given = self.given[0]
+            kind = "is a text model, which encodes" if _reads_texts_only(given) else "encodes"
+            raise ModelError(f"{given.name} {kind} no {what}", hint=_HINTS[what], parameter="model")
         raise ModelError("new vector fields need a model", hint="name it", parameter="model")
 
     def serve(self, fields: Iterable[VectorField]) -> bool:

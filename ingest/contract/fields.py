@@ -11,12 +11,12 @@ from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
 from crosslens.errors import MappingError, MixedModelsError
 from crosslens.ingest.contract.documents import source_values
-from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
-from crosslens.ingest.contract.mapping import STATE_MAPPING, check_target, flat_properties, mapping_update
+from crosslens.ingest.contract.encoders import Encoders, VectorEncoder, usual_part
+from crosslens.ingest.contract.mapping import check_target, flat_properties, mapping_update, state_mapping
 from crosslens.ingest.contract.record import STATE, Record, VectorField, read_record, vector_fields
 from crosslens.ingest.contract.settings import page_limits
 from crosslens.ingest.contract.source_fields import doubtful, why_empty
-from crosslens.ingest.contract.targets import Target
+from crosslens.ingest.contract.targets import Target, settled
 
 Mappings = dict[str, dict[str, Any]]
 _TRIES = 5
@@ -117,7 +117,11 @@ def agree(
         raise MappingError(f"two vector fields would share a name: {names}", hint="name each, as in NAME=FIELD")
     check_sources(client, index, mappings, [source for target in targets for source in target.sources])
     fields: dict[str, VectorField] = {}
-    made_by = {target.field: encoders.for_new(target.modality) for target in targets}
+    made_by: dict[str, VectorEncoder] = {}
+    targets = [_with_part(target, mappings) for target in targets]
+    for target in targets:
+        made_by[target.field] = encoders.for_new(target.modality, target.part)
+    targets = [_made_of(target, made_by[target.field]) for target in targets]
     for name, mapping in mappings.items():
         for target in targets:
             encoder = made_by[target.field]
@@ -131,6 +135,21 @@ def agree(
                 empty=_empty_vectors(client, name, mapping, target.field),
             )
     return list(fields.values())
+
+
+def _with_part(target: Target, mappings: Mapping[str, Mapping[str, Any]]) -> Target:
+    """The target with the part of footage that the field has already, where it names none."""
+    if target.modality != "video" or target.part is not None:
+        return target
+    there = [each for each in holders(mappings, target.field).values() if each.modality == "video"]
+    return settled(target, there[0].part, target.cutting) if there else target
+
+
+def _made_of(target: Target, encoder: VectorEncoder) -> Target:
+    """The target with the part of footage that its encoder makes, where nothing names one."""
+    if target.modality != "video" or target.part is not None:
+        return target
+    return settled(target, usual_part(encoder), target.cutting)
 
 
 def _empty_vectors(client: Elasticsearch, index: str, mapping: Mapping[str, Any], path: str) -> list[str]:
@@ -227,7 +246,7 @@ def record_search_settings(client: Elasticsearch, index: str, settings: Mapping[
 def _is_mapped(properties: Mapping[str, Any], each: VectorField) -> bool:
     vectors = properties.get(each.vector_path, {})
     return vectors.get("dims") is not None and all(
-        f"{STATE}.{each.path}.{name}" in properties for name in STATE_MAPPING
+        f"{STATE}.{each.path}.{name}" in properties for name in state_mapping(each)
     )
 
 

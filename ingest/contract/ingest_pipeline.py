@@ -7,7 +7,7 @@ so that it can follow the index's fields and models, and be taken away again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,8 +102,9 @@ def put_pipeline(
     With ``default`` every document written to the index goes through it from now on; a default pipeline that the index
     has already runs first. Returns its name and body; with ``dry_run`` nothing is written or checked.
 
-    New documents are given the labels that ``index`` records as well. Fields of passages that a plugin in the cluster
-    is too old to make are left to `crosslens.reindex`, and labels to `crosslens.label`, which is logged.
+    New documents are given the labels that ``index`` records as well. Fields of sound and footage, and those of
+    passages that a plugin in the cluster is too old to make, are left to `crosslens.reindex`, and labels to
+    `crosslens.label`, which is logged.
 
     Raises `MappingError` when the index has no vector fields, or only such ones, several indices that ``index``
     stands for record different ones, or another pipeline is in the way, and `ModelError` when a node that ingests lacks
@@ -140,6 +141,13 @@ def put_pipeline(
 def _encodable(client: Elasticsearch, index: str, fields: Iterable[VectorField]) -> list[VectorField]:
     """The vector fields that the cluster's plugin can fill. Raises `MappingError` where there are none."""
     found = list(fields)
+    if found and all(each.moments for each in found):
+        raise MappingError(
+            f"the server plugin encodes no sound or footage, which is all that {', '.join(e.field for e in found)} of "
+            f"{index!r} are made of",
+            hint="bring such fields up to date by runs from outside",
+            verb="reindex",
+        )
     able = _within_plugin(client, index, found)
     if found and not able:
         raise MappingError(
@@ -151,9 +159,12 @@ def _encodable(client: Elasticsearch, index: str, fields: Iterable[VectorField])
     return able
 
 
-def _within_plugin(client: Elasticsearch, index: str, fields: Iterable[VectorField]) -> list[VectorField]:
-    """``fields`` without those that the cluster's plugin is too old for, which are logged."""
-    found = list(fields)
+def _within_plugin(client: Elasticsearch, index: str, fields: Collection[VectorField]) -> list[VectorField]:
+    """``fields`` without those that the cluster's plugin is too old for, or never encodes, which are logged."""
+    found = [each for each in fields if not each.moments]
+    outside = ", ".join(each.field for each in fields if each.moments)
+    if outside:
+        _LOG.warning("the server plugin encodes no sound or footage: %s of %s is left to reindex", outside, index)
     beyond = beyond_plugin(client, found)
     if beyond:
         names = ", ".join(each.field for each in beyond)
@@ -228,19 +239,20 @@ def check_pipelines(client: Elasticsearch, index: str, mappings: Mappings, field
     For a change of model, before it: once the fields have changed, every write would fail.
     """
     if pipelines_of(client, index, mappings):
-        check_needs(client, index, _within_plugin(client, index, fields))
+        check_needs(client, index, _within_plugin(client, index, list(fields)))
 
 
 def follow(client: Elasticsearch, index: str, mappings: Mappings) -> None:
     """Brings the pipelines that encode for the indices up to the fields, models and labels that are recorded now.
 
-    One whose index has no vector field any more is taken away.
+    One whose index has no vector field any more that the plugin encodes is taken away.
     """
     for pipeline, body in pipelines_of(client, index, mappings):
         # It may have been made for a name that is gone.
         name = pipeline.index if _meets(client, pipeline.index, mappings) else index
         now = read_mappings(client, name)
-        if not any(vector_fields(mapping) for mapping in now.values()):
+        encoded = [each for mapping in now.values() for each in vector_fields(mapping).values() if not each.moments]
+        if not encoded:
             _take_away(client, pipeline)
             continue
         fields = _within_plugin(client, name, recorded_fields(name, now).values())

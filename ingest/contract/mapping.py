@@ -9,7 +9,8 @@ from typing import Any
 from crosslens.errors import MappingError
 from crosslens.ingest.contract.record import STATE, Record, VectorField, meta_update, vector_fields
 from crosslens.ingest.contract.source_fields import check_source
-from crosslens.ingest.contract.targets import DEFAULT_INDEX_TYPE, INDEX_TYPES, Target
+from crosslens.ingest.contract.targets import DEFAULT_INDEX_TYPE, INDEX_TYPES, Target, settled
+from crosslens.ingest.sources.decoding.shapes import Cutting
 
 _MAX_DIMS = 4096
 # Both give the same score to vectors of unit length.
@@ -30,7 +31,7 @@ def mapping_update(mapping: Mapping[str, Any], record: Record, fields: Iterable[
         lacking = _lacking(mapped, each)
         if lacking:
             nest(properties, each.path, lacking, through="properties")
-        nest(states, each.path, {"properties": STATE_MAPPING}, through="properties")
+        nest(states, each.path, {"properties": state_mapping(each)}, through="properties")
     properties[STATE] = {"properties": states}
     return {"properties": properties, "_meta": meta_update(mapping, record)}
 
@@ -44,6 +45,11 @@ STATE_MAPPING: dict[str, Any] = {
     "skipped": {"type": "keyword", "ignore_above": 1024},
     "cut": {"type": "float"},
 }
+
+
+def state_mapping(each: VectorField) -> dict[str, Any]:
+    """The mapping of the field's state; of sound and footage it also says how many moments lack their vector."""
+    return {**STATE_MAPPING, "unfinished": {"type": "integer"}} if each.moments else STATE_MAPPING
 
 
 def _vector_mapping(each: VectorField) -> dict[str, Any]:
@@ -63,6 +69,13 @@ def _vector_mapping(each: VectorField) -> dict[str, Any]:
     if each.passages:
         # The hash shows which passages of a text that was changed are still the same.
         properties = {"vector": vector, "position": position, "start": position, "end": position, "hash": reference}
+    if each.moments:
+        # A search may ask for a time, and for words that are spoken then. What an inner hit returns comes from doc
+        # values: the source of an hour's footage is megabytes of vectors.
+        time: dict[str, Any] = {"type": "integer"}
+        file: dict[str, Any] = {"type": "integer", "index": False}
+        properties = {"vector": vector, "position": file, "start": time, "end": time, "hash": reference}
+        properties["text"] = {"type": "text"}
     return {"type": "nested", "properties": properties}
 
 
@@ -168,6 +181,8 @@ def check_target(
     for source in target.sources:
         check_source(index, mapping, source, target)
     recorded = vector_fields(mapping).get(target.field)
+    if target.modality in ("audio", "video"):
+        target = _as_recorded(target, recorded)
     wanted = VectorField(
         target.field,
         target.modality,
@@ -179,6 +194,8 @@ def check_target(
         template=target.template,
         each=target.each,
         passages=target.passages,
+        part=target.part,
+        cutting=target.cutting,
     )
     place = f"the field {target.field!r} of index {index!r}"
     otherwise = "choose another name, as in NAME=FIELD"
@@ -196,6 +213,14 @@ def check_target(
         raise MappingError(f"{place} is made from {recorded.made_from}, not from {wanted.made_from}", hint=otherwise)
     _check_mapped(place, properties, recorded, otherwise)
     return recorded
+
+
+def _as_recorded(target: Target, recorded: VectorField | None) -> Target:
+    """The target with what it leaves open of moments as the field has it, or else as it is by default."""
+    there = recorded if recorded is not None and recorded.modality == target.modality else None
+    part = target.part or (there.part if there else None)
+    usual = Cutting(shots=target.modality == "video")
+    return settled(target, part, target.cutting or (there.cutting if there else None) or usual)
 
 
 def _check_new(

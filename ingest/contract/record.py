@@ -16,30 +16,37 @@ from dataclasses import fields as dataclass_fields
 from typing import Any, Literal
 
 from crosslens.errors import MappingError
+from crosslens.ingest.sources.decoding.shapes import Cutting
 
-Modality = Literal["text", "image"]
+Modality = Literal["text", "image", "audio", "video"]
+# What of a sound or video makes the vector of each moment: a picture, its sound, the captions' words, or, by a video
+# encoder, pictures and sound together.
+Part = Literal["frames", "sound", "captions", "both"]
+PARTS: tuple[Part, ...] = ("frames", "sound", "captions", "both")
 
 STATE = "crosslens"
 
 META = "crosslens"
 
 META_VERSION = 2
-# Of a record with a field of passages, which earlier releases can't read.
+# Of records with a field of passages, or of sound or footage, which earlier releases can't read.
 _WITH_PASSAGES = 3
+_WITH_MOMENTS = 4
 
 _SEARCH = "search"
 _IMAGE_ROOTS = "image_roots"
 _LABELS = "labels"
-_PARTS = ("fields", "next", "previous")
+_STAGES = ("fields", "next", "previous")
 
-_READABLE_VERSIONS = (1, 2, _WITH_PASSAGES)
+_READABLE_VERSIONS = (1, 2, _WITH_PASSAGES, _WITH_MOMENTS)
 
 
 @dataclass(frozen=True)
 class VectorField:
     """A vector field as an index's mapping records it; ``path`` is the mapped field that holds it.
 
-    With ``passages``, which come with ``each``, every passage of each value has a vector.
+    With ``passages``, which come with ``each``, every passage of each value has a vector. Of sound and footage, whose
+    ``each`` is always set, every moment of each file has one: made of its ``part``, and cut as ``cutting`` says.
     """
 
     field: str
@@ -53,6 +60,8 @@ class VectorField:
     template: str | None = None
     each: bool = False
     passages: bool = False
+    part: Part | None = None
+    cutting: Cutting | None = None
 
     def __post_init__(self) -> None:
         if not self.path:
@@ -64,14 +73,38 @@ class VectorField:
         return f"{self.path}.vector" if self.each else self.path
 
     @property
+    def moments(self) -> bool:
+        """Whether it is made of sound or footage, and has a vector for each moment."""
+        return self.modality in ("audio", "video")
+
+    @property
+    def refers(self) -> bool:
+        """Whether its sources refer to files: pictures, sounds or videos."""
+        return self.modality != "text"
+
+    @property
+    def compared_as(self) -> Modality:
+        """What its vectors show: those of a video's frames a picture, those of its sound a sound, of captions text."""
+        shown: dict[Part | None, Modality] = {"frames": "image", "sound": "audio", "captions": "text", "both": "video"}
+        return shown.get(self.part, self.modality)
+
+    @property
     def made_from(self) -> str:
         """The sources in a person's words."""
-        source = self.template or ", ".join(self.sources)
-        return f"{self.modality}: {source}" + (" (passages)" if self.passages else " (each)" if self.each else "")
+        how = "passages" if self.passages else "each" if self.each else ""
+        if self.moments:
+            how = f"{self.part}, {_cut_as(self.cutting)}"
+        return f"{self.modality}: {self.template or ', '.join(self.sources)}" + (f" ({how})" if how else "")
 
     @property
     def _making(self) -> tuple[Any, ...]:
-        return self.modality, self.sources, self.template, self.each, self.passages
+        return self.modality, self.sources, self.template, self.each, self.passages, self.part, self.cutting
+
+
+def _cut_as(cutting: Cutting | None) -> str:
+    if cutting is None or cutting.shots:
+        return "each shot"
+    return f"each {cutting.step_s:g} s"
 
 
 @dataclass(frozen=True)
@@ -90,7 +123,8 @@ class LabelEntry:
 
 
 _KEYS = {each.name for each in dataclass_fields(VectorField)} - {"field"}
-_NEEDED = _KEYS - {"path", "template", "each", "passages"}
+_NEEDED = _KEYS - {"path", "template", "each", "passages", "part", "cutting"}
+_CUTTING = {each.name for each in dataclass_fields(Cutting)}
 
 
 @dataclass(frozen=True)
@@ -140,11 +174,11 @@ def read_record(mapping: Mapping[str, Any]) -> Record:
         raise MappingError(f"the index's _meta.{META} is not an object, so it isn't crosslens's", hint="rename it")
     if meta and meta.get("version") not in _READABLE_VERSIONS:
         raise MappingError(
-            f"the index's _meta.{META} is of version {meta.get('version')}, this crosslens reads {_WITH_PASSAGES}",
+            f"the index's _meta.{META} is of version {meta.get('version')}, this crosslens reads {_WITH_MOMENTS}",
             hint="upgrade crosslens",
         )
     fields, following, previous = (
-        {name: _read_entry(part, name, entry) for name, entry in (meta.get(part) or {}).items()} for part in _PARTS
+        {name: _read_entry(part, name, entry) for name, entry in (meta.get(part) or {}).items()} for part in _STAGES
     )
     # Releases before 0.4 wrote "normaliser".
     search = {
@@ -179,7 +213,20 @@ def _read_entry(part: str, name: str, entry: Any) -> VectorField:
         raise MappingError(f"{place} lacks {', '.join(map(repr, lacking))}", hint="correct the mapping's _meta")
     if not isinstance(entry["sources"], list | tuple):
         raise MappingError(f"the sources in {place} are not a list", hint="correct the mapping's _meta")
+    if entry["modality"] in ("audio", "video"):
+        entry = {**entry, "cutting": _read_moments(place, entry)}
     return VectorField(field=name, **{**entry, "sources": tuple(entry["sources"])})
+
+
+def _read_moments(place: str, entry: Mapping[str, Any]) -> Cutting:
+    """How the moments of sound or footage are cut. Raises `MappingError` for an entry that doesn't say it."""
+    cutting = entry.get("cutting")
+    if entry.get("part") not in PARTS or not isinstance(cutting, dict) or not cutting.keys() <= _CUTTING:
+        said = f"part: {entry.get('part')!r}, cutting: {cutting!r}"
+        raise MappingError(
+            f"{place} says what its moments are made of otherwise than known ({said})", hint="upgrade crosslens"
+        )
+    return Cutting(**cutting)
 
 
 def vector_fields(mapping: Mapping[str, Any]) -> dict[str, VectorField]:
@@ -195,10 +242,10 @@ def own_paths(mapping: Mapping[str, Any]) -> list[str]:
 def meta_update(mapping: Mapping[str, Any], record: Record) -> dict[str, Any]:
     """The ``_meta`` that says ``record``, keeping what else the index's ``_meta`` holds."""
     meta = dict(mapping.get("_meta") or {})
-    known = (*_PARTS, "switched", _SEARCH, _IMAGE_ROOTS, _LABELS)
+    known = (*_STAGES, "switched", _SEARCH, _IMAGE_ROOTS, _LABELS)
     body = {k: v for k, v in (meta.get(META) or {}).items() if k not in known}
-    body["version"] = _WITH_PASSAGES if any(each.passages for each in record.all_fields) else META_VERSION
-    for part in _PARTS:
+    body["version"] = max((_version(each) for each in record.all_fields), default=META_VERSION)
+    for part in _STAGES:
         entries = {name: _entry(each) for name, each in getattr(record, part).items()}
         if entries or part == "fields":
             body[part] = entries
@@ -230,4 +277,13 @@ def _entry(each: VectorField) -> dict[str, Any]:
         entry["each"] = True
     if each.passages:
         entry["passages"] = True
+    if each.part is not None:
+        entry["part"] = each.part
+    if each.cutting is not None:
+        entry["cutting"] = asdict(each.cutting)
     return entry
+
+
+def _version(each: VectorField) -> int:
+    """The first version whose readers understand the field."""
+    return _WITH_MOMENTS if each.moments else _WITH_PASSAGES if each.passages else META_VERSION

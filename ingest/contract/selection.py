@@ -49,8 +49,15 @@ class Selection:
 
 
 def missing_query(field: VectorField, searchable: set[str]) -> Query:
-    """Documents with a source and no state; where a source isn't ``searchable``, all documents without state."""
-    return {"bool": {"filter": [has_source(field, searchable)], "must_not": [_has_state(field)]}}
+    """Documents with a source and no state, or whose moments were begun and not finished; where a source isn't
+    ``searchable``, all documents without state, and those."""
+    missing = {"bool": {"filter": [has_source(field, searchable)], "must_not": [_has_state(field)]}}
+    return any_of([missing, unfinished_query(field)]) if field.moments else missing
+
+
+def unfinished_query(field: VectorField) -> Query:
+    """Documents with sound or footage whose moments were begun and not finished."""
+    return {"exists": {"field": f"{STATE}.{field.path}.unfinished"}}
 
 
 def failed_query(field: VectorField) -> Query:
@@ -78,7 +85,8 @@ def other_model_query(field: VectorField) -> Query:
 def done_query(field: VectorField) -> Query:
     """Documents whose last attempt gave a vector of the field's model."""
     model = {"term": {f"{STATE}.{field.path}.model": field.fingerprint}}
-    return {"bool": {"filter": [model], "must_not": [failed_query(field), skipped_query(field)]}}
+    unfinished = [unfinished_query(field)] if field.moments else []
+    return {"bool": {"filter": [model], "must_not": [failed_query(field), skipped_query(field), *unfinished]}}
 
 
 def vector_query(field: VectorField) -> Query:

@@ -19,6 +19,7 @@ _TEXT_TYPES = {
     "semantic_text",
 }
 _IMAGE_TYPES = {"text", "keyword", "wildcard", "match_only_text", "constant_keyword", "binary"}
+_REFERRED = {"image": "image paths", "audio": "paths of sounds", "video": "paths of footage"}
 # A template can put a value of any type into words, but these have none.
 _WORDLESS = {"object", "nested", "passthrough", "flattened", "dense_vector", "sparse_vector", "rank_features", "binary"}
 
@@ -46,7 +47,7 @@ def check_source(index: str, mapping: Mapping[str, Any], source: str, target: Ta
     kinds = _TEXT_TYPES if target.modality == "text" else _IMAGE_TYPES
     if kind in kinds or (target.template is not None and kind not in _WORDLESS):
         return
-    what = "text" if target.modality == "text" else "image paths"
+    what = _REFERRED.get(target.modality, "text")
     raise MappingError(
         f"{place} is of type {kind}; {what} can be read from {', '.join(sorted(kinds))}",
         hint=f"name a key in it, as in {source}.KEY" if kind in ("object", "flattened", "passthrough") else "",

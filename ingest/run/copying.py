@@ -122,7 +122,10 @@ def _fields(
     fields = vector_fields(mapping)
     if encoders.given and not encoders.serve(fields.values()):
         of_one_model(old, fields.values())
-        fields = {name: with_path(each, each.path, encoders.for_new(each.modality)) for name, each in fields.items()}
+        fields = {
+            name: with_path(each, each.path, encoders.for_new(each.modality, each.part))
+            for name, each in fields.items()
+        }
     new = [target for target in targets if target.field not in fields]
     if new:
         fields |= {each.field: each for each in agree(run.client, old, {old: mapping}, new, encoders)}

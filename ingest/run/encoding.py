@@ -82,7 +82,7 @@ class Pipeline:
         self._field_images = field_images or {}
         self._workers = workers
         self._gathered: dict[tuple[str, str], Gathering] = {}
-        batch = max(encoder.batch_size for encoder in self._encoders.values())
+        batch = max((encoder.batch_size for encoder in self._encoders.values()), default=1)
         # Prepared images are large: as many as one run of the encoder takes.
         self._chunk = batch if any(each.modality == "image" for each in fields) else _TEXT_BATCHES * batch
 

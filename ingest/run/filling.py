@@ -19,6 +19,7 @@ from crosslens.ingest.contract.selection import failed_query, narrowed
 from crosslens.ingest.contract.statistics import add_statistics
 from crosslens.ingest.run.dry_run import look
 from crosslens.ingest.run.encoding import Prepared
+from crosslens.ingest.run.media_pass import MediaPass, Wanted, apart
 from crosslens.ingest.run.prefetch import prefetched
 from crosslens.ingest.run.reading import Document, Reader
 from crosslens.ingest.run.report import Failure, Report
@@ -67,7 +68,7 @@ class _Filling:
 
     def __init__(self, run: Run, reader: Reader, report: Report):
         self._run, self._reader, self._report = run, reader, report
-        self._pipeline = run.pipeline()
+        self._pipeline, self._media = run.pipeline(), MediaPass(run, report)
         # Documents of which a write came too late: what was selected of them is still to be done.
         self._conflicts: set[tuple[str, str, str | None]] = set()
         self._written = 0
@@ -81,7 +82,8 @@ class _Filling:
         writer = Writer(self._run.client, self._record)
 
         def catch_up() -> bool:
-            written, self._written = self._written, 0
+            written = self._written + self._media.written
+            self._written = self._media.written = 0
             since = changes.look(own=written, unfinished=bool(self._conflicts))
             if since is None:
                 return False
@@ -106,12 +108,14 @@ class _Filling:
             writer.flush()
         with stopping.shielded():
             self._reader.refresh()
-            add_statistics(self._run.client, self._run.fields, self._pipeline.statistics)
+            statistics = {**self._pipeline.statistics, **self._media.statistics}
+            add_statistics(self._run.client, self._run.fields, statistics)
 
     def _pass(self, pages: Iterator[list[Document]], tasks: Callable[[Document], list[Task]], writer: Writer) -> int:
         """Takes up the documents of ``pages`` that have ``tasks``; returns how many, when all is written."""
         done = 0
-        for chunk in self._pipeline.run(with_tasks(self._as_now(pages), tasks)):
+        footage: list[Wanted] = []
+        for chunk in self._pipeline.run(apart(with_tasks(self._as_now(pages), tasks), footage)):
             writes = []
             for prepared in chunk:
                 self._note(prepared)
@@ -121,7 +125,8 @@ class _Filling:
             done += len(chunk)
             self._run.report_on(self._report, len(chunk))
         writer.flush()
-        return done
+        self._media.encode(footage)
+        return done + sum(1 for each in footage if each.alone)
 
     def _as_now(self, pages: Iterator[list[Document]]) -> Iterator[list[Document]]:
         """The same documents; where others write to the index as well, each as it is now."""

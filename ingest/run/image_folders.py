@@ -27,7 +27,7 @@ def image_access(run: Run, mappings: Mapping[str, Mapping[str, Any]]) -> dict[st
         remembered = {**read_record(mapping).image_roots, **remembered}
     access: dict[str, ImageAccess] = {}
     for each in run.fields:
-        if each.modality != "image":
+        if not each.refers:
             continue
         root = given.root if given.root is not None else remembered.get(each.field)
         if root is not None and not Path(root).expanduser().is_dir():

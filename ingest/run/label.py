@@ -191,7 +191,7 @@ def _check_apart(index: str, into: str, kind: Kind, mappings: Mapping[str, dict[
         )
     fields = [each for record in records for each in record.all_fields]
     taken = {STATE, *(each.path for each in fields)}
-    taken |= {source for each in fields if each.modality == "image" for source in each.sources}
+    taken |= {source for each in fields if each.refers for source in each.sources}
     if not into or any(into == path or into.startswith(f"{path}.") for path in taken):
         raise MappingError(
             f"labels can't be written to {into!r} in index {index!r}, where vectors, their state or their pictures are",
@@ -203,7 +203,7 @@ def _check_apart(index: str, into: str, kind: Kind, mappings: Mapping[str, dict[
 def _templates(wanted: Wanted, each: VectorField, encoder: VectorEncoder) -> tuple[str, ...]:
     if wanted.templates is not None:
         return check_templates(wanted.templates)
-    pictures = each.modality == "image" and encoder.encodes_images and not wanted.captions
+    pictures = each.compared_as == "image" and encoder.encodes_images and not wanted.captions
     return PICTURE_TEMPLATES if pictures else TEXT_TEMPLATES
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from elasticsearch import Elasticsearch
 
 from crosslens.errors import MigrationError, ModelError
-from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
+from crosslens.ingest.contract.encoders import Encoders, VectorEncoder, makes
 from crosslens.ingest.contract.fields import Mappings, choose, of_one_model, record_change, with_path
 from crosslens.ingest.contract.ingest_pipeline import check_pipelines, follow
 from crosslens.ingest.contract.mapping import check_room, flat_properties
@@ -117,14 +117,14 @@ def _changing(
     """The vector fields that are of another model than the encoder's."""
     chosen = choose(index, mappings, names)
     old = {name: each for name, each in chosen.items() if each.fingerprint != encoder.fingerprint}
-    pictures = [name for name, each in old.items() if each.modality == "image" and not encoder.encodes_images]
-    if names is not None and pictures:
+    beyond = [name for name, each in old.items() if not makes(encoder, each.modality, each.part)]
+    if names is not None and beyond:
         raise ModelError(
-            f"{encoder.name} is a text model, which encodes no pictures, as {', '.join(pictures)} would need",
-            hint="name text fields, or a model with an image encoder",
+            f"{encoder.name} can't encode what {', '.join(beyond)} are made from: {old[beyond[0]].made_from}",
+            hint="name other fields, or a model with an encoder for it",
             parameter="fields",
         )
-    old = {name: each for name, each in old.items() if name not in pictures}
+    old = {name: each for name, each in old.items() if name not in beyond}
     if names is None:
         of_one_model(index, old.values())
     return old

@@ -41,9 +41,10 @@ class Report:
     ``unchanged`` (looked at again) and ``failed`` count vector fields of documents, by field. ``failures`` are the
     first thousand. ``truncated`` counts JPEGs that were encoded though their last rows are missing, by field (see
     `crosslens.ImageAccess`). ``cut`` counts documents whose texts are longer than the field's model reads, and ``lost``
-    sums what share of each that is. ``caught_up`` documents changed during the run and were taken up again; where they
-    were ``still_changing`` at the end, those of the last moments are the next run's. A dry run has an ``estimate``,
-    counts what it would write, and says by field how all documents ``stands`` (see
+    sums what share of each that is. ``moments`` counts those of sound and footage that were encoded, ``kept`` those
+    that an earlier run had, by field. ``caught_up`` documents changed during the run and were taken up again; where
+    they were ``still_changing`` at the end, those of the last moments are the next run's. A dry run has an
+    ``estimate``, counts what it would write, and says by field how all documents ``stands`` (see
     `crosslens.ingest.contract.documents.standing`).
     """
 
@@ -58,6 +59,8 @@ class Report:
     truncated: dict[str, int] = field(default_factory=dict)
     cut: dict[str, int] = field(default_factory=dict)
     lost: dict[str, float] = field(default_factory=dict)
+    moments: dict[str, int] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     failed_earlier: dict[str, int] = field(default_factory=dict)
     caught_up: int = 0
@@ -87,7 +90,7 @@ class Report:
         """Counts what a document that was written says of the fields; failures are counted apart."""
         for each in self.fields.values():
             state = state_of(body, each.path)
-            if state is not None and not state.get("error"):
+            if state is not None and not state.get("error") and not state.get("unfinished"):
                 self.count(self.skipped if state.get("skipped") else self.written, each.field)
                 self.count_cut(each.field, state.get("cut"))
 
@@ -95,7 +98,7 @@ class Report:
         """Adds what another worker did to the same index."""
         for name in ("todo", "documents", "caught_up"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("written", "skipped", "unchanged", "failed", "truncated", "cut", "lost"):
+        for name in ("written", "skipped", "unchanged", "failed", "truncated", "cut", "lost", "moments", "kept"):
             mine: dict[str, float] = getattr(self, name)
             for key, value in getattr(other, name).items():
                 mine[key] = mine.get(key, 0) + value

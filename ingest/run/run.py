@@ -19,6 +19,7 @@ from crosslens.ingest.run.reading import Reader, Share
 from crosslens.ingest.run.report import Failure, Listener, Report
 from crosslens.ingest.run.tasks import wanted_paths
 from crosslens.ingest.sources.access import ImageAccess
+from crosslens.ingest.sources.decoding.shapes import MediaLimits
 from crosslens.retrying import patient
 
 _FRESH_S = 3600.0
@@ -27,13 +28,15 @@ _FRESH_S = 3600.0
 @dataclass(frozen=True)
 class Options:
     """How a run goes: which documents (``selection``, ``share`` of several workers), from where images come
-    (``images``), how many threads read them (``workers``, 0: as many as suit). ``dry_run`` looks and writes nothing."""
+    (``images``), how many threads read them (``workers``, 0: as many as suit). ``dry_run`` looks and writes nothing.
+    ``media`` are the limits on decoding a sound or video."""
 
     selection: Selection = field(default_factory=Selection)
     images: ImageAccess = field(default_factory=ImageAccess)
     workers: int = 0
     share: Share = field(default_factory=Share)
     dry_run: bool = False
+    media: MediaLimits = field(default_factory=MediaLimits)
 
 
 @dataclass(frozen=True)
@@ -89,27 +92,37 @@ class Run:
     def image_roots(self) -> dict[str, str]:
         """The folder given for images, by image field, for the index to remember."""
         root = self.options.images.root
-        return {} if root is None else {each.field: str(root) for each in self.fields if each.modality == "image"}
+        return {} if root is None else {each.field: str(root) for each in self.fields if each.refers}
 
     def reader(self) -> Reader:
         """Reads of the run's share of documents what its fields need."""
-        # Passages whose words are still the same keep their vectors.
+        # Passages whose words are still the same keep their vectors. Those of moments are many: they are read document
+        # by document, where they are needed.
         vectors = any(each.passages for each in self.fields)
-        return Reader(self.client, self.index, wanted_paths(self.fields), self.options.share, vectors=vectors)
+        return Reader(self.client, self.index, self.wanted, self.options.share, vectors=vectors)
+
+    @property
+    def wanted(self) -> list[str]:
+        """What of a document's source the run reads."""
+        return wanted_paths(self.fields)
 
     def pipeline(self) -> Pipeline:
-        """Makes the vectors that are written to the index."""
-        selection = self.options.selection
+        """Makes the vectors that are written to the index, but those of sound and footage."""
         return Pipeline(
-            self.fields,
+            [each for each in self.fields if not each.moments],
             self.encoders,
             self.options.images.reader(),
             vector_packer(self.client, self.index),
             workers=self.options.workers,
             field_images={name: access.reader() for name, access in self.access.items()},
-            # A downloaded image passes for what its URL still holds, but where changes are asked for.
-            fresh_s=0.0 if selection.contents or selection.failed or selection.every else _FRESH_S,
+            fresh_s=self.fresh_s,
         )
+
+    @property
+    def fresh_s(self) -> float:
+        """How old a downloaded image may be that passes for what its URL holds: 0 where changes are asked for."""
+        selection = self.options.selection
+        return 0.0 if selection.contents or selection.failed or selection.every else _FRESH_S
 
     def report_on(self, report: Report, documents: int) -> None:
         """Counts documents that were taken up, and says so."""

@@ -64,11 +64,14 @@ def _json(value: object) -> bytes:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one write: ``status`` is HTTP's, 409 for a document changed meanwhile, 404 for a deleted one."""
+    """What became of one write: ``status`` is HTTP's, 409 for a document changed meanwhile, 404 for a deleted one.
+
+    ``guard`` is the document as it is now, where the write applied."""
 
     write: Write
     status: int
     reason: str = ""
+    guard: Guard | None = None
 
 
 def send(
@@ -105,7 +108,7 @@ def send(
             elif error.get("type") == "cluster_block_exception":
                 raise BlockedError(_reason(error), hint=f"lift the block, then go on; {GO_ON}")
             else:
-                outcomes.append(Outcome(entry[0], result["status"], _reason(error)))
+                outcomes.append(Outcome(entry[0], result["status"], _reason(error), _guard(result)))
         pending = busy
         if pending:
             raise StillBusyError(why)
@@ -113,6 +116,10 @@ def send(
 
     patiently(attempt, refused=throttle.refused)
     return outcomes
+
+
+def _guard(result: dict[str, Any]) -> Guard | None:
+    return Guard(result["_seq_no"], result["_primary_term"]) if "_seq_no" in result else None
 
 
 def _reason(error: dict[str, Any]) -> str:

@@ -38,7 +38,7 @@ def selected(document: Document, fields: Sequence[VectorField], selection: Selec
             or selection.every
         ):
             tasks.append(Task(each))
-        elif stands == "done" and selection.contents and each.modality == "image":
+        elif stands == "done" and selection.contents and each.refers:
             tasks.append(Task(each, check=True))
     return tasks
 
@@ -46,6 +46,13 @@ def selected(document: Document, fields: Sequence[VectorField], selection: Selec
 def behind(document: Document, fields: Sequence[VectorField]) -> list[Task]:
     """The fields of a document, written by others since the run began, whose vectors are of an older source."""
     return [Task(each) for each in fields if documents.standing(document.source, each) in ("missing", "stale")]
+
+
+def still_wanted(document: Document, tasks: Sequence[Task], selection: Selection) -> list[Task]:
+    """Those of ``tasks``, found some time ago, that a document as it is now still needs."""
+    due = ("missing", "stale", "empty", "failed")
+    stands = {task.field.path: documents.standing(document.source, task.field) for task in tasks}
+    return [task for task in tasks if task.check or selection.every or stands[task.field.path] in due]
 
 
 def with_tasks(

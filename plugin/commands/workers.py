@@ -44,7 +44,8 @@ class Job:
 
 
 def _copies(report: Report) -> dict[str, Any]:
-    names = ("written", "skipped", "unchanged", "failed", "failed_earlier", "truncated", "cut", "lost")
+    counted = ("written", "skipped", "unchanged", "failed", "failed_earlier", "truncated", "moments", "kept")
+    names = (*counted, "cut", "lost")
     return {name: dict(getattr(report, name)) for name in names}
 
 

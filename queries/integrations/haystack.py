@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -129,5 +130,7 @@ class CrosslensRetriever:
         for hit, content in zip(hits, contents(hits, self._content_field), strict=True):
             parts = {leg: part.weighted for leg, part in hit.parts.items()}
             meta = {**metadata(hit), "index": hit.index, "parts": parts}
+            if hit.moments:
+                meta["moments"] = [asdict(each) for each in hit.moments]
             found.append(Document(id=f"{hit.index}/{hit.id}", content=content, score=hit.score, meta=meta))
         return {"documents": found}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -64,5 +65,7 @@ class CrosslensRetriever(BaseRetriever):
         for hit, content in zip(result.hits, contents(result.hits, self.content_field), strict=True):
             parts = {leg: part.weighted for leg, part in hit.parts.items()}
             own = {"_index": hit.index, "_id": hit.id, "_score": hit.score, "_parts": parts, "_matched": hit.matched}
+            if hit.moments:
+                own["_moments"] = [asdict(each) for each in hit.moments]
             found.append(Document(page_content=content, metadata={**metadata(hit), **own}, id=hit.id))
         return found

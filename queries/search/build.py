@@ -6,21 +6,22 @@ Where only the server knows what the words of a text are, it is asked while the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from elasticsearch import ApiError
 
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.encoders import Encoders
-from crosslens.queries.search.legs import Leg, keyword_leg, knn_leg, named
+from crosslens.queries.search.legs import KEYWORD, Leg, captions_leg, keyword_leg, knn_leg, named
 from crosslens.queries.search.liked import Liked
 from crosslens.queries.search.mapping import Seen, Text
-from crosslens.queries.search.probes import probes_of
+from crosslens.queries.search.probes import Probes, probes_of
 from crosslens.queries.search.readings import words_of
 from crosslens.queries.search.remembered import QueryVectors
 from crosslens.queries.search.requests import Query, Steps, TermVectors, Together, Work
 from crosslens.queries.search.terms import vectors
+from crosslens.queries.search.textual import Captions
 from crosslens.queries.search.units import fields_of, texts_of
 from crosslens.queries.search.wanted import Wanted
 from crosslens.queries.search.words import parted, places
@@ -36,11 +37,13 @@ def legs_of(
 ) -> Steps[list[Leg]]:
     """Return the legs, the keyword leg first, each over its ``window`` best documents.
 
-    Raises `QueryError` where terms cancel each other out, or none of the legs asked for is there, and `ImageError` for
-    an image that can't be read.
+    Raises `QueryError` where terms cancel each other out, or none of the legs asked for is there, `ImageError` for an
+    image that can't be read, and `MediaError` for a sound or video that can't.
     """
     query = _keyword_query(seen, wanted, liked)
-    texts = _unparted(seen, wanted, query)
+    spoken = _captions_queries(seen, wanted)
+    asked = [*([] if query is None else [(KEYWORD, query)]), *((each.path, said) for each, said in spoken)]
+    texts = _unparted(seen, [each for name, each in asked if wanted.needs_words(name)])
     work = Work(lambda: vectors(wanted.terms, list(seen.fields.values()), encoders, remembered, liked.vectors))
     made, answers = yield Together(work, [TermVectors(*seen.analysis.question(*text)) for text in texts])
     for text, answer in zip(texts, answers, strict=True):
@@ -50,6 +53,18 @@ def legs_of(
         # What is to be found more of isn't itself a result.
         filters.append({"bool": {"must_not": [named(liked.keys)]}})
     legs = [] if query is None else [_keyword_leg(seen, wanted, query, filters, window)]
+    for captions, each in spoken:
+        legs.append(
+            captions_leg(
+                captions.path,
+                each,
+                source=captions.source,
+                window=window,
+                filters=filters,
+                probes=_probes(seen, wanted, captions.path, each, filters),
+                post_filters=post_filters,
+            )
+        )
     options = wanted.options
     for name, vector in made.items():
         legs.append(
@@ -76,11 +91,16 @@ def _keyword_query(seen: Seen, wanted: Wanted, liked: Liked) -> Query | None:
     return seen.texts.like(liked.items, seen.analysis.index) if liked.keys else None
 
 
-def _unparted(seen: Seen, wanted: Wanted, query: Query | None) -> list[Text]:
-    """The texts whose words only the server knows, as far as it wasn't asked yet."""
-    if query is None or not wanted.needs_words:
+def _captions_queries(seen: Seen, wanted: Wanted) -> list[tuple[Captions, Query]]:
+    """What is asked of the words spoken in moments; a query of the user's own says itself where it looks."""
+    if wanted.options.query or not wanted.terms.words:
         return []
-    texts = dict.fromkeys(texts_of(query))
+    return [(each, each.matching(wanted.terms.words)) for each in seen.captions]
+
+
+def _unparted(seen: Seen, queries: Iterable[Query]) -> list[Text]:
+    """The texts whose words only the server knows, as far as it wasn't asked yet."""
+    texts = dict.fromkeys(text for query in queries for text in texts_of(query))
     return [text for text in texts if text not in seen.parted and seen.analysis.words(*text) is None]
 
 
@@ -97,21 +117,27 @@ def _remember(seen: Seen, text: Text, answer: Mapping[str, Any] | ApiError) -> N
 
 
 def _keyword_leg(seen: Seen, wanted: Wanted, query: Query, filters: Sequence[Query], window: int) -> Leg:
-    def split(text: str, fields: tuple[str, ...]) -> Sequence[str]:
-        known = seen.analysis.words(text, fields)
-        return seen.parted.get((text, fields), [text]) if known is None else known
-
-    post_filters = wanted.options.post_filters
     read = (fields_of(query) if wanted.options.query else None) or seen.texts.names
     return keyword_leg(
         query,
         seen.texts.names,
         window=window,
         filters=filters,
-        reads=words_of(read, seen.copies, seen.analysis.named),
-        probes=probes_of(query, split, [*filters, *post_filters]) if wanted.needs_words else None,
-        post_filters=post_filters,
+        reads=words_of(read, seen.copies, seen.analysis.named, {each.path: each.source for each in seen.captions}),
+        probes=_probes(seen, wanted, KEYWORD, query, filters),
+        post_filters=wanted.options.post_filters,
     )
+
+
+def _probes(seen: Seen, wanted: Wanted, leg: str, query: Query, filters: Sequence[Query]) -> Probes | None:
+    if not wanted.needs_words(leg):
+        return None
+
+    def split(text: str, fields: tuple[str, ...]) -> Sequence[str]:
+        known = seen.analysis.words(text, fields)
+        return seen.parted.get((text, fields), [text]) if known is None else known
+
+    return probes_of(query, split, [*filters, *wanted.options.post_filters])
 
 
 def _for_leg(value: _Number | Mapping[str, _Number] | None, name: str) -> _Number | None:

@@ -10,8 +10,8 @@ from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.queries.fusion.scores import Part
 from crosslens.queries.search.answers import ByLeg, ask, checked, hits_of, raw_scores
 from crosslens.queries.search.legs import PART, Leg, named
-from crosslens.queries.search.plan import Plan
-from crosslens.queries.search.requests import Query, Search, Steps
+from crosslens.queries.search.plan import Plan, highlighting
+from crosslens.queries.search.requests import Search, Steps
 from crosslens.queries.search.windows import Windows
 
 Best = list[tuple[DocumentKey, float]]
@@ -45,13 +45,14 @@ def completed(
         part = keys[start : start + size]
         clauses = [leg.clause(part, rescore=plan.rescore) for leg in named_legs]
         query = {"bool": {"filter": [named(part)], **({"should": clauses} if clauses else {})}}
-        body = {"query": query, "size": len(part), "track_total_hits": False, **_highlighting(plan, showing)}
+        body = {"query": query, "size": len(part), "track_total_hits": False, **highlighting(plan, showing)}
         searches.append(plan.search(body))
         names.append("completion")
     owners: list[Leg] = []
     for leg in legs if keys else ():
         if leg.nested:
-            for body in leg.completions(keys, rescore=plan.rescore, most=plan.most):
+            detailed = showing is not NAMES_ONLY
+            for body in leg.completions(keys, rescore=plan.rescore, most=plan.most, detailed=detailed):
                 searches.append(plan.search(body))
                 owners.append(leg)
     names += [f"completion of {leg.name}" for leg in owners]
@@ -63,19 +64,14 @@ def completed(
     there = hits_of(answers[: len(starts)])
     raw = {leg.name: _scores(leg, there) for leg in named_legs}
     again, matched = raw_scores(owners, answers[len(starts) :])
+    words = {leg.name for leg in legs if leg.kind == "keyword"}
     for name, scores in again.items():
-        raw[name] = {key: score for key, score in scores.items() if key in there}
+        # Of a keyword leg what doesn't match has the score 0.
+        found = {**dict.fromkeys(there, 0.0), **scores} if name in words else scores
+        raw[name] = {key: score for key, score in found.items() if key in there}
     for key, values in matched.items():
         windows.matched.setdefault(key, {}).update(values)
     return there, raw
-
-
-def _highlighting(plan: Plan, showing: Mapping[str, Any]) -> dict[str, Any]:
-    """What is shown, with the words marked that the keyword query looks for, whether it is a clause or not."""
-    if "highlight" not in showing:
-        return dict(showing)
-    words: Query = next((leg.query for leg in plan.legs if leg.kind == "keyword"), {"match_none": {}})
-    return {**showing, "highlight": {"highlight_query": words, **showing["highlight"]}}
 
 
 def _scores(leg: Leg, there: Mapping[DocumentKey, Mapping[str, Any]]) -> dict[DocumentKey, float]:
@@ -101,7 +97,7 @@ def shown_of(
         wanted = best[place : place + size - len(shown)]
         place += len(wanted)
         keys = [key for key, _ in wanted]
-        legs = [leg for leg in plan.legs if scoring and _lacks_scores(leg, windows, keys)]
+        legs = [leg for leg in plan.legs if leg.moments or (scoring and _lacks_scores(leg, windows, keys))]
         if not legs and not plan.options.presents:
             shown += [(key, total, parts_of(key)) for key, total in wanted]
             continue

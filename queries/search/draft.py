@@ -7,7 +7,7 @@ answers the passage, and in it the sentence, that it comes nearest to.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,6 @@ from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.model.passages import Passage, passages
 from crosslens.ingest.model.sentences import sentences
 from crosslens.ingest.model.transform import Float32Array
-from crosslens.queries.search.legs import KEYWORD
 from crosslens.queries.search.options import DraftOptions
 from crosslens.queries.search.remembered import QueryVectors
 from crosslens.queries.show.result import Draft, Hit, SearchResult
@@ -114,10 +113,9 @@ class Found:
         """The document's index and id."""
         return self.hit.index, self.hit.id
 
-    @property
-    def field(self) -> str | None:
-        """The vector leg that had the greatest part in finding it; None where words alone did."""
-        found = {name: part.weighted for name, part in self.hit.parts.items() if name != KEYWORD and part.weighted}
+    def field(self, fields: Collection[str]) -> str | None:
+        """The one of the vector ``fields`` that had the greatest part in finding it; None where words alone did."""
+        found = {name: part.weighted for name, part in self.hit.parts.items() if name in fields and part.weighted}
         return max(found, key=lambda name: found[name]) if found else None
 
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from crosslens.ingest.contract.documents import DocumentKey
-from crosslens.ingest.contract.record import Modality, VectorField
+from crosslens.ingest.contract.record import VectorField
+from crosslens.queries.search.inner import INNER, inner_moments, moment_of
 from crosslens.queries.search.probes import Probes, single
 from crosslens.queries.search.readings import Reads
 from crosslens.queries.search.requests import Query
+from crosslens.queries.search.senses import reads_of, sense_of
 from crosslens.queries.search.textual import words_query
+from crosslens.queries.show.moments import Sense
 
 Kind = Literal["keyword", "knn"]
 # Elasticsearch's own limit of num_candidates.
@@ -19,8 +22,9 @@ _MAX_CANDIDATES = 10_000
 # How many documents a completion names at a time: less than the server returns at most (index.max_result_window), and
 # fewer where several vectors a document fill the candidates sooner.
 PART, _NESTED_PART = 5_000, 250
-_INNER = "matched"
 _TOLD = ("position", "reference", "start", "end")
+# Of what is shown of a document, how many moments each leg names.
+_MOMENTS = 3
 KEYWORD = "keyword"
 
 
@@ -39,11 +43,12 @@ def named(keys: Sequence[DocumentKey]) -> Query:
 class Leg:
     """One ranked list of a search: its name, its query, and how its ``_score`` reads.
 
-    ``name`` is the vector field's, or "keyword". ``query`` is the ``query`` or the ``knn`` of a request. ``floor`` is
-    the least raw score possible: 0 for BM25, -1 for a cosine. ``nested`` vectors are several a document; ``quantised``
-    ones are compared roughly unless rescored. ``modality`` is what is compared with the query, ``reads`` the fields
-    that it comes from, and ``probes`` say what a keyword query can get at most (None: not asked, or unknown).
-    ``post_filters`` narrow what it finds, and not what is aggregated.
+    ``name`` is the vector field's, "keyword", or of captions their text field's. ``query`` is the ``query`` or the
+    ``knn`` of a request. ``floor`` is the least raw score possible: 0 for BM25, -1 for a cosine. ``nested`` values are
+    several a document; ``quantised`` vectors are compared roughly unless rescored. ``sense`` is what is compared with
+    the query (None: words of the document), ``reads`` the fields that it comes from, and ``probes`` say what a keyword
+    query can get at most (None: not asked, or unknown). ``post_filters`` narrow what it finds, and not what is
+    aggregated. ``moments`` are the nested objects that have a start and an end, of a sound or footage; else empty.
     """
 
     name: str
@@ -54,10 +59,11 @@ class Leg:
     filters: tuple[Query, ...] = ()
     nested: bool = False
     quantised: bool = False
-    modality: Modality = "text"
+    sense: Sense | None = None
     reads: Reads = frozenset()
     probes: Probes | None = None
     post_filters: tuple[Query, ...] = ()
+    moments: str = ""
 
     def raw(self, score: float) -> float:
         """The leg's own scale: BM25 as it is; the cosine behind Elasticsearch's ``_score`` = (1 + cosine) / 2."""
@@ -84,16 +90,33 @@ class Leg:
         body = {**self._body(self.query, self.filters), **_bare(self.window)}
         return {**body, "post_filter": {"bool": {"filter": list(self.post_filters)}}} if self.post_filters else body
 
-    def completions(self, keys: Sequence[DocumentKey], *, rescore: bool, most: int = PART) -> Iterator[dict[str, Any]]:
-        """Searches for a vector leg's scores of exactly the documents named, whether the leg found them or not.
+    @property
+    def words(self) -> Query:
+        """The query of a leg of words as one that marks them."""
+        if not self.moments:
+            return self.query
+        return {"nested": {k: v for k, v in self.query["nested"].items() if k != "inner_hits"}}
+
+    def completions(
+        self, keys: Sequence[DocumentKey], *, rescore: bool, most: int = PART, detailed: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """Searches for a leg's scores of exactly the documents named, whether the leg found them or not.
 
         With as many candidates as documents a filtered kNN search compares all of them; ``rescore`` asks for whole
-        floats where the field is quantised. ``most`` is how many documents a search may return.
+        floats where the field is quantised. ``most`` is how many documents a search may return. ``detailed``: moments
+        come with their words, and with those next to the best.
         """
         size = min(_NESTED_PART if self.nested else PART, most)
         for start in range(0, len(keys), size):
             part = keys[start : start + size]
-            yield {**self._body(self._exactly(len(part), rescore=rescore), (named(part),)), **_bare(len(part))}
+            query = self.query if self.kind == "keyword" else self._exactly(len(part), rescore=rescore)
+            query = self._detailed(query) if detailed and self.moments else query
+            yield {**self._body(query, (named(part),)), **_bare(len(part))}
+
+    def _detailed(self, query: Query) -> Query:
+        """The same query, that brings more of the moments that matched."""
+        inner = {"inner_hits": inner_moments(self.moments, _MOMENTS, words=True)}
+        return {**query, **inner} if self.kind == "knn" else {"nested": {**query["nested"], **inner}}
 
     def clause(self, keys: Sequence[DocumentKey], *, rescore: bool) -> Query:
         """A clause, by the name `scored_as`, that scores the documents named, `PART` at most: found or not.
@@ -126,12 +149,16 @@ class Leg:
         return {"query": {"bool": {"must": [query], "filter": list(filters)}} if filters else query}
 
     def matched(self, hit: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Which of the hit's values came nearest: its ``position``, of an image its ``reference``, and of a passage
-        where it stands, its ``start`` and ``end``."""
-        if not self.nested:
+        """Which of the hit's values came nearest: its ``position``, of an image its ``reference``, of a passage its
+        ``start`` and ``end``, and of a moment what `Hit.matched` says."""
+        # A query in another spelling brings none.
+        inner = hit.get("inner_hits", {}).get(INNER, {}).get("hits", {}).get("hits") if self.nested else None
+        if not inner:
             return None
-        inner = hit["inner_hits"][_INNER]["hits"]["hits"]
-        return {k: v for k, v in inner[0]["_source"].items() if k in _TOLD} if inner else None
+        if not self.moments:
+            return {k: v for k, v in inner[0]["_source"].items() if k in _TOLD}
+        best, *others = (moment_of(each, self.moments, self.raw(each["_score"])) for each in inner)
+        return {**best, "also": others} if others else best
 
 
 def keyword_leg(
@@ -160,6 +187,38 @@ def keyword_leg(
     )
 
 
+def captions_leg(
+    name: str,
+    query: Query,
+    *,
+    source: str,
+    window: int,
+    filters: Sequence[Query],
+    probes: Probes | None = None,
+    post_filters: Sequence[Query] = (),
+) -> Leg:
+    """BM25 over the words spoken in moments: a nested ``query``, to the text field ``name`` of the file in ``source``.
+
+    The best moment counts, and an inner hit identifies it.
+    """
+    moments = name.rpartition(".")[0]
+    query = {"nested": {**query["nested"], "inner_hits": inner_moments(moments, 1)}}
+    return Leg(
+        name,
+        "keyword",
+        query,
+        window,
+        0.0,
+        tuple(filters),
+        nested=True,
+        sense="words",
+        reads=frozenset({("captions", source)}),
+        probes=probes,
+        post_filters=tuple(post_filters),
+        moments=moments,
+    )
+
+
 def knn_leg(
     field: VectorField,
     vector: Sequence[float],
@@ -184,10 +243,23 @@ def knn_leg(
     quantised = field.index_type not in ("hnsw", "flat")
     if oversample is not None and quantised:
         knn["rescore_vector"] = {"oversample": oversample}
-    if field.each:
-        knn["inner_hits"] = {"name": _INNER, "size": 1, "_source": [f"{field.path}.{name}" for name in _TOLD]}
-    reads = frozenset((field.modality, source) for source in field.sources)
-    return Leg(field.field, "knn", knn, window, -1.0, tuple(filters), field.each, quantised, field.modality, reads)
+    if field.moments:
+        knn["inner_hits"] = inner_moments(field.path, 1)
+    elif field.each:
+        knn["inner_hits"] = {"name": INNER, "size": 1, "_source": [f"{field.path}.{name}" for name in _TOLD]}
+    return Leg(
+        field.field,
+        "knn",
+        knn,
+        window,
+        -1.0,
+        tuple(filters),
+        nested=field.each,
+        quantised=quantised,
+        sense=sense_of(field),
+        reads=reads_of(field),
+        moments=field.path if field.moments else "",
+    )
 
 
 def _bare(size: int) -> dict[str, Any]:

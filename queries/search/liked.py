@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.ingest.contract.statistics import vectors_of
@@ -51,6 +53,10 @@ def read_liked(seen: Seen, like: Sequence[DocumentKey]) -> Steps[Liked]:
         keys.append((hit["_index"], hit["_id"]))
         routing.append(hit.get("_routing"))
         for each in seen.fields.values():
-            for vector in vectors_of(hit.get("_source") or {}, each):
+            found = vectors_of(hit.get("_source") or {}, each)
+            if found and each.moments:
+                # A file's many moments are to weigh no more than a document's one vector.
+                found = [np.mean(np.asarray(found, dtype=np.float64), axis=0).tolist()]
+            for vector in found:
                 vectors.setdefault(each.field, []).append(vector)
     return Liked(keys, vectors, routing)

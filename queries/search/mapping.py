@@ -19,6 +19,7 @@ from crosslens.ingest.contract.record import VectorField, own_paths, read_record
 from crosslens.ingest.contract.statistics import STATISTICS_INDEX, CorpusStatistics, read_statistics, statistics_query
 from crosslens.queries.search.analysis import Analysis
 from crosslens.queries.search.answers import ask, refused
+from crosslens.queries.search.legs import KEYWORD
 from crosslens.queries.search.readings import copies
 from crosslens.queries.search.requests import (
     GetIndices,
@@ -26,11 +27,12 @@ from crosslens.queries.search.requests import (
     GetMapping,
     GetSettings,
     Pause,
+    Query,
     SearchNothing,
     Steps,
     Work,
 )
-from crosslens.queries.search.textual import TextFields
+from crosslens.queries.search.textual import Captions, TextFields
 
 _LOG = logging.getLogger("crosslens")
 # Searchers see a changed mapping at most this much later; `crosslens.ingest.run.migrate` waits for it.
@@ -48,12 +50,13 @@ Text = tuple[str, tuple[str, ...]]
 class Seen:
     """What the index's mapping said when it was last read, and what was learnt of the index since.
 
-    ``fields`` are the vector fields to search by name, ``texts`` those of the keyword leg, ``own_paths`` what crosslens
-    put into the documents; ``version`` is the server's, ``at`` monotonic time in seconds. ``most`` is how many
-    documents a search may return. ``settings`` are the weights and the normalizer that the index records, ``copies``
-    the fields whose words a text field holds. ``moments`` are the corpus statistics by vector field (None: not asked
-    for yet); ``parted`` has the words of texts that only the server can part. ``holders`` are the searched vector
-    fields by index and name, ``uuids`` the indices' where they are known.
+    ``fields`` are the vector fields to search by name, ``texts`` those of the keyword leg, ``captions`` the words that
+    are spoken in moments of sounds and footage, ``own_paths`` what crosslens put into the documents; ``version`` is the
+    server's, ``at`` monotonic time in seconds. ``most`` is how many documents a search may return. ``settings`` are the
+    weights and the normalizer that the index records, ``copies`` the fields whose words a text field holds. ``moments``
+    are the corpus statistics by vector field (None: not asked for yet); ``parted`` has the words of texts that only the
+    server can part. ``holders`` are the searched vector fields by index and name, ``uuids`` the indices' where they are
+    known.
     """
 
     fields: dict[str, VectorField]
@@ -70,6 +73,14 @@ class Seen:
     parted: dict[Text, list[str]] = field(default_factory=dict)
     holders: dict[str, dict[str, VectorField]] = field(default_factory=dict)
     uuids: dict[str, str] = field(default_factory=dict)
+    captions: tuple[Captions, ...] = ()
+
+    def marking(self, text: str, legs: Sequence[str] | None) -> list[Query]:
+        """Return the queries for the words of a text in all that is searched by ``legs`` (None: all)."""
+        queries = [(each.path, each.matching(text)) for each in self.captions]
+        if self.texts.names:
+            queries.insert(0, (KEYWORD, self.texts.matching(text)))
+        return [query for name, query in queries if legs is None or name in legs]
 
 
 class IndexReader:
@@ -195,6 +206,7 @@ class IndexReader:
                 for name, mapping in mappings.items()
             },
             uuids={name: found["index.uuid"] for name, found in settings.items() if "index.uuid" in found},
+            captions=Captions.of(mappings, self._text_fields),
         )
 
 

@@ -12,6 +12,7 @@ from crosslens.ingest.sources.images import ImageSource
 from crosslens.queries.fusion.fuse import Mean
 from crosslens.queries.fusion.normalizers import Normalizer
 from crosslens.queries.fusion.scores import DEFAULT_WINDOW
+from crosslens.queries.search.media import MediaSource
 from crosslens.queries.search.remembered import QUERY_CACHE_BYTES
 from crosslens.queries.search.requests import Query
 from crosslens.surrogates import mended
@@ -20,6 +21,8 @@ MOST_PASSAGES = 32
 """With how many passages of a draft is searched unless more are asked for."""
 _NOT_OF_DRAFTS = (
     "image",
+    "audio",
+    "video",
     "less_image",
     "like",
     "query",
@@ -54,6 +57,8 @@ class SearchOptions:
 
     text: one text or several. The keyword leg searches for all of them.
     image: one image or several: paths, URLs, bytes, or opened pictures.
+    audio, video: one sound or video or several: paths, or the bytes of files (see `crosslens.queries.search.media`).
+        Each field's model reads of them what it has an encoder for. They need the extra "av".
     less_text, less_image: what to look away from.
     like: a document to find more of, or several, by id or (index, id). They aren't results themselves.
     query: any Elasticsearch query, for the keyword leg to ask in place of ``text``.
@@ -70,8 +75,9 @@ class SearchOptions:
 
     How they are ranked.
 
-    weights: by leg ("keyword", or a vector field's name), 0 or more; a leg without a weight has its default (see
-        `crosslens.queries.fusion.evidence`). None: as tuned, where the index records weights for this normalizer.
+    weights: by leg ("keyword", a vector field's name, or of captions their text field's, as in "clip_vector.text"), 0
+        or more; a leg without a weight has its default (see `crosslens.queries.fusion.evidence`). None: as tuned, where
+        the index records weights for this normalizer.
     sources: by leg, a name for what it reads, where legs read the same and the index doesn't say so, or says
         otherwise (see `crosslens.queries.search.readings`). Added to those that the index records.
     legs: the names of the legs to search; None: all that the query has.
@@ -102,6 +108,8 @@ class SearchOptions:
     text: str | Sequence[str] | None = None
     _: KW_ONLY
     image: ImageSource | Sequence[ImageSource] | None = None
+    audio: MediaSource | Sequence[MediaSource] | None = None
+    video: MediaSource | Sequence[MediaSource] | None = None
     less_text: str | Sequence[str] | None = None
     less_image: ImageSource | Sequence[ImageSource] | None = None
     like: str | DocumentKey | Sequence[str | DocumentKey] | None = None
@@ -218,8 +226,8 @@ class DraftOptions(_Draft, SearchOptions):
     combine: "best" ranks a document by the passage that it answers best, "mean" by the mean over all passages.
     most_passages: with how many of the draft's passages is searched, at most.
 
-    Raises `QueryError` for what a draft is not searched with: images, documents, pages, and orders and counts of the
-    whole window (``sort``, ``collapse``, ``aggregations``), as well as a ``query`` and a ``false_alarm``.
+    Raises `QueryError` for what a draft is not searched with: images, sounds, footage, documents, pages, and orders and
+    counts of the whole window (``sort``, ``collapse``, ``aggregations``), as well as a ``query`` and a ``false_alarm``.
     """
 
     def __post_init__(self) -> None:

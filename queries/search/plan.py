@@ -12,7 +12,7 @@ from crosslens.queries.search.mapping import Seen
 from crosslens.queries.search.options import SearchOptions
 from crosslens.queries.search.paging import Page
 from crosslens.queries.search.readings import assign
-from crosslens.queries.search.requests import KEEP_ALIVE, Search
+from crosslens.queries.search.requests import KEEP_ALIVE, Query, Search
 from crosslens.queries.search.wanted import Wanted
 
 RESCORES_SINCE = (8, 18)
@@ -117,6 +117,15 @@ def shown(options: SearchOptions, own_paths: Sequence[str]) -> dict[str, Any]:
     if options.highlight:
         body["highlight"] = dict(options.highlight)
     return body
+
+
+def highlighting(plan: Plan, showing: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``showing``, with the words marked that are looked for, whether the query that does is a clause or not."""
+    if "highlight" not in showing:
+        return dict(showing)
+    queries = [leg.words for leg in plan.legs if leg.kind == "keyword"]
+    words: Query = queries[0] if len(queries) == 1 else {"bool": {"should": queries or [{"match_none": {}}]}}
+    return {**showing, "highlight": {"highlight_query": words, **showing["highlight"]}}
 
 
 def _weights(seen: Seen, wanted: Wanted, legs: Sequence[Leg]) -> dict[str, float]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from crosslens.ingest.contract.documents import DocumentKey, source_values
 from crosslens.queries.fusion.fuse import fused_scores
 from crosslens.queries.fusion.scores import Part, Scores
 from crosslens.queries.search.completion import NAMES_ONLY, Best, completed, shown_of
-from crosslens.queries.search.options import SearchOptions
+from crosslens.queries.search.legs import Leg
 from crosslens.queries.search.plan import Plan
 from crosslens.queries.search.requests import Steps
 from crosslens.queries.search.rescoring import rescoring_trip
 from crosslens.queries.search.sorting import sorted_by_field
 from crosslens.queries.search.windows import Windows, first_trip, respelling_trip
 from crosslens.queries.show.explain import explain
+from crosslens.queries.show.moments import Found, moments_of, span
 from crosslens.queries.show.result import Hit, SearchResult
 from crosslens.surrogates import well_formed
 
@@ -63,14 +64,8 @@ def ranked(plan: Plan) -> Steps[SearchResult]:
         shown = [(key, total, fused.parts(key)) for key, total in best[plan.offset : end]]
     if plan.over_window and keys and not windows.aggregated:
         yield from completed(plan, windows, (), legs=(), showing=NAMES_ONLY)
-    sources = {leg.name: sorted(field for _, field in leg.reads) for leg in plan.legs}
-    modalities = {leg.name: leg.modality if leg.kind == "knn" else None for leg in plan.legs}
-    depth = max((leg.window for leg in plan.legs), default=0)
     return SearchResult(
-        [
-            _hit(key, total, parts, windows, options, sources, explain(parts, modalities, depth))
-            for key, total, parts in shown
-        ],
+        [_hit(plan, windows, *each) for each in shown],
         [leg.name for leg in plan.legs],
         len(best) - gone,
         aggregations=windows.aggregated,
@@ -107,28 +102,40 @@ def _collapsed(best: Best, documents: Mapping[DocumentKey, Mapping[str, Any]], n
     return kept
 
 
-def _hit(
-    key: DocumentKey,
-    total: float,
-    parts: dict[str, Part],
-    windows: Windows,
-    options: SearchOptions,
-    sources: Mapping[str, Sequence[str]],
-    explanation: list[str],
-) -> Hit:
-    document = windows.documents.get(key, {})
+def _hit(plan: Plan, windows: Windows, key: DocumentKey, total: float, parts: dict[str, Part]) -> Hit:
+    document, options = windows.documents.get(key, {}), plan.options
     fields = {
         name: values
         for name, values in document.get("fields", {}).items()
         if options.fields or name != options.collapse
     }
     source, highlight = document.get("_source") or {}, document.get("highlight") or {}
-    matched = {leg: _worded(source, sources.get(leg, ()), value) for leg, value in windows.matched.get(key, {}).items()}
-    return Hit(key[0], key[1], total, parts, source, matched, fields, highlight, explanation)
+    known = windows.matched.get(key, {})
+    legs = {leg.name: leg for leg in plan.legs}
+    matched = {
+        name: value if legs[name].moments else _worded(source, legs[name], value) for name, value in known.items()
+    }
+    whole = sum(part.weighted for part in parts.values())
+    moments = moments_of(
+        Found(
+            sorted(field for _, field in leg.reads)[0], leg.sense, parts[name].weighted / whole if whole else 0.0, value
+        )
+        for name, value in known.items()
+        if (leg := legs[name]).moments and leg.sense is not None
+    )
+    times = {
+        name: span(value["start_ms"], value["end_ms"])
+        for name, value in known.items()
+        if legs[name].moments and parts[name].chance is not None
+    }
+    depth = max((leg.window for leg in plan.legs), default=0)
+    explanation = explain(parts, {leg.name: leg.sense for leg in plan.legs}, depth, times)
+    return Hit(key[0], key[1], total, parts, source, matched, fields, highlight, explanation, moments=moments)
 
 
-def _worded(source: Mapping[str, Any], fields: Sequence[str], value: Mapping[str, Any]) -> dict[str, Any]:
+def _worded(source: Mapping[str, Any], leg: Leg, value: Mapping[str, Any]) -> dict[str, Any]:
     """What matched, of a passage with its words, which stand in the document."""
+    fields = sorted(field for _, field in leg.reads)
     texts = source_values(source, fields[0]) if "end" in value and fields else []
     if value["position"] >= len(texts):
         return dict(value)

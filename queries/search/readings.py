@@ -3,8 +3,10 @@
 A leg reads fields of the documents: BM25 the text fields it searches, a vector leg the fields that its vector was made
 from, as the index records them. Two legs have one source where they read a field in common in the same way, as words or
 as a picture: BM25 over title and description and a vector of the title do; a picture's path that is searched as text,
-and the picture's vector, do not. That goes on: what shares a field with any leg of a source belongs to it. So what
-overlaps without being equal is one source. Whoever knows better says so (`assign`'s ``chosen``).
+and the picture's vector, do not. A sound or video is read in three ways: its frames, its sound and its captions are
+different sources, and vectors of frames and sound together are of one with either. That goes on: what shares a field
+with any leg of a source belongs to it. So what overlaps without being equal is one source. Whoever knows better says so
+(`assign`'s ``chosen``).
 """
 
 from __future__ import annotations
@@ -14,9 +16,10 @@ from typing import Any
 
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.mapping import flat_properties
-from crosslens.ingest.contract.record import Modality
 
-Reads = frozenset[tuple[Modality, str]]
+# A field of the documents, and how it is read: as text, as an image, or the frames, sound or captions of its file.
+Reads = frozenset[tuple[str, str]]
+_OF_FILES = ("frames", "sound", "captions")
 
 
 def copies(mapping: Mapping[str, Any]) -> dict[str, set[str]]:
@@ -38,14 +41,21 @@ def words_of(
     fields: Iterable[str],
     held: Mapping[str, Iterable[str]],
     named: Callable[[list[str]], Iterable[str]] = lambda patterns: patterns,
+    captions: Mapping[str, str] | None = None,
 ) -> Reads:
     """What a keyword leg over ``fields`` reads, some of which hold others' words; boosts (``title^3``) are cut.
 
-    ``named`` says which fields names with wildcards (``product.*``) stand for.
+    ``named`` says which fields names with wildcards (``product.*``) stand for, and ``captions`` which file the words of
+    a field were spoken in.
     """
     names = {name.partition("^")[0] for name in fields}
     paths = [path for name in names for path in (named([name]) if "*" in name else [name])]
-    return frozenset(("text", origin) for path in paths for origin in held.get(path, {path}))
+    spoken = captions or {}
+    return frozenset(
+        ("captions", spoken[path]) if path in spoken else ("text", origin)
+        for path in paths
+        for origin in held.get(path, {path})
+    )
 
 
 def assign(reads: Mapping[str, Reads], chosen: Mapping[str, str]) -> dict[str, str]:
@@ -82,4 +92,4 @@ def _called(legs: Sequence[str], reads: Mapping[str, Reads]) -> str:
     if not known:
         return legs[0]
     fewest = min(known, key=lambda name: len(reads[name]))
-    return ", ".join(sorted(field for _, field in reads[fewest]))
+    return ", ".join(sorted(f"{field} ({how})" if how in _OF_FILES else field for how, field in reads[fewest]))

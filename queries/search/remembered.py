@@ -14,8 +14,10 @@ import numpy as np
 
 from crosslens.errors import QueryError
 from crosslens.ingest.contract.encoders import VectorEncoder
+from crosslens.ingest.model.senses import Target
 from crosslens.ingest.model.transform import Float32Array
 from crosslens.ingest.sources.images import ImageSource
+from crosslens.queries.search.media import MediaSource
 
 # About 1,800 vectors of 512 dims.
 QUERY_CACHE_BYTES = 4 << 20
@@ -28,9 +30,9 @@ _Key = tuple[str, str, bytes]
 class QueryVectors:
     """Unit vectors of queries by model and input, ``max_bytes`` of them at most. May be used from several threads.
 
-    An input that several searches ask for at the same time is encoded once; if that fails, each tries by itself. Images
-    are remembered that are given as bytes; what a path leads to may change. A changed model has another fingerprint,
-    under which nothing is found. With 0 bytes nothing is remembered or shared.
+    An input that several searches ask for at the same time is encoded once; if that fails, each tries by itself.
+    Images, sounds and footage are remembered that are given as bytes; what a path leads to may change. A changed model
+    has another fingerprint, under which nothing is found. With 0 bytes nothing is remembered or shared.
 
     Raises `QueryError` for fewer than 0 bytes.
     """
@@ -44,20 +46,35 @@ class QueryVectors:
         self._being_made: dict[_Key, Future[Float32Array | None]] = {}
         self._lock = threading.Lock()
 
-    def of_texts(self, encoder: VectorEncoder, texts: Sequence[str]) -> Float32Array:
-        """Return float32 [len(texts), dims], as `crosslens.Encoder.encode_texts` of queries, and raise as it does."""
-        keys = [self._key(encoder, "text", each) for each in texts]
-        return self._of(keys, texts, partial(encoder.encode_texts, role="query"))
+    def of_texts(self, encoder: VectorEncoder, texts: Sequence[str], target: Target = "text") -> Float32Array:
+        """Return float32 [len(texts), dims], as `crosslens.Encoder.encode_queries`, and raise as it does."""
+        if target in ("text", "image"):
+            # No model asks for pictures otherwise than for texts.
+            keys = [self._key(encoder, "text", each) for each in texts]
+            return self._of(keys, texts, partial(encoder.encode_texts, role="query"))
+        keys = [self._key(encoder, f"text for {target}", each) for each in texts]
+        return self._of(keys, texts, partial(encoder.encode_queries, target=target))
 
     def of_images(self, encoder: VectorEncoder, images: Sequence[ImageSource]) -> Float32Array:
         """Return float32 [len(images), dims], as `crosslens.Encoder.encode_images`, also for what is raised."""
         keys = [self._key(encoder, "image", each) for each in images]
         return self._of(keys, images, encoder.encode_images)
 
+    def of_media(
+        self,
+        encoder: VectorEncoder,
+        kind: str,
+        sources: Sequence[MediaSource],
+        encode: Callable[[MediaSource], Float32Array],
+    ) -> Float32Array:
+        """Return float32 [len(sources), dims]: what ``encode`` makes of each file. ``kind`` is what it reads of it."""
+        keys = [self._key(encoder, kind, each) for each in sources]
+        return self._of(keys, sources, lambda several: np.stack([encode(each) for each in several]))
+
     def _key(self, encoder: VectorEncoder, modality: str, given: Any) -> _Key | None:
         if not self._max_bytes:
             return None
-        if modality == "text":
+        if isinstance(given, str) and modality.startswith("text"):
             given = given.encode("utf-8", "surrogatepass")
         return (encoder.fingerprint, modality, hashlib.sha256(given).digest()) if isinstance(given, bytes) else None
 

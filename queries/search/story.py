@@ -20,7 +20,7 @@ from crosslens.queries.fusion.scores import DEFAULT_WINDOW, Scores
 from crosslens.queries.search.answers import ask, checked, hits_of, raw_scores
 from crosslens.queries.search.build import legs_of
 from crosslens.queries.search.draft import Asked, Found, as_result, combined
-from crosslens.queries.search.legs import KEYWORD, Leg, named, native_retrievers
+from crosslens.queries.search.legs import Leg, named, native_retrievers
 from crosslens.queries.search.liked import read_liked
 from crosslens.queries.search.mapping import IndexReader, Seen
 from crosslens.queries.search.options import DraftOptions, ScoreOptions, SearchOptions
@@ -83,8 +83,8 @@ class Story:
         searches: list[Search] = []
         for passage, keys in _by_passage(best).items():
             query: dict[str, Any] = {"filter": [named(keys)]}
-            if options.highlight and seen.texts.names and (options.legs is None or KEYWORD in options.legs):
-                query["should"] = [seen.texts.matching(asked.words(asked.passages[passage]))]
+            if options.highlight:
+                query["should"] = seen.marking(asked.words(asked.passages[passage]), options.legs)
             body = {"query": {"bool": query}, "size": len(keys), "track_total_hits": False}
             searches.append((self._reader.index, {**body, **presenting(options, seen.own_paths)}))
         answers = checked((yield from ask(searches)), ["documents"] * len(searches)) if searches else []
@@ -99,11 +99,12 @@ class Story:
         nearest: dict[DocumentKey, float] = {}
         searches: list[Search] = []
         meant: list[tuple[Leg, Passage]] = []
-        by_vector = [each for each in best if each.field is not None]
+        nearest_by = {each.key: each.field(seen.fields) for each in best}
+        by_vector = [each for each in best if nearest_by[each.key] is not None]
         # Sentences of one passage are often nearer to each other than what the server rounds off.
         exactly = seen.version >= RESCORES_SINCE
         for passage, keys in _by_passage(by_vector).items():
-            fields = {each.key: each.field for each in by_vector if each.passage == passage}
+            fields = {each.key: nearest_by[each.key] for each in by_vector if each.passage == passage}
             several = asked.sentences(asked.passages[passage])
             for sentence in several if len(several) > 1 else ():
                 names = sorted({str(fields[key]) for key in keys})

@@ -11,6 +11,7 @@ from crosslens.errors import QueryError
 from crosslens.ingest.contract.mapping import searchable_texts
 from crosslens.ingest.contract.record import VectorField
 from crosslens.queries.search.requests import Query
+from crosslens.queries.search.senses import captions_of, other_captions
 
 # Each field is a clause for each word, of which the server takes some thousands.
 MOST_FIELDS, _MOST_CLAUSES = 256, 4_096
@@ -35,13 +36,17 @@ class TextFields:
         """Return the fields ``named`` (None: all that can be searched in each of the indices, 256 at most).
 
         Of more than that those are kept that a vector is made from, then those nearest to the document's root, in the
-        mapping's order.
+        mapping's order. Captions of sounds and footage are left out (see `Captions`).
         """
-        nested = {name: path for each in mappings.values() for name, path in _nested(each).items()}
+        spoken = other_captions(mappings)
+        nested = {
+            name: path for each in mappings.values() for name, path in _nested(each).items() if name not in spoken
+        }
         if named is not None:
-            return cls(tuple(named), nested)
+            return cls(tuple(name for name in named if name.partition("^")[0] not in spoken), nested)
         sources = {source for each in vectors for source in each.sources}
-        known = sorted(searchable_texts(mappings.values()), key=lambda name: (name not in sources, name.count(".")))
+        texts = [name for name in searchable_texts(mappings.values()) if name not in spoken]
+        known = sorted(texts, key=lambda name: (name not in sources, name.count(".")))
         return cls(tuple(known[:MOST_FIELDS]), nested, lenient=True)
 
     def matching(self, text: str) -> Query:
@@ -94,6 +99,38 @@ class TextFields:
                 if fnmatchcase(each, pattern):
                     found.setdefault(path, []).append(f"{each}{caret}{boost}")
         return {path: fields for path, fields in found.items() if fields}
+
+
+@dataclass(frozen=True)
+class Captions:
+    """The words spoken in the moments of a file: their text field ``name`` as a query has it (``clip_vector.text^2``),
+    and the field ``source`` that refers to the file."""
+
+    name: str
+    source: str
+
+    @classmethod
+    def of(cls, mappings: Mapping[str, Mapping[str, Any]], named: Sequence[str] | None) -> tuple[Captions, ...]:
+        """Return those that can be searched in each of the indices, as far as they are ``named`` (None: all)."""
+        spoken = captions_of(mappings)
+        found: list[Captions] = []
+        for path in searchable_texts(mappings.values()) if spoken else ():
+            names = [path] if named is None else [name for name in named if fnmatchcase(path, name.partition("^")[0])]
+            if path in spoken and names:
+                _, caret, boost = names[0].partition("^")
+                found.append(cls(f"{path}{caret}{boost}", spoken[path]))
+        return tuple(found)
+
+    @property
+    def path(self) -> str:
+        """The text field."""
+        return self.name.partition("^")[0]
+
+    def matching(self, text: str) -> Query:
+        """Return the query for a text: each document by its best moment, any word may match."""
+        query = words_query(text, (self.name,), lenient=True)
+        moments = self.path.rpartition(".")[0]
+        return {"nested": {"path": moments, "query": query, "score_mode": "max", "ignore_unmapped": True}}
 
 
 def words_query(text: str, fields: Sequence[str], *, lenient: bool = False) -> Query:

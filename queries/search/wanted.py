@@ -9,14 +9,15 @@ from typing import Any
 
 from crosslens.errors import QueryError
 from crosslens.queries.fusion.normalizers import DEFAULT_NORMALIZER, Normalizer
-from crosslens.queries.search.legs import KEYWORD
 from crosslens.queries.search.options import SearchOptions
 from crosslens.queries.search.paging import Page
 from crosslens.queries.search.requests import Query
 from crosslens.queries.search.terms import Terms
 
 # Not part of what a search is, or part of it as it was understood: one text is as good as a list of one.
-_COUNTED_OTHERWISE = frozenset({"text", "image", "less_text", "less_image", "like", "filter", "page", "size"})
+_COUNTED_OTHERWISE = frozenset(
+    {"text", "image", "audio", "video", "less_text", "less_image", "like", "filter", "page", "size"}
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Wanted:
         options = options.sendable
         return cls(
             options,
-            Terms.of(options.text, options.image, options.less_text, options.less_image, options.liked(index)),
+            Terms.of(options, options.liked(index)),
             options.filters,
             options.normalizer or recorded.get("normalizer") or DEFAULT_NORMALIZER,
             {**(recorded.get("sources") or {}), **(options.sources or {})},
@@ -64,10 +65,9 @@ class Wanted:
         """Whether the words' probes are asked for, and which documents lack a vector."""
         return self.by_evidence or self.comparing
 
-    @property
-    def needs_words(self) -> bool:
-        """Whether it must be known what the keyword query could get at most."""
-        return self.needs_chances and (self.options.legs is None or KEYWORD in self.options.legs)
+    def needs_words(self, leg: str) -> bool:
+        """Whether it must be known what the query of a leg of words could get at most."""
+        return self.needs_chances and (self.options.legs is None or leg in self.options.legs)
 
     @property
     def needs_moments(self) -> bool:

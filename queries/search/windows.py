@@ -12,8 +12,8 @@ from typing import Any
 from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.queries.fusion.scores import Scores
 from crosslens.queries.search.answers import ByLeg, ask, checked, failed, hits_of, raw_scores
-from crosslens.queries.search.legs import Leg
-from crosslens.queries.search.plan import Plan
+from crosslens.queries.search.legs import KEYWORD, Leg
+from crosslens.queries.search.plan import Plan, highlighting
 from crosslens.queries.search.requests import Steps
 from crosslens.queries.search.respelling import respelt
 
@@ -146,10 +146,12 @@ def _body(plan: Plan, leg: Leg) -> dict[str, Any]:
     """The search for a leg's window, with whatever else the first trip brings."""
     body, options = leg.request, plan.options
     if not options.complete:
-        body = {**body, **plan.shown}
+        # With several legs of words, any one of them marks those of all.
+        several = sum(each.kind == "keyword" for each in plan.legs) > 1
+        body = {**body, **(highlighting(plan, plan.shown) if several else plan.shown)}
     elif options.collapse:
         body = {**body, "fields": [options.collapse]}
-    if plan.over_keyword and leg.kind == "keyword":
+    if plan.over_keyword and leg.name == KEYWORD:
         body = {**body, "aggs": dict(options.aggregations or {})}
     siblings = plan.siblings(leg)
     if siblings:

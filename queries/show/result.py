@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from crosslens.ingest.contract.documents import DocumentKey
 from crosslens.queries.fusion.normalizers import DEFAULT_NORMALIZER, Normalizer
 from crosslens.queries.fusion.scores import Part, Scores
+from crosslens.queries.show.moments import MatchedMoment
 
 if TYPE_CHECKING:
     from crosslens.queries.show.pictures import Pictures
@@ -20,8 +21,10 @@ class Hit:
     ``explanation`` says in words why it ranks where it does, a sentence for each leg, by the normalizer "evidence".
     ``matched`` has, by leg, which value of a field with a vector for each value came nearest: its ``position`` among
     the document's values, and an image's ``reference``; of a passage its ``start`` and ``end`` in that value, in
-    characters, and its ``text``, unless the field isn't among what is returned. ``fields`` and ``highlight`` are
-    Elasticsearch's. ``answers`` is the part of a draft that the document answers: ``start``, ``end`` and ``text``.
+    characters, and its ``text``, unless the field isn't among what is returned; of a sound or footage the best moment's
+    ``start_ms`` and ``end_ms``, its ``score`` on the leg's scale, the captions' ``text``, and ``also`` those next to
+    it. ``moments`` are those that all legs found, put together. ``fields`` and ``highlight`` are Elasticsearch's.
+    ``answers`` is the part of a draft that the document answers: ``start``, ``end`` and ``text``.
     """
 
     index: str
@@ -34,6 +37,7 @@ class Hit:
     highlight: dict[str, list[str]] = field(default_factory=dict)
     explanation: list[str] = field(default_factory=list)
     answers: dict[str, Any] = field(default_factory=dict)
+    moments: list[MatchedMoment] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crosslens.queries.fusion.fuse import Part
+from crosslens.queries.show.moments import described
 from crosslens.queries.show.result import Hit, SearchResult
 from crosslens.surrogates import well_formed
 
@@ -99,10 +100,15 @@ def facets_table(field: str, buckets: Sequence[Mapping[str, Any]], others: int) 
 def matched_as(value: Mapping[str, Any]) -> str:
     """What stands for a value that matched: an image's reference, the beginning of a passage, or else its number."""
     if "text" in value:
-        return textwrap.shorten(value["text"], _SNIPPET, placeholder=" ...") or value["text"][:_SNIPPET]
+        return shortened(value["text"])
     if "end" in value:
         return f"characters {value['start']} to {value['end']}"
     return str(value.get("reference", f"no. {value['position']}"))
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text, as far as it is shown."""
+    return textwrap.shorten(text, _SNIPPET, placeholder=" ...") or text[:_SNIPPET]
 
 
 def _lines(parts: Sequence[Text], room: int) -> list[Text]:
@@ -117,10 +123,14 @@ def _lines(parts: Sequence[Text], room: int) -> list[Text]:
 
 
 def _document(hit: Hit) -> Text:
-    """What the document is called, which of its several images matched, where words did, and why it is where it is."""
+    """What the document is called, which of its values and moments matched, where words did, and why it is there."""
     text = Text(title_of(hit))
     for leg, value in hit.matched.items():
-        text.append(well_formed(f"\n{leg}: {matched_as(value)}"), style="dim")
+        if "start_ms" not in value:
+            text.append(well_formed(f"\n{leg}: {matched_as(value)}"), style="dim")
+    for moment in hit.moments:
+        said = "" if moment.text is None else f": {shortened(moment.text)}"
+        text.append(well_formed(f"\n{moment.source} {described(moment)}{said}"), style="dim")
     if hit.answers:
         text.append(well_formed(f"\nanswers: {matched_as(hit.answers)}"), style="dim")
     for field, fragments in hit.highlight.items():
