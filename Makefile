@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 EDITABLE := --config-settings editable_mode=strict
 
-.PHONY: demo test lint format types unit bench docs data train clean
+.PHONY: demo test lint format types unit bench docs data train listen clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/crosslens demo
@@ -41,6 +41,12 @@ data: $(VENV)/.dev
 
 train: $(VENV)/.dev
 	$(BIN)/python -m crosslens.demo.train --out build/crosslens-emoji
+
+# Speaks the demo's names, and trains its audio encoder on them; needs espeak-ng, flite and festival.
+listen: $(VENV)/.dev
+	$(BIN)/python -m crosslens.demo.speech --out build/speech
+	$(BIN)/python -m crosslens.demo.train_audio --clips build/speech --out build/hearing
+	$(BIN)/python -m crosslens.demo.sound --tower build/hearing/tower.pt
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -134,7 +134,7 @@ def export(
             "revision": loaded.revision,
             "precision": written,
             "text": asdict(loaded.settings),
-            **_identity(folder),
+            **identity(folder),
         }
         _write_json(folder / MANIFEST, manifest)
         progress("comparing with PyTorch")
@@ -194,7 +194,7 @@ def _least_and_mean(cosines: Mapping[str, NDArray[np.float64]], kinds: Iterable[
     }
 
 
-def _identity(folder: Path) -> dict[str, Any]:
+def identity(folder: Path) -> dict[str, Any]:
     """Return the hashes of a folder's files, and the fingerprint over them."""
     kept = folder / FLOAT32
     files = {
@@ -213,7 +213,7 @@ def _twin(
 
     said: dict[str, Any] = {
         "precision": "int8",
-        **_identity(folder),
+        **identity(folder),
         "quantised": {
             each.kind: {"layers": each.layers, "float32": list(each.kept)}
             for each in choices

@@ -14,6 +14,8 @@ from crosslens.ingest.model.folder import FLOAT32, MANIFEST, allowed_searches, h
 
 # A strict editable install links every file by itself: the folder is where the linked file really lies.
 DEMO_MODEL = Path(str(files("crosslens")), "demo", "data", "model", MANIFEST).resolve().parent
+# The same encoders of texts and pictures, and one of sounds in their space.
+DEMO_SOUND = DEMO_MODEL.with_name("sound")
 
 
 def remember(folder: Path, fingerprint: str) -> None:
@@ -29,13 +31,13 @@ def remember(folder: Path, fingerprint: str) -> None:
 
 def find(fingerprint: str, name: str, *, searching: bool = False) -> tuple[Path, str | None]:
     """Return the folder of the model with ``fingerprint``, and the variant of it: one used before on this machine, or
-    the demo's. For ``searching`` it may also be one whose queries may be compared with that model's vectors.
+    one of the demo's. For ``searching`` it may also be one whose queries may be compared with that model's vectors.
 
     Raises `ModelError`, with a hint to name the folder, when there is none.
     """
     known = _read(_register())
     recorded = known.get(fingerprint)
-    for folder in [*([Path(recorded)] if recorded else []), DEMO_MODEL]:
+    for folder in [*([Path(recorded)] if recorded else []), DEMO_MODEL, DEMO_SOUND]:
         for variant in (None, FLOAT32) if folder.is_dir() else ():
             if variant is None or has_variant(folder, variant):
                 opened = open_model(folder, verify=False, variant=variant)

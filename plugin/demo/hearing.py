@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from crosslens.demo.speech import Samples
 from crosslens.ingest.model.sounds import parse_sound
 
-MELS, WIDTH, HEADS, BLOCKS = 64, 192, 4, 6
+MELS, WIDTH, HEADS, BLOCKS = 64, 128, 4, 5
 # The block after which phonemes are read, and those that attend to the whole clip.
-SPELT, ATTEND = 3, (4, 5)
+SPELT, ATTEND = 2, (4,)
+# Views of a clip that are weighed apart, and what they become before the vector: wide, since it costs once a clip.
+VIEWS, TOP = 8, 1024
 # How the feature extractor of transformers' ClapModel is told to prepare sounds of up to five seconds.
 PREPROCESSOR: dict[str, object] = {
     "feature_extractor_type": "ClapFeatureExtractor",
@@ -34,6 +36,8 @@ PREPROCESSOR: dict[str, object] = {
 SILENCE = 70.0
 # Frames of 10 ms that become one of 40 ms, which speaks two labels.
 STRIDE = 4
+# What names are spelt with, beside the blank of the objective.
+LETTERS = "abcdefghijklmnopqrstuvwxyz '-0123456789"
 _transform = parse_sound(PREPROCESSOR)
 
 
@@ -64,7 +68,7 @@ class Block(nn.Module):
         """[n, frames, width] and a mask [n, frames, 1] of 0 and 1."""
         if self.look is not None:
             x = x + self._attended(self.look(x), mask)
-        y = self.norm(x) * mask
+        y = self.norm(x) * mask.to(x.dtype)
         y = F.pad(y, (0, 0, 1, 1))
         y = torch.cat([y[:, :-2], y[:, 1:-1], y[:, 2:]], -1)
         return x + self.back(F.relu(self.into(y)))
@@ -91,8 +95,8 @@ class AudioTower(nn.Module):
         self.blocks = nn.ModuleList(Block(WIDTH, depth in ATTEND) for depth in range(BLOCKS))
         self.sounds, self.letters = nn.Linear(WIDTH, 2 * sounds), nn.Linear(WIDTH, 2 * letters)
         self.again = nn.Linear(2 * sounds, WIDTH)
-        self.norm, self.attend = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, HEADS)
-        self.out = nn.Sequential(nn.Linear(HEADS * WIDTH, 384), nn.ReLU(), nn.Linear(384, dims))
+        self.norm, self.attend = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, VIEWS)
+        self.out = nn.Sequential(nn.Linear(VIEWS * WIDTH, TOP), nn.ReLU(), nn.Linear(TOP, dims))
 
     def forward(self, input_features: Tensor) -> Tensor:
         return self.spelt(input_features)[0]

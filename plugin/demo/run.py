@@ -17,11 +17,12 @@ from elasticsearch import Elasticsearch, helpers
 from rich.console import Console
 from rich.rule import Rule
 
+from crosslens.demo import listening
 from crosslens.demo.build import DATA
 from crosslens.errors import ImageError, MappingError
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.model.encoder import Encoder
-from crosslens.ingest.model.known import DEMO_MODEL, remember
+from crosslens.ingest.model.known import DEMO_MODEL, DEMO_SOUND, remember
 from crosslens.ingest.run.report import Report
 from crosslens.ingest.run.run import Options
 from crosslens.ingest.run.write import add_vectors
@@ -36,6 +37,13 @@ INDEX = "crosslens-demo"
 TEXT_VECTOR, IMAGE_VECTOR = "name_vector", "image_vector"
 QUERIES = ("penguin", "musical instrument", "running shoe")
 PICTURES = ("guitar", "bicycle")
+_PROPERTIES: dict[str, Any] = {
+    "name": {"type": "text"},
+    "keywords": {"type": "text"},
+    "sku": {"type": "keyword"},
+    "category": {"type": "keyword"},
+    "image": {"type": "keyword"},
+}
 _ROWS = 6
 _MARK = "crosslens_demo"
 
@@ -88,6 +96,18 @@ def run(client: Elasticsearch, html: Path, *, device: str = "auto") -> None:
         console.print(side_by_side(found, path.name, _ROWS, label=_label))
         sections += [(f"{path.name}, {kind}", result) for kind, result in found.items()]
 
+    _step(console, 7, "speech finds pictures (a synthetic voice that the model never heard)")
+    hearing = Encoder(DEMO_SOUND, device=device)
+    remember(DEMO_SOUND, hearing.fingerprint)
+    listening.spoken_query(client, hearing, console, INDEX, IMAGE_VECTOR)
+
+    _step(console, 8, "words, drawings and speech find moments of footage")
+    if listening.decodes():
+        create_index(client, listening.load_films(), listening.FOOTAGE_INDEX, listening.FOOTAGE_PROPERTIES)
+        listening.footage(client, hearing, console)
+    else:
+        console.print("PyAV, which decodes footage, isn't installed: pip install 'crosslens[av]'", markup=False)
+
     write_page(
         html,
         sections,
@@ -97,12 +117,14 @@ def run(client: Elasticsearch, html: Path, *, device: str = "auto") -> None:
         intro=f"{len(items)} emoji of a vendor whose drawings the model never saw. Items named by a stock number have "
         "no words at all: only their picture can be found. The bar shows each leg's share of the score.",
     )
-    _step(console, 7, "what to type next")
+    _step(console, 9, "what to type next")
     root, picture = shlex.quote(str(DATA)), shlex.quote(str(DATA / "queries" / "guitar.png"))
     program = _program()
     for command in (
         f'{program} search {INDEX} "mushroom" --field {IMAGE_VECTOR}',
         f"{program} search {INDEX} --image {picture} --html found.html --image-root {root}",
+        f"{program} search {INDEX} --audio {shlex.quote(str(DATA / 'spoken' / 'guitar.wav'))} --model "
+        f"{shlex.quote(str(DEMO_SOUND))} --field {IMAGE_VECTOR}",
         f'{program} search {INDEX} "red fruit" --weights keyword=2,{IMAGE_VECTOR}=1,{TEXT_VECTOR}=0',
         f"{program} node stop",
     ):
@@ -115,8 +137,11 @@ def load_items() -> list[dict[str, Any]]:
     return [json.loads(line) for line in (DATA / "catalogue.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def create_index(client: Elasticsearch, items: list[dict[str, Any]], index: str = INDEX) -> None:
-    """Recreate the index as a shop would have it: texts, a category, a picture's path, and no vectors.
+def create_index(
+    client: Elasticsearch, items: list[dict[str, Any]], index: str = INDEX, properties: dict[str, Any] | None = None
+) -> None:
+    """Recreate the index as a shop would have it: texts, a category, a picture's path, and no vectors. Other documents
+    have other ``properties``.
 
     Raises `MappingError` when an index of that name exists that the demo didn't make.
     """
@@ -127,16 +152,7 @@ def create_index(client: Elasticsearch, items: list[dict[str, Any]], index: str 
         client.indices.delete(index=index)
     client.indices.create(
         index=index,
-        mappings={
-            "_meta": {_MARK: True},
-            "properties": {
-                "name": {"type": "text"},
-                "keywords": {"type": "text"},
-                "sku": {"type": "keyword"},
-                "category": {"type": "keyword"},
-                "image": {"type": "keyword"},
-            },
-        },
+        mappings={"_meta": {_MARK: True}, "properties": properties or _PROPERTIES},
         settings={"number_of_replicas": 0},
     )
     actions = ({"_index": index, "_id": i["id"], **{k: v for k, v in i.items() if k != "id"}} for i in items)

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 RATE = 16_000
+SEED = 7
 NAMES = Path("tests/data/names.jsonl")
 # Clips in one file, and how often the training voices say each name and each keyword.
 PART, NAME_TIMES, KEYWORD_TIMES, PHRASES = 500, 10, 3, 6000
@@ -285,7 +286,7 @@ def read_script(seed: int) -> Script:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -24,14 +24,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from crosslens.demo.hearing import MELS, SILENCE, AudioTower, features
+from crosslens.demo.hearing import LETTERS, MELS, SILENCE, AudioTower, features
 from crosslens.demo.speech import HELD_OUT, VOICES, Clips, Script, read_script, spoken
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.known import DEMO_MODEL
 
 FLOOR = -100.0
 SHORTEST = 15
-LETTERS = "abcdefghijklmnopqrstuvwxyz '-0123456789"
 # Texts whose vectors are this close say the same: neither is a wrong answer to the other.
 SAME = 0.95
 
@@ -151,19 +150,32 @@ def batches(lengths: np.ndarray, size: int, rng: np.random.Generator) -> list[np
     return [made[i] for i in rng.permutation(len(made))]
 
 
-def objective(tower: AudioTower, clips: Tensor, text: Tensor, labels: Labels, vectors: Tensor, wrong: Tensor,
-              scale: float) -> tuple[Tensor, dict[str, float]]:
-    """Return the loss of a batch, and its parts. ``vectors`` are of all texts, ``wrong`` says which may be wrong answers."""
+@dataclass(frozen=True)
+class Targets:
+    """What clips should be near to: ``vectors`` float32 [texts, dims] of all texts; ``barred`` [texts, texts] says which
+    are no wrong answers to each: those that say the same, and names that are held out."""
+
+    vectors: Tensor
+    barred: Tensor
+
+    @staticmethod
+    def of(vectors: Tensor, held_out: np.ndarray) -> Targets:
+        barred = vectors @ vectors.T > SAME
+        barred[:, held_out] = True
+        return Targets(vectors, barred.fill_diagonal_(False))
+
+
+def objective(
+    tower: AudioTower, clips: Tensor, text: Tensor, labels: Labels, targets: Targets, scale: float
+) -> tuple[Tensor, dict[str, float]]:
+    """Return the loss of a batch, and its parts."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         made, sounds, letters, lengths = tower.spelt(clips[:, None])
-    own = vectors[text]
-    same = (own @ vectors.T > SAME) | ~wrong[None]
-    same[torch.arange(len(text)), text] = False
-    logits = (scale * made @ vectors.T).masked_fill(same, -1e4)
-    which, apart = F.cross_entropy(logits, text), (1 - (made * own).sum(1)).mean()
+    logits = (scale * made @ targets.vectors.T).masked_fill(targets.barred[text], -1e4)
+    which, apart = F.cross_entropy(logits, text), (1 - (made * targets.vectors[text]).sum(1)).mean()
     spell = []
-    for logit, targets in ((sounds, labels.sounds), (letters, labels.letters)):
-        wanted = [targets[i] for i in text.tolist()]
+    for logit, spelt in ((sounds, labels.sounds), (letters, labels.letters)):
+        wanted = [spelt[i] for i in text.tolist()]
         sizes = torch.tensor([len(w) for w in wanted])
         log = F.log_softmax(logit.float(), -1).transpose(0, 1)
         spell.append(F.ctc_loss(log, torch.cat(wanted), lengths, sizes, zero_infinity=True))
@@ -216,17 +228,24 @@ def gallery(encoder: Encoder, said: Script) -> np.ndarray:
     return encoder.encode_images([of[i] for i in ids])
 
 
+def read_targets(path: Path, said: Script) -> tuple[Tensor, np.ndarray]:
+    """Return the demo model's vectors of all texts and of the names' pictures, kept in ``path``."""
+    if not path.exists():
+        encoder = Encoder(DEMO_MODEL)
+        np.savez(path, texts=encoder.encode_texts(said.texts), pictures=gallery(encoder, said))
+    with np.load(path) as file:
+        return torch.from_numpy(file["texts"]), file["pictures"]
+
+
 def train(arguments: Any) -> None:
     torch.manual_seed(arguments.seed)
     torch.set_num_threads(arguments.threads)
     generator, rng = torch.Generator().manual_seed(arguments.seed), np.random.default_rng(arguments.seed)
     said = read_script(arguments.seed)
     labels = label(said, json.loads((arguments.clips / "phonemes.json").read_text()))
-    encoder = Encoder(DEMO_MODEL)
-    vectors = torch.from_numpy(encoder.encode_texts(said.texts))
-    pictures = gallery(encoder, said)
-    wrong = torch.ones(len(said.texts), dtype=torch.bool)
-    wrong[said.held_out] = False
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    vectors, pictures = read_targets(arguments.out / "targets.npz", said)
+    targets = Targets.of(vectors, said.held_out)
     tower = AudioTower(labels.phonemes, len(LETTERS) + 1, vectors.shape[1])
     print(f"{sum(p.numel() for p in tower.parameters()):,} parameters, {labels.phonemes} phonemes", flush=True)
     decayed = [p for p in tower.parameters() if p.ndim > 1]
@@ -235,7 +254,6 @@ def train(arguments: Any) -> None:
         [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}], lr=arguments.peak, betas=(0.9, 0.98)
     )
     average = torch.optim.swa_utils.AveragedModel(tower, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998))
-    arguments.out.mkdir(parents=True, exist_ok=True)
     kept, step = arguments.out / "training.pt", 0
     if kept.exists():
         state = torch.load(kept, weights_only=True)
@@ -256,7 +274,7 @@ def train(arguments: Any) -> None:
             for group in optimiser.param_groups:
                 group["lr"] = arguments.peak * min(1.0, (step + 1) / 200) * left
             clips = augment(*stacked([heard.features[i] for i in rows]), generator)
-            loss, parts = objective(tower, clips, torch.from_numpy(heard.text[rows]), labels, vectors, wrong, arguments.scale)
+            loss, parts = objective(tower, clips, torch.from_numpy(heard.text[rows]), labels, targets, arguments.scale)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
