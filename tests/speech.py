@@ -20,8 +20,8 @@ from tests.conftest import read_lines
 
 @dataclass(frozen=True)
 class Spoken:
-    """What one voice said: ``sounds`` as the encoder reads them, the catalogue's id of each, and whether it was held out
-    from training."""
+    """What one voice said: ``sounds`` as the encoder reads them, the catalogue's id of each, and whether its name was
+    held out from training."""
 
     voice: str
     sounds: list[Samples]

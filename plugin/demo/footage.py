@@ -1,10 +1,10 @@
 """Makes the demo's footage and spoken queries: drawings of the vendor that the model never saw, each shown for a few
-seconds while its name is spoken, and names by voices that the audio encoder never heard; and the tests' spoken names.
+seconds while its name is spoken; names by voices that the audio encoder never heard; and the tests' spoken names.
 
     python -m crosslens.demo.footage [--out plugin/demo/data] [--test-out tests/data]
 
-Needs flite and festival, as `crosslens.demo.speech` does, and PyAV. Footage is VP9 and Opus in WebM; all speech in it is
-synthetic, of voices whose licence lets recordings be passed on.
+Needs flite and festival, as `crosslens.demo.speech` does, and PyAV. Footage is VP9 and Opus in WebM; all speech in it
+is synthetic, of voices whose licence lets recordings be passed on.
 """
 
 from __future__ import annotations
@@ -128,7 +128,10 @@ def sample(out: Path) -> None:
     rows = [json.loads(line) for line in NAMES.read_text(encoding="utf-8").splitlines()]
     rng = np.random.default_rng(SEED)
     known = np.setdiff1d(np.arange(said.names), said.held_out)
-    chosen = [*rng.choice(known, SAMPLE_KNOWN, replace=False), *rng.choice(said.held_out, SAMPLE_HELD_OUT, replace=False)]
+    chosen = [
+        *rng.choice(known, SAMPLE_KNOWN, replace=False),
+        *rng.choice(said.held_out, SAMPLE_HELD_OUT, replace=False),
+    ]
     (out / "speech").mkdir(parents=True, exist_ok=True)
     lines = []
     for number in HELD_OUT:

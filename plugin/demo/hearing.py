@@ -60,7 +60,11 @@ class Block(nn.Module):
 
     def __init__(self, width: int, attends: bool) -> None:
         super().__init__()
-        self.norm, self.into, self.back = nn.LayerNorm(width), nn.Linear(3 * width, 2 * width), nn.Linear(2 * width, width)
+        self.norm, self.into, self.back = (
+            nn.LayerNorm(width),
+            nn.Linear(3 * width, 2 * width),
+            nn.Linear(2 * width, width),
+        )
         self.look = nn.LayerNorm(width) if attends else None
         self.qkv, self.mix = (nn.Linear(width, 3 * width), nn.Linear(width, width)) if attends else (None, None)
 
@@ -102,13 +106,13 @@ class AudioTower(nn.Module):
         return self.spelt(input_features)[0]
 
     def spelt(self, decibels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return vectors, logits of sounds and of letters [n, frames of 20 ms, labels], and how many frames each has."""
+        """Return vectors, logits of phonemes and of letters [n, frames of 20 ms, labels], and each clip's frames."""
         peak = decibels.amax(dim=(1, 2, 3), keepdim=True)
         x = torch.maximum(decibels - peak, torch.full_like(peak, -SILENCE))[:, 0]
         heard = (x.amax(dim=2, keepdim=True) > -SILENCE).to(x.dtype)
         x = (x / 20 + 2) * heard
         # Frames of 40 ms, each seen with 20 ms before and after it.
-        n, half = len(x), STRIDE // 2
+        n, half = x.shape[0], STRIDE // 2
         whole = F.pad(x, (0, 0, half, half + STRIDE))
         frames = (x.shape[1] + STRIDE - 1) // STRIDE
         early = whole[:, : frames * STRIDE].reshape(n, frames, STRIDE * MELS)

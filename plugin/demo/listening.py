@@ -1,4 +1,4 @@
-"""What the demo shows of sound and footage: a spoken name finds pictures, and words, speech and drawings find moments."""
+"""What the demo shows of sound and footage: a spoken name finds pictures; words, speech and drawings find moments."""
 
 from __future__ import annotations
 

@@ -37,11 +37,13 @@ PART, NAME_TIMES, KEYWORD_TIMES, PHRASES = 500, 10, 3, 6000
 HELD_OUT_SHARE = 0.15
 ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-us-nyc", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029")
 # Of espeak-ng's timbres those that sound like people.
-TIMBRES = tuple(
-    "f1 f2 f3 f4 f5 m1 m2 m3 m4 m5 m6 m7 m8 klatt klatt2 klatt3 klatt4 klatt5 Andy Annie Alicia Denis Diogo Gene Gene2 "
-    "Henrique Hugo Jacky Lee Marco Mario Michael Mike Nguyen adam anika antonio belinda benjamin boris caleb david ed "
-    "edward grandma grandpa gustave iven john linda marcelo max michel miguel norbert pablo paul pedro quincy rob "
-    "robert sandro shelby steph travis victor zac".split()
+TIMBRES = (
+    *("f1", "f2", "f3", "f4", "f5", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8"),
+    *("klatt", "klatt2", "klatt3", "klatt4", "klatt5", "Andy", "Annie", "Alicia", "Denis", "Diogo", "Gene", "Gene2"),
+    *("Henrique", "Hugo", "Jacky", "Lee", "Marco", "Mario", "Michael", "Mike", "Nguyen", "adam", "anika", "antonio"),
+    *("belinda", "benjamin", "boris", "caleb", "david", "ed", "edward", "grandma", "grandpa", "gustave", "iven"),
+    *("john", "linda", "marcelo", "max", "michel", "miguel", "norbert", "pablo", "paul", "pedro", "quincy", "rob"),
+    *("robert", "sandro", "shelby", "steph", "travis", "victor", "zac"),
 )
 Samples = NDArray[np.int16]
 
@@ -119,6 +121,7 @@ class Clips:
 
     @staticmethod
     def load(path: Path) -> Clips:
+        """Return what `save` wrote."""
         with np.load(path) as file:
             return Clips(file["samples"], file["ends"], file["text"], file["voice"])
 
@@ -208,8 +211,10 @@ def _festival(name: str, jobs: list[tuple[str, Manner]]) -> list[bytes]:
         for row, (text, how) in enumerate(jobs):
             mean = 105 * how.pitch / how.size
             if name.endswith("_diphone"):
-                lines.append(f"(set! int_lr_params '((target_f0_mean {mean:.1f}) (target_f0_std 14) (model_f0_mean 170)"
-                             " (model_f0_std 34)))")
+                lines.append(
+                    f"(set! int_lr_params '((target_f0_mean {mean:.1f}) (target_f0_std 14) (model_f0_mean 170)"
+                    " (model_f0_std 34)))"
+                )
                 lines.append(f"(Parameter.set 'Duration_Stretch {how.size / how.speed:.3f})")
             lines.append(f'(utt.save.wave (utt.synth (Utterance Text "{text}")) "{folder}/{row}.wav")')
         (Path(folder) / "all.scm").write_text("\n".join(lines))
@@ -284,6 +289,7 @@ def read_script(seed: int) -> Script:
 
 
 def main() -> None:
+    """Speak all, and skip what is there already."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=SEED)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from crosslens.demo.build import DATA
 from crosslens.demo.hearing import LETTERS, MELS, SILENCE, AudioTower, features
-from crosslens.demo.speech import HELD_OUT, VOICES, Clips, Script, read_script, spoken
+from crosslens.demo.speech import HELD_OUT, NAMES, SEED, VOICES, Clips, Script, read_script, spoken
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.known import DEMO_MODEL
 
@@ -33,6 +33,8 @@ FLOOR = -100.0
 SHORTEST = 15
 # Texts whose vectors are this close say the same: neither is a wrong answer to the other.
 SAME = 0.95
+# Cosines are multiplied by this before the cross entropy.
+SCALE = 20.0
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,8 @@ def augment(clips: Tensor, lengths: Tensor, generator: torch.Generator) -> Tenso
     def chance(p: float, *shape: int) -> Tensor:
         return torch.rand(n, *shape, generator=generator) < p
 
-    speed, size = uniform(0.8, 1.25), 1 + (normal() * 0.06).clamp(-0.14, 0.14)
-    front, back = uniform(0, 20) * chance(0.4), uniform(0, 20) * chance(0.4)
+    speed, size = uniform(0.85, 1.2), 1 + (normal() * 0.06).clamp(-0.14, 0.14)
+    front, back = uniform(0, 12) * chance(0.4), uniform(0, 12) * chance(0.4)
     long = lengths * speed
     total = long + front + back
     most = int(torch.ceil(total.max()))
@@ -133,7 +135,10 @@ def augment(clips: Tensor, lengths: Tensor, generator: torch.Generator) -> Tenso
     for _ in range(2):
         width, start = uniform(0, 10, 1), uniform(0, MELS - 10, 1)
         band = (torch.arange(MELS)[None] >= start) & (torch.arange(MELS)[None] < start + width)
-        span, begin = uniform(0, 1, 1) * (0.1 * long[:, None]).clamp(max=12), front[:, None] + uniform(0, 1, 1) * long[:, None]
+        span, begin = (
+            uniform(0, 1, 1) * (0.1 * long[:, None]).clamp(max=12),
+            front[:, None] + uniform(0, 1, 1) * long[:, None],
+        )
         gap = (time_ >= begin) & (time_ < begin + span)
         hole = (band[:, None, :] | gap[:, :, None]) & (moved > FLOOR)
         moved = torch.where(hole & chance(0.6, 1, 1), peak - SILENCE + 15, moved)
@@ -152,7 +157,7 @@ def batches(lengths: np.ndarray, size: int, rng: np.random.Generator) -> list[np
 
 @dataclass(frozen=True)
 class Targets:
-    """What clips should be near to: ``vectors`` float32 [texts, dims] of all texts; ``barred`` [texts, texts] says which
+    """What clips should be near to: ``vectors`` float32 [texts, dims] of all texts. ``barred`` [texts, texts] says which
     are no wrong answers to each: those that say the same, and names that are held out."""
 
     vectors: Tensor
@@ -166,12 +171,12 @@ class Targets:
 
 
 def objective(
-    tower: AudioTower, clips: Tensor, text: Tensor, labels: Labels, targets: Targets, scale: float
+    tower: AudioTower, clips: Tensor, text: Tensor, labels: Labels, targets: Targets
 ) -> tuple[Tensor, dict[str, float]]:
     """Return the loss of a batch, and its parts."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         made, sounds, letters, lengths = tower.spelt(clips[:, None])
-    logits = (scale * made @ targets.vectors.T).masked_fill(targets.barred[text], -1e4)
+    logits = (SCALE * made @ targets.vectors.T).masked_fill(targets.barred[text], -1e4)
     which, apart = F.cross_entropy(logits, text), (1 - (made * targets.vectors[text]).sum(1)).mean()
     spell = []
     for logit, spelt in ((sounds, labels.sounds), (letters, labels.letters)):
@@ -203,7 +208,9 @@ def recall(queries: np.ndarray, gallery: np.ndarray, right: np.ndarray, k: int) 
     return float(((scores > scores[np.arange(len(queries)), right][:, None]).sum(1) < k).mean())
 
 
-def evaluate(tower: AudioTower, clips: dict[str, Heard], said: Script, names: np.ndarray, pictures: np.ndarray) -> dict[str, float]:
+def evaluate(
+    tower: AudioTower, clips: dict[str, Heard], said: Script, names: np.ndarray, pictures: np.ndarray
+) -> dict[str, float]:
     """Return recall of the written name and of the picture by each held-out voice, of all names and of those that were
     never spoken in training."""
     figures = {}
@@ -218,13 +225,11 @@ def evaluate(tower: AudioTower, clips: dict[str, Heard], said: Script, names: np
     return figures
 
 
-def gallery(encoder: Encoder, said: Script) -> np.ndarray:
+def gallery(encoder: Encoder) -> np.ndarray:
     """Return the vectors of the demo's pictures of each name, float32 [names, dims]."""
-    from crosslens.demo.build import DATA
-
     rows = [json.loads(line) for line in (DATA / "catalogue.jsonl").read_text(encoding="utf-8").splitlines()]
     of = {row["id"]: DATA / row["image"] for row in rows}
-    ids = [json.loads(line)["id"] for line in Path("tests/data/names.jsonl").read_text(encoding="utf-8").splitlines()]
+    ids = [json.loads(line)["id"] for line in NAMES.read_text(encoding="utf-8").splitlines()]
     return encoder.encode_images([of[i] for i in ids])
 
 
@@ -232,83 +237,106 @@ def read_targets(path: Path, said: Script) -> tuple[Tensor, np.ndarray]:
     """Return the demo model's vectors of all texts and of the names' pictures, kept in ``path``."""
     if not path.exists():
         encoder = Encoder(DEMO_MODEL)
-        np.savez(path, texts=encoder.encode_texts(said.texts), pictures=gallery(encoder, said))
+        np.savez(path, texts=encoder.encode_texts(said.texts), pictures=gallery(encoder))
     with np.load(path) as file:
         return torch.from_numpy(file["texts"]), file["pictures"]
 
 
-def train(arguments: Any) -> None:
-    torch.manual_seed(arguments.seed)
-    torch.set_num_threads(arguments.threads)
-    generator, rng = torch.Generator().manual_seed(arguments.seed), np.random.default_rng(arguments.seed)
-    said = read_script(arguments.seed)
-    labels = label(said, json.loads((arguments.clips / "phonemes.json").read_text()))
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    vectors, pictures = read_targets(arguments.out / "targets.npz", said)
+class Training:
+    """The tower, the average of its weights, and how far its training has come, kept in ``path``."""
+
+    def __init__(self, tower: AudioTower, path: Path, steps: int, seed: int, peak: float):
+        self.tower, self.path, self.steps, self.peak, self.step = tower, path, steps, peak, 0
+        plain = {id(p) for p in tower.parameters() if p.ndim <= 1}
+        groups = [
+            {"params": [p for p in tower.parameters() if id(p) not in plain], "weight_decay": 0.05},
+            {"params": [p for p in tower.parameters() if id(p) in plain], "weight_decay": 0.0},
+        ]
+        self.optimiser = torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.98))
+        averaged = torch.optim.swa_utils.get_ema_multi_avg_fn(0.997)
+        self.average = torch.optim.swa_utils.AveragedModel(tower, multi_avg_fn=averaged)
+        if path.exists():
+            kept = torch.load(path, weights_only=True)
+            for name, part in self._parts.items():
+                part.load_state_dict(kept[name])
+            self.step = int(kept["step"])
+        self.generator = torch.Generator().manual_seed(seed + self.step)
+        self.rng = np.random.default_rng([seed, self.step])
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        return {"tower": self.tower, "average": self.average, "optimiser": self.optimiser}
+
+    def save(self) -> None:
+        """Keep all that going on needs."""
+        part = self.path.with_suffix(".part")
+        torch.save({**{name: each.state_dict() for name, each in self._parts.items()}, "step": self.step}, part)
+        part.rename(self.path)
+
+    def learn(self, loss: Tensor) -> None:
+        """Take a step: warmed up, at full speed, then down to nothing in the last third."""
+        left = min(1.0, 3 * (self.steps - self.step) / self.steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.peak * min(1.0, (self.step + 1) / 200) * left
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.tower.parameters(), 1.0)
+        self.optimiser.step()
+        self.average.update_parameters(self.tower)
+        self.step += 1
+
+
+def train(clips: Path, out: Path, steps: int, seed: int, batch: int = 64, peak: float = 1.5e-3) -> dict[str, float]:
+    """Train until ``steps`` steps are done, from where an earlier call left off, and write the averaged weights to
+    ``out``; return the held-out figures. Clips that are spoken meanwhile are taken up at the next pass."""
+    torch.manual_seed(seed)
+    out.mkdir(parents=True, exist_ok=True)
+    said = read_script(seed)
+    labels = label(said, json.loads((clips / "phonemes.json").read_text()))
+    vectors, pictures = read_targets(out / "targets.npz", said)
     targets = Targets.of(vectors, said.held_out)
     tower = AudioTower(labels.phonemes, len(LETTERS) + 1, vectors.shape[1])
+    training = Training(tower, out / "training.pt", steps, seed, peak)
     print(f"{sum(p.numel() for p in tower.parameters()):,} parameters, {labels.phonemes} phonemes", flush=True)
-    decayed = [p for p in tower.parameters() if p.ndim > 1]
-    plain = [p for p in tower.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}], lr=arguments.peak, betas=(0.9, 0.98)
-    )
-    average = torch.optim.swa_utils.AveragedModel(tower, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998))
-    kept, step = arguments.out / "training.pt", 0
-    if kept.exists():
-        state = torch.load(kept, weights_only=True)
-        tower.load_state_dict(state["tower"]), average.load_state_dict(state["average"]), optimiser.load_state_dict(state["optimiser"])
-        step = state["step"]
-        generator.manual_seed(arguments.seed + step)
-        rng = np.random.default_rng([arguments.seed, step])
     cache: dict[Path, Heard] = {}
-    began, first = time.monotonic(), step
-    while step < arguments.steps:
-        heard = load(sorted(arguments.clips.glob("train-*.npz")), cache)
+    spoken_by = {str(VOICES[row]): clips / f"held-out-{row}.npz" for row in HELD_OUT}
+    started, first = time.monotonic(), training.step
+
+    def figures(every: int) -> dict[str, float]:
+        held_out = {voice: load([path], cache) for voice, path in spoken_by.items() if path.exists()}
+        held_out = {voice: Heard(h.features[::every], h.text[::every]) for voice, h in held_out.items()}
+        return evaluate(training.average.module, held_out, said, vectors[: said.names].numpy(), pictures)
+
+    while training.step < steps:
+        heard = load(sorted(clips.glob("train-*.npz")), cache)
         print(f"{len(heard.text)} clips, {heard.lengths.sum() / 6000:.0f} minutes", flush=True)
-        for rows in batches(heard.lengths, arguments.batch, rng):
-            if step >= arguments.steps:
-                break
-            # Full speed, then down to nothing in the last third.
-            left = min(1.0, 3 * (arguments.steps - step) / arguments.steps)
-            for group in optimiser.param_groups:
-                group["lr"] = arguments.peak * min(1.0, (step + 1) / 200) * left
-            clips = augment(*stacked([heard.features[i] for i in rows]), generator)
-            loss, parts = objective(tower, clips, torch.from_numpy(heard.text[rows]), labels, targets, arguments.scale)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
-            optimiser.step()
-            average.update_parameters(tower)
-            step += 1
-            if step % 25 == 0:
-                pace = (time.monotonic() - began) / (step - first)
-                print(f"step {step}/{arguments.steps} {parts} {pace:.2f} s a step", flush=True)
-            if step % 500 == 0 or step == arguments.steps:
-                torch.save({"tower": tower.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(),
-                            "step": step}, kept)
-                held = {str(VOICES[row]): arguments.clips / f"held-out-{row}.npz" for row in HELD_OUT}
-                sets = {voice: load([path], cache) for voice, path in held.items() if path.exists()}
-                if step < arguments.steps:
-                    sets = {voice: Heard(h.features[::4], h.text[::4]) for voice, h in sets.items()}
-                figures = evaluate(average.module, sets, said, vectors[: said.names].numpy(), pictures)
-                print(json.dumps(figures), flush=True)
-                if step == arguments.steps:
-                    torch.save({"tower": average.module.state_dict(), "phonemes": labels.phonemes, "dims": vectors.shape[1]}, arguments.out / "tower.pt")
-                    (arguments.out / "figures.json").write_text(json.dumps(figures, indent=2))
+        for rows in batches(heard.lengths, batch, training.rng)[: steps - training.step]:
+            views = augment(*stacked([heard.features[i] for i in rows]), training.generator)
+            loss, parts = objective(tower, views, torch.from_numpy(heard.text[rows]), labels, targets)
+            training.learn(loss)
+            if training.step % 25 == 0:
+                pace = (time.monotonic() - started) / (training.step - first)
+                print(f"step {training.step}/{steps} {parts} {pace:.2f} s a step", flush=True)
+            if training.step % 250 == 0:
+                training.save()
+                print(json.dumps(figures(every=6)), flush=True)
+    made = figures(every=1)
+    kept = {"tower": training.average.module.state_dict(), "phonemes": labels.phonemes, "dims": vectors.shape[1]}
+    torch.save(kept, out / "tower.pt")
+    (out / "figures.json").write_text(json.dumps(made, indent=2))
+    return made
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=9000)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--peak", type=float, default=1.5e-3)
-    parser.add_argument("--scale", type=float, default=20.0)
-    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=24000)
+    parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--threads", type=int, default=1)
-    train(parser.parse_args())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print(json.dumps(train(arguments.clips, arguments.out, arguments.steps, arguments.seed), indent=2))
 
 
 if __name__ == "__main__":

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from crosslens.demo.speech import HELD_OUT, VOICES, Clips, Manner, say, spoken
+from crosslens.demo.speech import HELD_OUT, SEED, VOICES, Clips, Manner, read_script, say, spoken
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.known import DEMO_SOUND
-from crosslens.demo.speech import SEED, read_script
 from crosslens.queries.evaluate.measures import interval
 from tests.bench.common import console, show
 from tests.speech import Gallery, Spoken

@@ -13,6 +13,7 @@ import pytest
 
 from crosslens.client import Connection, connect
 from crosslens.demo.build import DATA, QUERY_PICTURES, WORDLESS
+from crosslens.demo.listening import FOOTAGE_INDEX, load_films
 from crosslens.demo.run import INDEX, create_index, load_items
 from crosslens.errors import MappingError
 from crosslens.ingest.model.encoder import Encoder
@@ -81,6 +82,9 @@ def test_the_demo_runs_from_nothing_to_a_page(server: Server, tmp_path: Path) ->
         "hybrid",
         "image -> image",
         "image -> text",
+        "penguin.wav",
+        "by what is seen",
+        "by what is said",
         "type next",
     ):
         assert part in done.stdout, part
@@ -91,6 +95,7 @@ def test_the_demo_runs_from_nothing_to_a_page(server: Server, tmp_path: Path) ->
     client = connect(Connection(url=server.node.url))
     assert client.count(index=INDEX)["count"] == len(items)
     assert client.count(index=INDEX, query={"exists": {"field": "image_vector"}})["count"] == len(items)
+    assert client.count(index=FOOTAGE_INDEX)["count"] == len(load_films())
 
 
 @pytest.mark.node
