@@ -64,7 +64,7 @@ def film(path: Path, scenes: Sequence[Scene], seed: int) -> None:
         audio.bit_rate = 24_000
         for place, scene in enumerate(scenes):
             for number, picture in enumerate(_moving(scene.drawing, rng)):
-                frame = av.VideoFrame.from_image(picture)
+                frame = av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24")
                 frame.pts, frame.time_base = place * SECONDS * FPS + number, Fraction(1, FPS)
                 container.mux(video.encode(frame))
         container.mux(video.encode(None))
@@ -148,7 +148,7 @@ def sample(out: Path) -> None:
         with av.open(out / "speech" / f"{_file_name(voice)}.ogg", "w", format="ogg") as container:
             audio: Any = container.add_stream("libopus", rate=OPUS_RATE, layout="mono")
             audio.bit_rate = 20_000
-            _encode(container, audio, np.concatenate(parts).astype(np.float32) / 32768)
+            _encode(container, audio, (np.concatenate(parts) / 32768).astype(np.float32))
     (out / "speech.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 

@@ -54,35 +54,42 @@ def features(samples: Samples) -> np.ndarray:
     return (10 * np.log10(np.maximum(energy, 1e-10))).astype(np.float16)
 
 
+class Attention(nn.Module):
+    """Attention of every frame to the whole clip."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm, self.qkv, self.mix = nn.LayerNorm(width), nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """[n, frames, width] and a mask [n, frames, 1] of 0 and 1."""
+        n, frames, width = x.shape
+        q, k, v = self.qkv(self.norm(x)).view(n, frames, 3, HEADS, width // HEADS).permute(2, 0, 3, 1, 4).unbind(0)
+        scores = q @ k.transpose(2, 3) / math.sqrt(width // HEADS)
+        weights = torch.softmax(scores.float() + (mask[:, None, None, :, 0] - 1) * 1e4, -1).to(v.dtype)
+        made: Tensor = self.mix((weights @ v).transpose(1, 2).reshape(n, frames, width))
+        return made
+
+
 class Block(nn.Module):
     """A convolution over three frames to twice the width and back, added to what came in; before it, where ``attends``,
-    attention over the whole clip."""
+    `Attention`."""
 
     def __init__(self, width: int, attends: bool) -> None:
         super().__init__()
-        self.norm, self.into, self.back = (
-            nn.LayerNorm(width),
-            nn.Linear(3 * width, 2 * width),
-            nn.Linear(2 * width, width),
-        )
-        self.look = nn.LayerNorm(width) if attends else None
-        self.qkv, self.mix = (nn.Linear(width, 3 * width), nn.Linear(width, width)) if attends else (None, None)
+        self.look = Attention(width) if attends else None
+        self.norm, self.into = nn.LayerNorm(width), nn.Linear(3 * width, 2 * width)
+        self.back = nn.Linear(2 * width, width)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """[n, frames, width] and a mask [n, frames, 1] of 0 and 1."""
         if self.look is not None:
-            x = x + self._attended(self.look(x), mask)
+            x = x + self.look(x, mask)
         y = self.norm(x) * mask.to(x.dtype)
         y = F.pad(y, (0, 0, 1, 1))
         y = torch.cat([y[:, :-2], y[:, 1:-1], y[:, 2:]], -1)
-        return x + self.back(F.relu(self.into(y)))
-
-    def _attended(self, x: Tensor, mask: Tensor) -> Tensor:
-        n, frames, width = x.shape
-        q, k, v = self.qkv(x).view(n, frames, 3, HEADS, width // HEADS).permute(2, 0, 3, 1, 4).unbind(0)
-        scores = q @ k.transpose(2, 3) / math.sqrt(width // HEADS)
-        weights = torch.softmax(scores.float() + (mask[:, None, None, :, 0] - 1) * 1e4, -1).to(v.dtype)
-        return self.mix((weights @ v).transpose(1, 2).reshape(n, frames, width))
+        made: Tensor = x + self.back(F.relu(self.into(y)))
+        return made
 
 
 class AudioTower(nn.Module):

@@ -33,7 +33,8 @@ _ROWS = 6
 def read_wave(path: Path) -> Samples:
     """Return a WAV file of 16 bits and one channel as float32 [n]; reading it needs no decoder."""
     with wave.open(str(path)) as file:
-        return np.frombuffer(file.readframes(file.getnframes()), np.int16).astype(np.float32) / 32768
+        samples = np.frombuffer(file.readframes(file.getnframes()), np.int16)
+    return (samples / 32768).astype(np.float32)
 
 
 def spoken_query(client: Elasticsearch, encoder: Encoder, console: Console, index: str, field: str) -> list[str]:
@@ -41,7 +42,7 @@ def spoken_query(client: Elasticsearch, encoder: Encoder, console: Console, inde
     path = DATA / "spoken" / f"{SPOKEN}.wav"
     vector = encoder.encode_sounds([read_wave(path)])[0].tolist()
     nearest = {"field": field, "query_vector": vector, "k": _ROWS, "num_candidates": 100}
-    found = client.search(index=index, knn=nearest, size=_ROWS, source=["name"])["hits"]["hits"]
+    found = client.search(index=index, knn=nearest, size=_ROWS, source_includes=["name"])["hits"]["hits"]
     console.print(f"listen: {path}", highlight=False, soft_wrap=True)
     for hit in found:
         character = "".join(chr(int(code, 16)) for code in hit["_id"].split("-"))

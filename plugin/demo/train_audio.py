@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from crosslens.demo.build import DATA
 from crosslens.demo.hearing import LETTERS, MELS, SILENCE, AudioTower, features
@@ -157,8 +157,8 @@ def batches(lengths: np.ndarray, size: int, rng: np.random.Generator) -> list[np
 
 @dataclass(frozen=True)
 class Targets:
-    """What clips should be near to: ``vectors`` float32 [texts, dims] of all texts. ``barred`` [texts, texts] says which
-    are no wrong answers to each: those that say the same, and names that are held out."""
+    """What clips should be near to: ``vectors`` float32 [texts, dims] of all texts. ``barred`` [texts, texts] says what
+    is no wrong answer to each: texts that say the same, and names that are held out."""
 
     vectors: Tensor
     barred: Tensor
@@ -190,7 +190,7 @@ def objective(
 
 
 @torch.no_grad()
-def encode(tower: AudioTower, heard: list[np.ndarray]) -> np.ndarray:
+def encode(tower: nn.Module, heard: list[np.ndarray]) -> np.ndarray:
     """Return float32 [clips, dims], unit length."""
     tower.eval()
     order = np.argsort([len(f) for f in heard])
@@ -209,7 +209,7 @@ def recall(queries: np.ndarray, gallery: np.ndarray, right: np.ndarray, k: int) 
 
 
 def evaluate(
-    tower: AudioTower, clips: dict[str, Heard], said: Script, names: np.ndarray, pictures: np.ndarray
+    tower: nn.Module, clips: dict[str, Heard], said: Script, names: np.ndarray, pictures: np.ndarray
 ) -> dict[str, float]:
     """Return recall of the written name and of the picture by each held-out voice, of all names and of those that were
     never spoken in training."""
