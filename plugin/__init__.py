@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from crosslens.queries.search.async_searcher import AsyncHybridSearcher
     from crosslens.queries.search.options import IndexDraftOptions, IndexSearchOptions, SearchOptions
     from crosslens.queries.search.searcher import HybridSearcher
+    from crosslens.queries.show.moments import MatchedMoment
     from crosslens.queries.show.result import Hit, SearchResult
 
 _HOMES = {
@@ -177,6 +178,7 @@ _HOMES = {
     "crosslens.queries.search.async_searcher": ("AsyncHybridSearcher",),
     "crosslens.queries.search.options": ("IndexDraftOptions", "IndexSearchOptions", "SearchOptions"),
     "crosslens.queries.search.searcher": ("HybridSearcher",),
+    "crosslens.queries.show.moments": ("MatchedMoment",),
     "crosslens.queries.show.result": (
         "Hit",
         "SearchResult",
@@ -216,6 +218,7 @@ __all__ = [
     "LabelError",
     "LabelReport",
     "MappingError",
+    "MatchedMoment",
     "MediaError",
     "MediaLimits",
     "Migration",

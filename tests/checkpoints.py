@@ -23,6 +23,10 @@ from transformers import (
     CLIPModel,
     DistilBertConfig,
     DistilBertModel,
+    EmbeddingGemma2Config,
+    EmbeddingGemma2Model,
+    Gemma4AudioFeatureExtractor,
+    Gemma4ImageProcessorPil,
     ModernBertConfig,
     ModernBertModel,
     MPNetConfig,
@@ -193,6 +197,73 @@ def clap_extractor(truncation: str, padding: str = "repeatpad") -> ClapFeatureEx
         truncation=truncation,
         padding=padding,
     )
+
+
+def gemma(folder: Path) -> Path:
+    """An EmbeddingGemma 2, with its prompts."""
+    torch.manual_seed(9)
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    around = ["<boi>", "<eoi>", "<image>", "<video>", "<boa>", "<eoa>", "<audio>"]
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", *around]
+    alphabet = [f"<0x{i:02X}>" for i in range(256)]
+    tokenizer.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=600, special_tokens=special + alphabet))
+    ids = {token: tokenizer.token_to_id(token) for token in special}
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A <eos>", special_tokens=[("<bos>", ids["<bos>"]), ("<eos>", ids["<eos>"])]
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        bos_token="<bos>",
+        unk_token="<unk>",
+        additional_special_tokens=around,
+        model_max_length=512,
+        padding_side="left",
+    )
+    tower = {"intermediate_size": 96, "num_hidden_layers": 2}
+    text = {
+        "vocab_size": tokenizer.get_vocab_size(),
+        "hidden_size": 32,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "global_head_dim": 32,
+        "hidden_size_per_layer_input": 16,
+        "embedding_dim": 24,
+        "sliding_window": 16,
+        "sliding_window_pattern": 2,
+        **tower,
+    }
+    vision = {"hidden_size": 48, "num_attention_heads": 3, "num_key_value_heads": 3, "head_dim": 16, **tower}
+    audio = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "output_proj_dims": 48}
+    config = EmbeddingGemma2Config(
+        text_config=text,
+        vision_config={"model_type": "gemma4_vision", **vision},
+        audio_config={"model_type": "gemma4_audio", "subsampling_conv_channels": [128, 8], **audio},
+        boi_token_id=ids["<boi>"],
+        eoi_token_id=ids["<eoi>"],
+        image_token_id=ids["<image>"],
+        video_token_id=ids["<video>"],
+        boa_token_id=ids["<boa>"],
+        eoa_token_index=ids["<eoa>"],
+        audio_token_id=ids["<audio>"],
+    )
+    model = EmbeddingGemma2Model(config)
+    with torch.no_grad():
+        for name, values in model.named_parameters():
+            if "per_dim_scale" in name or "position_embedding_table" in name:
+                values.normal_(0, 0.5)
+    _save(folder, model, fast, None)
+    processor = {
+        "image_processor": json.loads(Gemma4ImageProcessorPil(max_soft_tokens=70).to_json_string()),
+        "feature_extractor": json.loads(Gemma4AudioFeatureExtractor().to_json_string()),
+    }
+    (folder / "processor_config.json").write_text(json.dumps(processor))
+    prompts = {"query": "find: ", "document": "here: "}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
+    return folder
 
 
 def multilingual(folder: Path, dims: int = 24) -> Path:

@@ -102,9 +102,9 @@ class VectorField:
 
 
 def _cut_as(cutting: Cutting | None) -> str:
-    if cutting is None or cutting.shots:
-        return "each shot"
-    return f"each {cutting.step_s:g} s"
+    cutting = cutting or Cutting()
+    how = "each shot" if cutting.shots else f"each {cutting.step_s:g} s"
+    return how if cutting.most == Cutting().most else f"{how}, at most {cutting.most}"
 
 
 @dataclass(frozen=True)

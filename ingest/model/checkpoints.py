@@ -14,6 +14,7 @@ from torch import nn
 from crosslens.errors import ExportError, ModelError
 from crosslens.ingest.model.files import read_json
 from crosslens.ingest.model.folder import TextSettings, text_settings
+from crosslens.ingest.model.gemma import LONGEST_TEXT, Gemma, Texts, load_gemma
 from crosslens.ingest.model.hearing import load_extractor
 from crosslens.ingest.model.prompts import Prompts, TextOptions
 from crosslens.ingest.model.sentence import (
@@ -22,6 +23,7 @@ from crosslens.ingest.model.sentence import (
     load_plain_encoder,
     load_sentence_tower,
     sentence_modules,
+    stated_prompts,
 )
 from crosslens.ingest.model.towers import AudioTower, ImageTower, SquarePatches, TextTower
 from crosslens.ingest.model.transform import parse_transform
@@ -62,6 +64,7 @@ class Checkpoint:
     audio: AudioTower | None = None
     feature_extractor: Any = None
     hearing: dict[str, Any] | None = None
+    gemma: Gemma | None = None
 
 
 def load_checkpoint(
@@ -71,6 +74,7 @@ def load_checkpoint(
     revision: str | None,
     trust_remote_code: bool,
     texts: TextOptions | None = None,
+    dims: int | None = None,
 ) -> Checkpoint:
     """Load a hub id or local folder: both encoders of a CLIP, or the one of a text model. ``image_tower`` names the
     CLIP whose image space a text tower (in sentence-transformers' layout) was distilled into.
@@ -85,7 +89,10 @@ def load_checkpoint(
     logging.set_verbosity_error()
     chosen = texts or TextOptions()
     folder = _clip_inside(_local_folder(checkpoint, revision, trust_remote_code))
-    in_modules = bool(sentence_modules(folder))
+    joined = _family(folder) == "embedding_gemma2"
+    if dims is not None and not joined:
+        raise ExportError(f"{checkpoint} has vectors that can't be cut", hint="leave the dims out", parameter="dims")
+    in_modules = bool(sentence_modules(folder)) and not joined
     plain = not in_modules and _family(folder) in TEXT_FAMILIES
     if image_tower is not None and not in_modules:
         raise ExportError(
@@ -105,6 +112,8 @@ def load_checkpoint(
         "name": Path(checkpoint).expanduser().resolve().name if local else checkpoint,
         "revision": "local" if local else revision or folder.name,
     }
+    if joined:
+        return Checkpoint(**called, **_joined(folder, chosen, dims, trust_remote_code))
     if not (in_modules or plain):
         config, model = _load_model(folder, checkpoint, False, trust_remote_code)
         family = str(config["model_type"])
@@ -145,6 +154,27 @@ def _clip_text(
         "lower_case": False,
         "exported_tokenizer": exported,
         "config": config,
+    }
+
+
+def _joined(folder: Path, chosen: TextOptions, dims: int | None, trust_remote_code: bool) -> dict[str, Any]:
+    """Return what a `Checkpoint` has of an EmbeddingGemma 2."""
+    tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+    gemma = load_gemma(folder, tokenizer, dims)
+    exported = fast_tokenizer(tokenizer, folder)
+    check_vocabulary(exported, gemma.model, "")
+    longest = min(tokenizer.model_max_length, LONGEST_TEXT)
+    limits = {"model_max_length": longest, "padding_side": tokenizer.padding_side}
+    return {
+        "text": Texts(gemma.model, gemma.dims).eval(),
+        "masked": True,
+        "settings": text_settings({}, limits, tokenizer.pad_token_id),
+        "prompts": chosen.prompts(stated_prompts(folder)),
+        "tokenizer": tokenizer,
+        "lower_case": False,
+        "exported_tokenizer": exported,
+        "config": gemma.model.config.to_diff_dict(),
+        "gemma": gemma,
     }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -12,7 +13,9 @@ from PIL import Image
 from crosslens.errors import ImageError, ModelError
 from crosslens.ingest.model.batching import Inputs
 from crosslens.ingest.model.folder import ModelFolder, open_model
+from crosslens.ingest.model.joined import JoinedTowers
 from crosslens.ingest.model.passages import Passage, passages
+from crosslens.ingest.model.patches import PatchTransform
 from crosslens.ingest.model.ports import VisionPorts, audio_inputs
 from crosslens.ingest.model.prompts import Role
 from crosslens.ingest.model.running import Graphs
@@ -23,6 +26,7 @@ from crosslens.ingest.sources.images import ImageSource, PictureRules, opened
 
 # More tokens than any tokenizer puts around a text.
 _SPECIAL = 8
+_Input = TypeVar("_Input")
 
 
 class Encoder:
@@ -58,6 +62,7 @@ class Encoder:
         self._graphs = Graphs(threads, batch_size, device)
         self.batch_size = self._graphs.batch_size
         self.folder: ModelFolder = open_model(Path(folder), variant=variant, verify=verify)
+        self._joined = JoinedTowers(self.folder.joined, self._graphs) if self.folder.joined is not None else None
         self._tokenizer = TextTokenizer(
             self.folder.tokenizer, self.folder.text.length, canonical=self.folder.text.canonical
         )
@@ -80,7 +85,7 @@ class Encoder:
     @property
     def encodes_images(self) -> bool:
         """Whether it has an encoder for pictures, as a text model hasn't."""
-        return self.folder.vision_ports is not None
+        return self.folder.vision_ports is not None or self._joined is not None
 
     @property
     def encodes_audio(self) -> bool:
@@ -95,16 +100,19 @@ class Encoder:
     @property
     def audio(self) -> AudioSettings | None:
         """What its encoder for sounds reads, if it has one."""
-        return self.folder.sound.settings if self.folder.sound is not None else None
+        transform = self.folder.joined.sound if self.folder.joined is not None else self.folder.sound
+        return transform.settings if transform is not None else None
 
     @property
     def video(self) -> VideoSettings | None:
         """What its encoder for footage reads, if it has one."""
-        return None
+        return self.folder.joined.video if self.folder.joined is not None else None
 
     @property
-    def transform(self) -> ImageTransform:
+    def transform(self) -> ImageTransform | PatchTransform:
         """What becomes of a picture before it is encoded. Raises `ModelError` for a text model."""
+        if self.folder.joined is not None:
+            return self.folder.joined.picture
         if self.folder.transform is None:
             raise self._blind()
         return self.folder.transform
@@ -186,6 +194,9 @@ class Encoder:
     def encode_sounds(self, sounds: Sequence[Samples]) -> Float32Array:
         """float32 [len(sounds), dims], unit length, of sounds float32 [n] as `audio` says. Raises `ModelError` for one
         that is empty, too long, or not finite, and from a model without an encoder for sounds."""
+        if self._joined is not None and self.audio is not None:
+            heard = [self.audio.checked(each) for each in sounds]
+            return self._in_batches(self._joined.sounds, heard)
         ports, transform = self.folder.audio_ports, self.folder.sound
         if ports is None or transform is None:
             raise self._without("sounds")
@@ -199,7 +210,13 @@ class Encoder:
     def encode_clips(self, clips: Sequence[Clip]) -> Float32Array:
         """float32 [len(clips), dims], unit length, of footage as `video` says. Raises `ModelError` for a clip that
         can't be read, and from a model without an encoder for footage."""
-        raise self._without("footage")
+        if self._joined is None:
+            raise self._without("footage")
+        return self._in_batches(self._joined.clips, clips)
+
+    def _in_batches(self, encode: Callable[[Sequence[_Input]], Float32Array], inputs: Sequence[_Input]) -> Float32Array:
+        parts = [encode(inputs[i : i + self.batch_size]) for i in range(0, len(inputs), self.batch_size)]
+        return np.concatenate(parts) if parts else np.empty((0, self.dims), dtype=np.float32)
 
     def text_batches(self, texts: Sequence[str], *, role: Role = "passage") -> Iterator[tuple[list[int], Inputs]]:
         """Yield the inputs of each run of the text graph, with the numbers of the texts in it."""
@@ -247,13 +264,15 @@ class Encoder:
     def encode_pixels(self, pixels: Pixels | Float32Array) -> Float32Array:
         """float32 [n, dims], unit length, of prepared images, stacked: uint8 [n, height, width, 3], or float32
         [n, 3, height, width] as the graph reads them."""
+        if self._joined is not None:
+            return self._joined.pictures(pixels.astype(np.uint8, copy=False))
         return self._graphs.vectors(self._vision, self.image_inputs(pixels), alike=True)
 
     def image_inputs(self, pixels: Pixels | Float32Array) -> Inputs:
         """Return the inputs of a run of the image graph; ``pixels`` as `encode_pixels` takes them."""
-        port = self._vision.pixels
-        if pixels.dtype == np.uint8:
-            pixels = self.transform.normalized(pixels.astype(np.uint8, copy=False))
+        port, transform = self._vision.pixels, self.folder.transform
+        if pixels.dtype == np.uint8 and transform is not None:
+            pixels = transform.normalized(pixels.astype(np.uint8, copy=False))
         return {port.name: pixels.astype(port.dtype, copy=False)}
 
     def _encoded(self, inputs: Inputs) -> Float32Array:

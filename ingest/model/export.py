@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import torch
 
 from crosslens.errors import ExportError
 from crosslens.ingest.model.checkpoints import Checkpoint
+from crosslens.ingest.model.gemma import Body, Gemma, Pictures, Sounds, traceable
+from crosslens.ingest.model.joined import BODY, JOINED, PICTURES, SOUNDS
 from crosslens.ingest.model.storing import gather
 from crosslens.ingest.model.transform import parse_transform
 from crosslens.ingest.model.weights import first_line
@@ -42,10 +45,36 @@ def export_audio(audio: torch.nn.Module, shape: tuple[int, ...], path: Path) -> 
     _trace(audio, {"input_features": features}, path, "audio_embeds", {0: "batch"})
 
 
+def export_joined(gemma: Gemma, folder: Path) -> None:
+    """Write the parts of an EmbeddingGemma 2 and how they are joined. Raises `ExportError` if one can't be traced."""
+    settings = gemma.settings()
+    patches = 9 * settings["frame"]["pool"] ** 2
+    across, down = torch.meshgrid(torch.arange(patches // 9), torch.arange(9), indexing="xy")
+    places = torch.stack([across, down], -1).reshape(1, patches, 2)
+    seen = {"pixel_values": torch.rand(2, patches, 3 * settings["frame"]["side"] ** 2)}
+    seen["position_ids"] = places.repeat(2, 1, 1)
+    heard = {"input_features": torch.randn(2, 160, settings["audio"]["mels"])}
+    heard["input_features_mask"] = torch.arange(160)[None] < torch.tensor([[150], [98]])
+    sequences = {"inputs_embeds": torch.randn(2, 9, gemma.model.config.text_config.hidden_size)}
+    sequences["attention_mask"] = torch.ones(2, 9, dtype=torch.int64)
+    several = {0: "batch", 1: "tokens"}
+    with traceable():
+        _trace(Pictures(gemma.model).eval(), seen, folder / PICTURES, "tokens", {0: "batch", 1: "patches"}, several)
+        _trace(Sounds(gemma.model).eval(), heard, folder / SOUNDS, "tokens", {0: "batch", 1: "frames"}, several)
+    _trace(Body(gemma.model, gemma.dims).eval(), sequences, folder / BODY, "embeds", {0: "batch", 1: "sequence"})
+    (folder / JOINED).write_text(json.dumps(settings) + "\n", encoding="ascii")
+
+
 def _trace(
-    module: torch.nn.Module, inputs: dict[str, torch.Tensor], path: Path, output: str, axes: dict[int, str]
+    module: torch.nn.Module,
+    inputs: dict[str, torch.Tensor],
+    path: Path,
+    output: str,
+    axes: dict[int, str],
+    made: dict[int, str] | None = None,
 ) -> None:
-    """Export ``module`` by running it on ``inputs``, in its arguments' order; all share the dynamic ``axes``."""
+    """Export ``module`` by running it on ``inputs``, in its arguments' order; all share the dynamic ``axes``, and the
+    output has those in ``made``, or else the first."""
     with torch.no_grad(), warnings.catch_warnings():
         # The tracer warns about every Python number it freezes; the proof shows afterwards whether any mattered.
         warnings.simplefilter("ignore")
@@ -56,7 +85,7 @@ def _trace(
                 str(path),
                 input_names=list(inputs),
                 output_names=[output],
-                dynamic_axes={**dict.fromkeys(inputs, axes), output: {0: "batch"}},
+                dynamic_axes={**dict.fromkeys(inputs, axes), output: made or {0: "batch"}},
                 opset_version=_OPSET,
                 dynamo=False,
             )

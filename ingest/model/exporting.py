@@ -55,6 +55,8 @@ class ExportReport:
     image_cosine_mean: float | None = None
     audio_cosine_min: float | None = None
     audio_cosine_mean: float | None = None
+    video_cosine_min: float | None = None
+    video_cosine_mean: float | None = None
     wanted: str = ""
     choices: tuple[Choice, ...] = ()
     searches: Loss | None = None
@@ -71,6 +73,7 @@ def export(
     revision: str | None = None,
     trust_remote_code: bool = False,
     texts: TextOptions | None = None,
+    dims: int | None = None,
     calibration: Calibration | None = None,
     keep_float32: bool = False,
     progress: Callable[[str], None] = lambda _: None,
@@ -81,7 +84,8 @@ def export(
     products; auto quantises those of each encoder that lose next to nothing (`Bounds`), if that is faster on this
     machine, and else writes fp32. What is lost is measured over ``calibration``, see `read_calibration`; None: over
     built-in texts and pictures. ``keep_float32`` puts the float32 graphs beside quantised ones, as the variant "fp32".
-    ``texts`` are options of text models. ``progress`` is called with each step.
+    ``texts`` are options of text models; ``dims`` cuts vectors that were trained to be cut (EmbeddingGemma 2), of which
+    auto leaves all in float32. ``progress`` is called with each step.
 
     Needs the extra "export". Raises `ExportError` when that isn't installed, ``out`` exists, the checkpoint can't be
     loaded, or a vector differs from PyTorch's by more than its precision allows; then nothing is left behind.
@@ -89,7 +93,7 @@ def export(
     try:
         from crosslens.ingest.model.calibration import default_calibration
         from crosslens.ingest.model.checkpoints import load_checkpoint
-        from crosslens.ingest.model.export import export_audio, export_text, export_vision
+        from crosslens.ingest.model.export import export_audio, export_joined, export_text, export_vision
         from crosslens.ingest.model.precision import Bounds
         from crosslens.ingest.model.proof import prove
         from crosslens.ingest.model.storing import store_half
@@ -105,8 +109,15 @@ def export(
         raise ExportError(f"{out} exists already", hint="give a new folder, or remove it")
     progress(f"loading {checkpoint}")
     loaded = load_checkpoint(
-        checkpoint, image_tower=image_tower, revision=revision, trust_remote_code=trust_remote_code, texts=texts
+        checkpoint,
+        image_tower=image_tower,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
+        texts=texts,
+        dims=dims,
     )
+    if precision == "int8" and loaded.gemma is not None:
+        raise ExportError("parts that are joined can't be quantised", hint="take fp32 or fp16", parameter="precision")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as tmp:
         folder = Path(tmp) / "model"
@@ -121,6 +132,9 @@ def export(
             progress("exporting the audio encoder")
             export_audio(loaded.audio, parse_sound(loaded.hearing).shape, folder / AUDIO_MODEL)
             _write_json(folder / PREPROCESSOR, loaded.hearing)
+        if loaded.gemma is not None:
+            progress("exporting the encoders of pictures and sounds")
+            export_joined(loaded.gemma, folder)
         if precision == "fp16":
             for graph in sorted((folder / "onnx").glob("*.onnx")):
                 store_half(graph)
@@ -143,7 +157,7 @@ def export(
         choices: tuple[Choice, ...] = ()
         searches, own = None, manifest["fingerprint"]
         manifest["dims"] = encoder.dims
-        if precision in ("auto", "int8"):
+        if precision in ("auto", "int8") and loaded.gemma is None:
             search = precision == "auto"
             calibration = calibration or default_calibration()
             choices, searches = quantise_folder(
@@ -176,7 +190,7 @@ def export(
         text_cosine_min=float(cosines["text"].min()),
         text_cosine_mean=float(cosines["text"].mean()),
         size=size,
-        **_least_and_mean(cosines, ("image", "audio")),
+        **_least_and_mean(cosines, ("image", "audio", "video")),
         wanted=precision,
         choices=choices,
         searches=searches,

@@ -12,6 +12,7 @@ from typing import Any
 from crosslens.errors import ModelError
 from crosslens.ingest.model.files import read_json, sha256
 from crosslens.ingest.model.graph import Graph, read_graph
+from crosslens.ingest.model.joined import Joined, read_joined
 from crosslens.ingest.model.layouts import Layout, find_layout, within
 from crosslens.ingest.model.parts import apart
 from crosslens.ingest.model.ports import AudioPorts, TextPorts, VisionPorts, audio_ports, text_ports, vision_ports
@@ -68,6 +69,7 @@ class ModelFolder:
     audio_model: Path | None = None
     audio_ports: AudioPorts | None = None
     sound: SoundTransform | None = None
+    joined: Joined | None = None
     dims: int | None = None
     searches: frozenset[str] = frozenset()
 
@@ -105,6 +107,11 @@ def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -
         sound = parse_sound(layout.hearing)
         audio = audio_ports(graphs["audio"], sound.shape)
         _require_comparable(path, text, audio, "sounds", "audio")
+    joined = read_joined(path)
+    if joined is not None and not recorded:
+        raise ModelError(
+            f"{path} joins parts without a {MANIFEST}, which lists them", hint="export the checkpoint", verb="export"
+        )
     settings = _text_settings(layout, config, manifest)
     # A file that a manifest doesn't list has no part in the vectors that its fingerprint stands for.
     prompts = read_prompts(path) if not recorded or PROMPTS in recorded else Prompts()
@@ -123,6 +130,7 @@ def open_model(path: Path, *, variant: str | None = None, verify: bool = True) -
         audio_model=layout.audio_model,
         audio_ports=audio,
         sound=sound,
+        joined=joined,
         dims=manifest.get("dims"),
         searches=_searches(manifest, listed),
     )

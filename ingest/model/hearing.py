@@ -26,10 +26,10 @@ _SAME = 1e-6
 _LENGTHS = (1.0, 0.5, 0.27, 0.031, 0.9999, 1 / 3, 0.005)
 
 
-def load_extractor(folder: Path) -> tuple[Any, dict[str, Any]]:
+def load_extractor(folder: Path, *, known: bool = True) -> tuple[Any, dict[str, Any]]:
     """Return a checkpoint's feature extractor, and its settings as an exported folder keeps them.
 
-    Raises `ExportError` where they are missing, or ask for something that crosslens doesn't do.
+    Raises `ExportError` where they are missing or, with ``known``, ask for something that `parse_sound` doesn't do.
     """
     from transformers import AutoFeatureExtractor
 
@@ -44,7 +44,8 @@ def load_extractor(folder: Path) -> tuple[Any, dict[str, Any]]:
             "published",
         ) from error
     try:
-        parse_sound(settings)
+        if known:
+            parse_sound(settings)
     except ModelError as error:
         raise ExportError(error.message, hint=error.hint) from error
     return extractor, settings

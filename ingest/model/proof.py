@@ -19,6 +19,7 @@ from PIL import Image
 from crosslens.errors import CrosslensError, ExportError
 from crosslens.ingest.model.checkpoints import Checkpoint
 from crosslens.ingest.model.encoder import Encoder
+from crosslens.ingest.model.gemma_proof import joined_cosines
 from crosslens.ingest.model.hearing import audio_cosines, require_different_sounds
 from crosslens.ingest.model.prompts import Prompts, Role
 from crosslens.ingest.model.weights import first_line
@@ -96,10 +97,11 @@ class Proof:
     text: NDArray[np.float64]
     image: NDArray[np.float64] | None
     audio: NDArray[np.float64] | None = None
+    video: NDArray[np.float64] | None = None
 
     def kinds(self) -> dict[str, NDArray[np.float64]]:
         """Return the cosines of each encoder that there is."""
-        every = {"text": self.text, "image": self.image, "audio": self.audio}
+        every = {"text": self.text, "image": self.image, "audio": self.audio, "video": self.video}
         return {kind: cosines for kind, cosines in every.items() if cosines is not None}
 
 
@@ -110,7 +112,11 @@ def prove(loaded: Checkpoint, encoder: Encoder, precision: str) -> Proof:
     inputs have the same vector, and where either side can't be run.
     """
     try:
-        proof = Proof(_text_cosines(loaded, encoder), _image_cosines(loaded, encoder), audio_cosines(loaded, encoder))
+        text = _text_cosines(loaded, encoder)
+        if loaded.gemma is not None:
+            proof = Proof(text, **joined_cosines(loaded.gemma, encoder, golden_pictures()))
+        else:
+            proof = Proof(text, _image_cosines(loaded, encoder), audio_cosines(loaded, encoder))
     except CrosslensError:
         raise
     except Exception as error:
@@ -205,7 +211,8 @@ def _image_cosines(loaded: Checkpoint, encoder: Encoder) -> NDArray[np.float64] 
             opened = [to_rgb(picture) for picture in batch]
             if hasattr(loaded.vision, "side"):
                 # NaFlex's processor keeps the aspect ratio; the exported square grid is compared on its own pixels.
-                pixels = torch.from_numpy(np.stack([encoder.transform(p) for p in opened]))
+                shown = np.stack([encoder.prepare_image(p) for p in opened])
+                pixels = torch.from_numpy(next(iter(encoder.image_inputs(shown).values())))
             else:
                 pixels = loaded.image_processor(opened, return_tensors="pt")["pixel_values"]
             cosines.append(_cosine(loaded.vision(pixels).numpy(), encoder.encode_images(batch)))

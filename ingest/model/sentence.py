@@ -85,7 +85,7 @@ def load_sentence_tower(folder: Path, *, trust_remote_code: bool = False) -> Sen
 
     place, transformer, pooling = folder, None, None
     after: list[nn.Module] = []
-    prompts = _prompts(folder)
+    prompts = stated_prompts(folder)
     for kind, part in sentence_modules(folder):
         if kind == "Transformer" and transformer is None:
             place, transformer = part, load_weights(AutoModel, part, trust_remote_code=trust_remote_code)
@@ -117,7 +117,7 @@ def load_plain_encoder(folder: Path, pooling: Pooling, *, trust_remote_code: boo
 
     transformer = load_weights(AutoModel, folder, trust_remote_code=trust_remote_code)
     tower = SentenceTower(transformer, pooling, [])
-    return SentenceText(folder, tower, _positions(transformer), False, False, _prompts(folder))
+    return SentenceText(folder, tower, _positions(transformer), False, False, stated_prompts(folder))
 
 
 def _positions(transformer: Any) -> int:
@@ -143,7 +143,8 @@ def _pooling(place: Path, prompts: Prompts) -> Pooling:
     return _POOLINGS[modes.pop()]
 
 
-def _prompts(folder: Path) -> Prompts:
+def stated_prompts(folder: Path) -> Prompts:
+    """Return the prompts that a checkpoint states. Raises `ExportError` where they can't be understood."""
     try:
         return read_prompts(folder)
     except ModelError as error:

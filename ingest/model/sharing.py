@@ -129,7 +129,7 @@ def served_files(model: ModelFolder) -> list[str]:
 
     They are the graphs, the weights beside them, the settings, and what the folder's manifest names.
     """
-    graphs = [graph for graph in (model.text_model, model.vision_model) if graph is not None]
+    graphs = [graph for graph in (model.text_model, model.vision_model, model.audio_model) if graph is not None]
     beside = [graph.parent / name for graph in graphs for name in read_graph(graph).external]
     names = {Path(os.path.relpath(file, model.path)).as_posix() for file in (*graphs, *beside)}
     names |= {name for name in (*_SETTINGS, MANIFEST) if (model.path / name).is_file()}

@@ -24,6 +24,7 @@ from crosslens.ingest.contract.stored_labels import copy_labels
 from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.run.copy_state import has_switched, read_state
 from crosslens.ingest.run.creating import create
+from crosslens.ingest.run.filling import fill
 from crosslens.ingest.run.following import Follower
 from crosslens.ingest.run.reading import Reader
 from crosslens.ingest.run.report import CopyReport, Failure, Listener
@@ -88,11 +89,15 @@ def copy_index(
     copy = Follower(run, into, report, compare=resumed)
     try:
         copy.follow()
+        if _fill_moments(run, into, report) and not report.interrupted:
+            # What changed while sound and footage were encoded.
+            copy.catch_up()
         if not report.interrupted:
             copy_labels(run.client, old, into, read_record(mapping).labels)
         if alias is not None and not report.interrupted:
             switch(copy, alias, block)
             follow(run.client, alias, read_mappings(run.client, alias))
+            _fill_moments(run, into, report)
     except KeyboardInterrupt:
         report.interrupted = True
     finally:
@@ -103,6 +108,19 @@ def copy_index(
         report.interrupted = report.interrupted or (stopping.asked() and not report.switched)
         report.seconds = time.monotonic() - started
     return report
+
+
+def _fill_moments(run: Run, into: str, report: CopyReport) -> bool:
+    """Encodes the sound and footage that the original has no vectors of, in the copy; whether there are such fields."""
+    fields = tuple(each for each in run.fields if each.moments)
+    if not fields:
+        return False
+    selection = replace(run.options.selection, missing=True, stale=True, query=None)
+    filling = replace(run, index=into, fields=fields, options=replace(run.options, selection=selection))
+    made = fill(filling)
+    # These documents were counted when they were copied.
+    report.merge(replace(made, documents=0, todo=0, caught_up=0))
+    return True
 
 
 def _single(run: Run) -> tuple[str, dict[str, Any]]:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from crosslens.ingest.contract import documents
 from crosslens.ingest.run.estimate import estimate
+from crosslens.ingest.run.media_estimate import estimate_moments
 from crosslens.ingest.run.prefetch import prefetched
 from crosslens.ingest.run.reading import Document, Reader
 from crosslens.ingest.run.report import Failure, Report
 from crosslens.ingest.run.run import Run
 from crosslens.ingest.run.tasks import Task, selected, with_tasks
+from crosslens.ingest.run.wanted import Wanted, apart
 
 
 def look(run: Run, reader: Reader, query: dict[str, Any], report: Report) -> None:
     """Counts how all documents stand and what a run over those of ``query`` would do, and estimates what it takes.
 
-    Images are read only where nothing but their content shows what there is to do.
+    Images are read only where nothing but their content shows what there is to do, and sounds and footage not even
+    then.
     """
     selection = run.options.selection
     pipeline = run.pipeline()
+    fields = [each for each in run.fields if not each.moments]
+    footage: list[Wanted] = []
 
     def tasks(document: Document) -> list[Task]:
         return selected(document, run.fields, selection)
@@ -34,16 +40,33 @@ def look(run: Run, reader: Reader, query: dict[str, Any], report: Report) -> Non
     to_do = report.todo
     if selection.stale or selection.contents or selection.every:
         to_do = 0
-        for chunk in pipeline.run(with_tasks(prefetched(reader.pages(query)), tasks), encode=False):
+        looked_at = apart(with_tasks(prefetched(reader.pages(query)), tasks), footage)
+        for chunk in pipeline.run(looked_at, encode=False):
             for prepared in chunk:
                 for name in prepared.unchanged:
                     report.count(report.unchanged, name)
                 for name, reason in prepared.failed:
                     run.fail(report, Failure(prepared.document.index, prepared.document.id, name, reason))
-                for each in run.fields:
+                for each in fields:
                     if each.path in prepared.states:
                         report.count(report.written, each.field)
             to_do += sum(1 for prepared in chunk if prepared.states)
             run.report_on(report, len(chunk))
-    sample = with_tasks(prefetched(reader.pages(query)), tasks)
-    report.estimate = estimate(pipeline, sample, run.fields, to_do)
+        to_do += sum(each.alone for each in _due(footage, report))
+    sample = apart(with_tasks(prefetched(reader.pages(query)), tasks), [])
+    report.estimate = estimate(pipeline, sample, fields, to_do)
+    if fields != list(run.fields):
+        # Only reading them all shows how many documents have sound or footage to encode.
+        footage.clear()
+        for _ in apart(with_tasks(prefetched(reader.pages(query)), tasks), footage):
+            pass
+        report.estimate = estimate_moments(run, _due(footage), report.estimate)
+
+
+def _due(footage: Sequence[Wanted], report: Report | None = None) -> list[Wanted]:
+    """The documents of ``footage`` that aren't only looked at for changes of their files, counted in ``report``."""
+    due = [each for each in footage if not all(task.check for task in each.tasks)]
+    for task in (task for each in due for task in each.tasks if report is not None and not task.check):
+        if report is not None:
+            report.count(report.written, task.field.field)
+    return due

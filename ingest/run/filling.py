@@ -19,7 +19,7 @@ from crosslens.ingest.contract.selection import failed_query, narrowed
 from crosslens.ingest.contract.statistics import add_statistics
 from crosslens.ingest.run.dry_run import look
 from crosslens.ingest.run.encoding import Prepared
-from crosslens.ingest.run.media_pass import MediaPass, Wanted, apart
+from crosslens.ingest.run.media_pass import MediaPass
 from crosslens.ingest.run.prefetch import prefetched
 from crosslens.ingest.run.reading import Document, Reader
 from crosslens.ingest.run.report import Failure, Report
@@ -27,6 +27,7 @@ from crosslens.ingest.run.rounds import Changes, End, repeat
 from crosslens.ingest.run.run import Run
 from crosslens.ingest.run.sending import Outcome, Write, Writer
 from crosslens.ingest.run.tasks import Task, behind, selected, with_tasks
+from crosslens.ingest.run.wanted import Wanted, apart
 from crosslens.stopping import stoppable
 
 _ROUNDS = 20

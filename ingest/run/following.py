@@ -8,7 +8,7 @@ from typing import Any
 
 from crosslens.errors import MigrationError
 from crosslens.ingest.contract import documents
-from crosslens.ingest.contract.record import STATE, own_paths
+from crosslens.ingest.contract.record import STATE, VectorField, own_paths
 from crosslens.ingest.contract.statistics import add_statistics
 from crosslens.ingest.run.encoding import Prepared
 from crosslens.ingest.run.prefetch import prefetched
@@ -28,6 +28,9 @@ class Follower:
 
     def __init__(self, run: Run, into: str, report: CopyReport, *, compare: bool):
         self.run, self.into, self.report = run, into, report
+        # Sound and footage take too long to be encoded on the way: the copy takes over what there is, and is filled.
+        self._plain = [each for each in run.fields if not each.moments]
+        self._moments = [each for each in run.fields if each.moments]
         # Whatever is copied is written anyway: so what is behind is brought up to date with it.
         self._selection = replace(run.options.selection, missing=True, stale=True, query=None)
         self._own = own_paths(run.client.indices.get_mapping(index=into)[into]["mappings"])
@@ -115,26 +118,30 @@ class Follower:
                 copy = present.get((document.id, document.routing))
                 if copy is not None and self._like(document, copy):
                     continue
-                if copy is not None and (document.id, document.routing) in self._conflicts:
-                    # The copy is of a higher version than the original: of an earlier document of that id.
+                if copy is not None and self._ahead(document, copy):
+                    # The copy is of a higher version than the original: of an earlier document of that id, or written
+                    # to as its sound or footage was encoded.
                     document = replace(document, version=-1, guard=copy.guard)
                 self._conflicts.discard((document.id, document.routing))
-                yield document, selected(document, self.run.fields, self._selection)
+                yield document, selected(document, self._plain, self._selection)
+
+    def _ahead(self, document: Document, copy: Document) -> bool:
+        conflicting = (document.id, document.routing) in self._conflicts
+        return conflicting or (bool(self._moments) and copy.version > document.version)
 
     def _like(self, document: Document, copy: Document) -> bool:
         """Whether the copy is of the document as it is, vectors apart, and each vector of its present source."""
         if documents.without(document.source, self._own) != documents.without(copy.source, self._own):
             return False
-        stands = {documents.standing(copy.source, each) for each in self.run.fields}
+        stands = {documents.standing(copy.source, each) for each in self._plain}
         return not stands & {"missing", "stale"}
 
     def _write(self, prepared: Prepared) -> Write:
         document = prepared.document
-        body = (
-            documents.with_vectors(document.source, prepared.states, prepared.vectors)
-            if prepared.states
-            else document.source
-        )
+        # The copy's mapping has no room for moments of another model's dims.
+        others = [e.path for e in self._moments if _model(document, e) not in (None, e.fingerprint)]
+        source = documents.without(document.source, [*others, *(f"{STATE}.{path}" for path in others)])
+        body = documents.with_vectors(source, prepared.states, prepared.vectors) if prepared.states else source
         if document.version < 0:
             return Write("index", self.into, document.id, document.routing, body, guard=document.guard)
         return Write("index", self.into, document.id, document.routing, body, version=document.version)
@@ -154,3 +161,7 @@ class Follower:
 
     def _fail(self, failure: Failure) -> None:
         self.run.fail(self.report, failure)
+
+
+def _model(document: Document, each: VectorField) -> str | None:
+    return (documents.state_of(document.source, each.path) or {}).get("model")

@@ -9,8 +9,8 @@ whoever goes on after a kill makes only the vectors that are lacking.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from crosslens import stopping
 from crosslens.errors import MediaError
@@ -30,6 +30,7 @@ from crosslens.ingest.run.report import Failure, Report
 from crosslens.ingest.run.run import Run
 from crosslens.ingest.run.sending import send
 from crosslens.ingest.run.tasks import Task, still_wanted
+from crosslens.ingest.run.wanted import Wanted
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.ingest.sources.media import MediaReader
 
@@ -40,26 +41,6 @@ _MANY = 500
 _AHEAD = 1
 _TRIES = 20
 _PAGE = 50
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A document with sound or footage to encode, without its source, and for which fields; ``alone`` if no others."""
-
-    document: Document
-    tasks: tuple[Task, ...]
-    alone: bool
-
-
-def apart(work: Iterable[tuple[Document, list[Task]]], footage: list[Wanted]) -> Iterator[tuple[Document, list[Task]]]:
-    """The same documents without what is to be made of sound and footage, which is added to ``footage``."""
-    for document, tasks in work:
-        others = [task for task in tasks if not task.field.moments]
-        moments = tuple(task for task in tasks if task.field.moments)
-        if moments:
-            footage.append(Wanted(replace(document, source={}), moments, alone=not others))
-        if others:
-            yield document, others
 
 
 @dataclass

@@ -139,6 +139,17 @@ class ImageReader:
         bare = base64_of_image(reference, self._max_bytes)
         return bare if bare is not None else self._read_file(reference)
 
+    def file(self, reference: str) -> Path | None:
+        """Return the file that a path or file:// URL names; None for another reference, and for one that leads out of
+        the root or to no file."""
+        if is_inline(reference) or is_remote(reference) or reference.startswith("//"):
+            return None
+        try:
+            found = self._root.locate(reference)
+            return found if found.is_file() else None
+        except (ImageError, OSError, UnicodeError):
+            return None
+
     def _read_fsspec(self, reference: str, scheme: str) -> bytes:
         if scheme not in self._access.schemes:
             raise ImageError(f"{shown(reference)}: {scheme}:// is not read unless allowed", parameter="allow_scheme")

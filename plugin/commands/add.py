@@ -12,12 +12,12 @@ from crosslens.commands.options import (
     Encoding,
     connection,
     connection_options,
-    parse_targets,
     target_options,
     writing_options,
 )
 from crosslens.commands.running import run
 from crosslens.commands.workers import Job
+from crosslens.ingest.contract.targets import Target
 
 
 @click.command()
@@ -36,9 +36,7 @@ from crosslens.commands.workers import Job
 @connection_options
 def add(
     index: str,
-    texts: tuple[str, ...],
-    images: tuple[str, ...],
-    index_type: str,
+    targets: list[Target],
     model: Path | None,
     encoding: Encoding,
     retry_failed: bool,
@@ -51,9 +49,10 @@ def add(
     Run it again at any time: documents that have their vectors are left alone, and a run that was stopped goes on. To
     bring vectors up to date later, see reindex.
     """
-    targets = parse_targets(texts, images, index_type)
     if not targets:
-        raise click.UsageError("name the fields to encode: --text FIELD[,FIELD...], --image FIELD, or both")
+        raise click.UsageError(
+            "name the fields to encode: --text FIELD[,FIELD...], --image FIELD, --audio FIELD, --video FIELD"
+        )
     if model is None and encoding.text_model is None and not encoding.in_cluster:
         raise click.UsageError("name the model that makes the vectors: --model FOLDER (see crosslens export)")
     how = {"retry_failed": retry_failed, "dry_run": dry_run}

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     type=click.Choice(get_args(Pooling)),
     help="How a text encoder without modules.json makes one vector of its tokens. Default: mean.",
 )
+@click.option("--dims", type=click.IntRange(min=1), help="Cut vectors that were trained to be cut to so many numbers.")
 @click.option("--query-prompt", metavar="TEXT", help="What goes before each query. Default: as the checkpoint says.")
 @click.option("--passage-prompt", metavar="TEXT", help="What goes before each text that is searched.")
 @click.option("--revision", help="Branch, tag or commit on the hub.")
@@ -61,6 +62,7 @@ def export(
     keep_float32: bool,
     image_tower: str | None,
     pooling: Pooling | None,
+    dims: int | None,
     query_prompt: str | None,
     passage_prompt: str | None,
     revision: str | None,
@@ -87,6 +89,7 @@ def export(
             revision=revision,
             trust_remote_code=trust_remote_code,
             texts=TextOptions(pooling, query_prompt, passage_prompt),
+            dims=dims,
             calibration=calibration,
             keep_float32=keep_float32,
             progress=next_step,
@@ -103,6 +106,7 @@ def export(
         ("texts", report.text_cosine_min, report.text_cosine_mean),
         ("images", report.image_cosine_min, report.image_cosine_mean),
         ("sounds", report.audio_cosine_min, report.audio_cosine_mean),
+        ("clips", report.video_cosine_min, report.video_cosine_mean),
     ):
         if least is not None:
             out.print(f"cosine with PyTorch on golden {kind}: least {least:.6f}, mean {mean:.6f}", highlight=False)

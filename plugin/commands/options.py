@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -19,11 +19,13 @@ from crosslens.ingest.contract.record import Modality
 from crosslens.ingest.contract.targets import DEFAULT_INDEX_TYPE, INDEX_TYPES, Target, parse_target
 from crosslens.ingest.model.devices import DEVICES
 from crosslens.ingest.sources.access import ImageAccess
+from crosslens.ingest.sources.decoding.shapes import Cutting, MediaLimits
 from crosslens.ingest.sources.formats.common import MAX_PIXELS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
+_SHORTEST_STEP_S = 0.1
 
 
 def connection_options(command: Command) -> Command:
@@ -54,9 +56,26 @@ def connection(
 
 
 def target_options(command: Command) -> Command:
-    """--text, --image and --index-type: vector fields that are wanted."""
+    """--text, --image, --audio, --video and --index-type: vector fields that are wanted, as one list of them, called
+    ``targets``."""
+
+    @functools.wraps(command)
+    def gathered(
+        *arguments: Any,
+        texts: tuple[str, ...],
+        images: tuple[str, ...],
+        sounds: tuple[str, ...],
+        videos: tuple[str, ...],
+        moments: str | None,
+        most_moments: int | None,
+        index_type: str,
+        **others: Any,
+    ) -> Any:
+        named: dict[Modality, tuple[str, ...]] = {"text": texts, "image": images, "audio": sounds, "video": videos}
+        return command(*arguments, targets=parse_targets(named, index_type, moments, most_moments), **others)
+
     return decorated(
-        command,
+        cast(Command, gathered),
         [
             click.option(
                 "--text",
@@ -75,6 +94,34 @@ def target_options(command: Command) -> Command:
                 help="Field that refers to an image; FIELD[] or FIELD[].PART for a vector of each of several.",
             ),
             click.option(
+                "--audio",
+                "sounds",
+                multiple=True,
+                metavar="[NAME=]FIELD",
+                help="Field that refers to a sound, for a vector of each of its moments; FIELD[captions] for one of "
+                "the words in the captions beside it.",
+            ),
+            click.option(
+                "--video",
+                "videos",
+                multiple=True,
+                metavar="[NAME=]FIELD",
+                help="Field that refers to footage, for a vector of each of its moments: FIELD[frames], FIELD[sound], "
+                "FIELD[captions], or FIELD[both] with a model that reads video, which is then the default; else "
+                "frames.",
+            ),
+            click.option(
+                "--moments",
+                metavar="shots|SECONDS",
+                help="What a moment of new fields is: a shot, or so many seconds. Default: a shot of footage, 5 s of "
+                "sound.",
+            ),
+            click.option(
+                "--most-moments",
+                type=click.IntRange(1, MediaLimits().moments),
+                help=f"Most moments of a file; of longer files they are longer. Default: {Cutting().most}.",
+            ),
+            click.option(
                 "--index-type",
                 type=click.Choice(INDEX_TYPES),
                 default=DEFAULT_INDEX_TYPE,
@@ -85,13 +132,40 @@ def target_options(command: Command) -> Command:
     )
 
 
-def parse_targets(texts: Sequence[str], images: Sequence[str], index_type: str) -> list[Target]:
+def parse_targets(
+    named: Mapping[Modality, Sequence[str]],
+    index_type: str = DEFAULT_INDEX_TYPE,
+    moments: str | None = None,
+    most: int | None = None,
+) -> list[Target]:
     """The vector fields that `target_options` describe. Raises `click.BadParameter` for what can't be understood."""
-    kinds: list[tuple[str, Modality]] = [*((each, "text") for each in texts), *((each, "image") for each in images)]
+    targets = []
+    for modality, specs in named.items():
+        cutting = _cutting(modality, moments, most)
+        try:
+            targets += [parse_target(spec, modality, index_type, cutting) for spec in specs]
+        except MappingError as error:
+            raise click.BadParameter(str(error), param_hint=f"--{modality}") from error
+    return targets
+
+
+def _cutting(modality: Modality, moments: str | None, most: int | None) -> Cutting | None:
+    """How sound or footage is cut into moments; None where nothing is said of it, or there is nothing to cut."""
+    if modality not in ("audio", "video") or (moments is None and most is None):
+        return None
+    usual = Cutting()
+    cutting = replace(usual, shots=modality == "video", most=usual.most if most is None else most)
+    if moments is None or moments == "shots":
+        return cutting
     try:
-        return [parse_target(spec, modality, index_type) for spec, modality in kinds]
-    except MappingError as error:
-        raise click.BadParameter(str(error), param_hint="--text or --image") from error
+        step = float(moments.removesuffix("s"))
+    except ValueError:
+        step = 0.0
+    if not _SHORTEST_STEP_S <= step < float("inf"):
+        raise click.BadParameter(
+            f"{moments!r} is neither 'shots' nor {_SHORTEST_STEP_S:g} seconds or more", param_hint="--moments"
+        )
+    return replace(cutting, shots=False, step_s=step)
 
 
 @dataclass(frozen=True)
@@ -187,7 +261,13 @@ def encoding_options(command: Command) -> Command:
     return decorated(
         cast(Command, gathered),
         [
-            click.option("--image-root", type=FOLDER, help="Folder that image paths start in, and must stay in."),
+            click.option(
+                "--image-root",
+                "--media-root",
+                "image_root",
+                type=FOLDER,
+                help="Folder that paths of images, sounds and footage start in, and must stay in.",
+            ),
             click.option(
                 "--allow-private-urls",
                 is_flag=True,

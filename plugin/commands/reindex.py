@@ -15,20 +15,20 @@ from crosslens.commands.options import (
     connection,
     connection_options,
     parse_object,
-    parse_targets,
     target_options,
     writing_options,
 )
 from crosslens.commands.running import run
 from crosslens.commands.saying import out
 from crosslens.commands.workers import Job, run_shares
+from crosslens.ingest.contract.targets import Target
 from crosslens.ingest.run.report import CopyReport, Failure, Listener, Report
 
 
 @click.command()
 @click.argument("index")
 @click.option("--missing", is_flag=True, help="Encode documents that have a source and no vector. The default.")
-@click.option("--stale", is_flag=True, help="Encode documents whose text, image or model has changed since.")
+@click.option("--stale", is_flag=True, help="Encode documents whose text, file or model has changed since.")
 @click.option("--failed", is_flag=True, help="Try documents again that failed before.")
 @click.option("--all", "every", is_flag=True, help="Encode every document that has a source.")
 @click.option("--query", metavar="JSON", help="Elasticsearch query that narrows the selection.")
@@ -61,9 +61,7 @@ def reindex(
     every: bool,
     query: str | None,
     fields: tuple[str, ...],
-    texts: tuple[str, ...],
-    images: tuple[str, ...],
-    index_type: str,
+    targets: list[Target],
     model: Path | None,
     into: str | None,
     alias: str | None,
@@ -87,7 +85,6 @@ def reindex(
         raise click.UsageError("--alias goes with --into NEW")
     if into and (slices > 1 or part or query or fields):
         raise click.UsageError("--into copies the whole index; leave --slices, --slice, --query and --field out")
-    targets = tuple(parse_targets(texts, images, index_type))
     if targets and model is None and encoding.text_model is None and not encoding.in_cluster:
         raise click.UsageError("new vector fields need --model")
     where_and_what = connection(**where), index, model, encoding
@@ -98,7 +95,7 @@ def reindex(
     else:
         selected = {"missing": missing, "stale": stale, "failed": failed, "every": every}
         narrowed = {"query": parse_object(query, "--query"), "fields": fields or None, "share": _share(part, slices)}
-        job = Job(*where_and_what, "reindex", targets, {**selected, **narrowed, "dry_run": dry_run})
+        job = Job(*where_and_what, "reindex", tuple(targets), {**selected, **narrowed, "dry_run": dry_run})
     if slices > 1 and not dry_run:
 
         def work(progress: Listener, on_failure: Callable[[Failure], None]) -> Report:

@@ -155,6 +155,7 @@ def show(report: Report, dry_run: bool) -> None:
             table.add_row(name, each.made_from, *(str(count.get(name, 0)) for count in counts))
         if report.fields:
             out.print(table)
+        _show_moments(report)
         if report.caught_up:
             out.print(f"{report.caught_up} documents changed meanwhile and were taken up again")
     for name, count in report.cut.items():
@@ -175,6 +176,15 @@ def show(report: Report, dry_run: bool) -> None:
         out.print(f"mend the sources, then run again with {_retry_flag(sys.argv[1:])}")
     if report.interrupted:
         out.print(GO_ON, style="yellow")
+
+
+def _show_moments(report: Report) -> None:
+    """Print how many moments of sound and footage were encoded, and how many were there already."""
+    for name in report.fields:
+        made, kept = report.moments.get(name, 0), report.kept.get(name, 0)
+        if made or kept:
+            before = f"; {kept} were there already" if kept else ""
+            out.print(f"{name}: {made} moments encoded{before}", highlight=False, soft_wrap=True)
 
 
 def say_cut(name: str, count: int, share: float | None, *, of_field: str) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
 from crosslens.client import connect
+from crosslens.commands.looked_for import draft_text, media, picture, title_of_query
 from crosslens.commands.options import (
     FILE,
     FOLDER,
@@ -23,7 +22,7 @@ from crosslens.commands.options import (
 )
 from crosslens.commands.saying import out, print_json, say
 from crosslens.index import Index
-from crosslens.ingest.sources.access import ImageAccess, ImageReader, is_remote
+from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.fusion.fuse import MEANS, Mean
 from crosslens.queries.fusion.normalizers import NORMALIZERS, Normalizer
 from crosslens.queries.fusion.scores import DEFAULT_WINDOW
@@ -34,6 +33,16 @@ from crosslens.queries.fusion.scores import DEFAULT_WINDOW
 @click.argument("text", required=False)
 @click.option(
     "--image", "images", metavar="FILE|URL", multiple=True, help="Search by this image, alone or with the text."
+)
+@click.option(
+    "--audio", "sounds", metavar="FILE|URL", multiple=True, help="Search by this sound, alone or with the text."
+)
+@click.option(
+    "--video",
+    "footage",
+    metavar="FILE|URL",
+    multiple=True,
+    help="Search by this video: its frames, its sound, or both.",
 )
 @click.option(
     "--draft",
@@ -111,18 +120,28 @@ from crosslens.queries.fusion.scores import DEFAULT_WINDOW
 @click.option("--model", type=FOLDER, envvar="CROSSLENS_MODEL", help="Model folder. Default: the index's, if known.")
 @text_model_option("The text fields' model, if it isn't the same. Default: the index's, if known.")
 @device_option
-@click.option("--image-root", type=FOLDER, help="Folder that the documents' image paths start in, for --html.")
-@click.option("--allow-private-urls", is_flag=True, help="Fetch images also from addresses of your own network.")
+@click.option(
+    "--image-root",
+    "--media-root",
+    "image_root",
+    type=FOLDER,
+    help="Folder that the documents' paths start in, for --html.",
+)
+@click.option("--allow-private-urls", is_flag=True, help="Fetch files also from addresses of your own network.")
 @click.option(
     "--allow-scheme", "schemes", multiple=True, metavar="SCHEME", help="Read images by this fsspec scheme, as in s3."
 )
-@click.option("--html", type=FILE, help="Write a page with the pictures.")
+@click.option(
+    "--html", type=FILE, help="Write a page with the pictures, that plays sounds and videos from the moment found."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @connection_options
 def search(
     index: str,
     text: str | None,
     images: tuple[str, ...],
+    sounds: tuple[str, ...],
+    footage: tuple[str, ...],
     draft: Path | None,
     combine: Literal["best", "mean"],
     less: tuple[str, ...],
@@ -158,9 +177,10 @@ def search(
     as_json: bool,
     **where: Any,
 ) -> None:
-    """Search INDEX by TEXT, by an image, or by both; keyword and vector scores are fused and shown.
+    """Search INDEX by TEXT, by an image, a sound or a video, or by several; keyword and vector scores are fused and
+    shown.
 
-    Images are files, or URLs fetched with the same care as those of documents.
+    Images, sounds and videos are files, or URLs fetched with the same care as those of documents.
     """
     if token and paged:
         raise click.UsageError("--page starts pages, --next goes on with them; give one of them")
@@ -171,7 +191,7 @@ def search(
     chosen, order = parse_weights(weights), _order(sort)
     images_from = ImageAccess(root=image_root, allow_private_urls=allow_private_urls, schemes=schemes)
     reader = images_from.reader()
-    pictures = [_picture(each, reader) for each in images]
+    pictures = [picture(each, reader) for each in images]
     searched = Index(
         index,
         client=connect(connection(**where)),
@@ -185,8 +205,10 @@ def search(
         "text_fields": words,
         "window": window,
         "image": pictures,
+        "audio": [media(each, images_from) for each in sounds],
+        "video": [media(each, images_from) for each in footage],
         "less_text": list(less),
-        "less_image": [_picture(each, reader) for each in less_images],
+        "less_image": [picture(each, reader) for each in less_images],
         "like": list(like),
         "filter": filters,
         "post_filter": post_filters,
@@ -206,11 +228,11 @@ def search(
         "size": size,
     }
     if draft is not None:
-        result = searched.search_draft(_read(draft), combine=combine, **how)
+        result = searched.search_draft(draft_text(draft), combine=combine, **how)
         title = draft.name if draft != Path("-") else "draft"
     else:
         result = searched.search(text, **how)
-        title = _title(text, images, less, like)
+        title = title_of_query(text, [*images, *sounds, *footage], less, like)
     if html is not None:
         from crosslens.queries.show.page import write_page
 
@@ -258,16 +280,6 @@ def _queries(value: str | None, option: str) -> Any:
     return queries
 
 
-def _read(draft: Path) -> str:
-    try:
-        data = sys.stdin.buffer.read() if draft == Path("-") else draft.read_bytes()
-        return data.decode("utf-8-sig")
-    except OSError as error:
-        raise click.BadParameter(f"{draft} can't be read ({error.strerror})", param_hint="--draft") from error
-    except UnicodeDecodeError as error:
-        raise click.BadParameter(f"{draft} isn't text in UTF-8 ({error})", param_hint="--draft") from error
-
-
 def _order(value: str | None) -> Any:
     """``price:desc,brand``, as Elasticsearch's URLs have it, or JSON, as what ``_search`` takes; None for none."""
     if value is None or value.lstrip()[:1] in ("[", "{"):
@@ -281,16 +293,3 @@ def _order(value: str | None) -> Any:
             raise click.BadParameter(f"{part!r} is not FIELD, FIELD:asc or FIELD:desc", param_hint="--sort")
         fields.append({field: {"order": order}})
     return fields
-
-
-def _title(text: str | None, images: Sequence[str], less: Sequence[str], like: Sequence[str]) -> str:
-    parts = [repr(text)] if text else []
-    parts += ["image" if image[:5].lower() == "data:" else Path(image).name or image for image in images] + [
-        f"like {id}" for id in like
-    ]
-    return (" + ".join(parts) or "search") + "".join(f" - {each!r}" for each in less)
-
-
-def _picture(reference: str, reader: ImageReader) -> Path | bytes:
-    """A file, or the bytes that a URL leads to. Raises `ImageError` when they can't be fetched."""
-    return reader.read(reference) if is_remote(reference) or reference[:5].lower() == "data:" else Path(reference)

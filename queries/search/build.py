@@ -123,7 +123,7 @@ def _keyword_leg(seen: Seen, wanted: Wanted, query: Query, filters: Sequence[Que
         seen.texts.names,
         window=window,
         filters=filters,
-        reads=words_of(read, seen.copies, seen.analysis.named, {each.path: each.source for each in seen.captions}),
+        reads=words_of(read, seen.copies, seen.analysis.named, seen.spoken),
         probes=_probes(seen, wanted, KEYWORD, query, filters),
         post_filters=wanted.options.post_filters,
     )

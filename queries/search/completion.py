@@ -43,8 +43,9 @@ def completed(
     starts = range(0, len(keys), size)
     for start in starts:
         part = keys[start : start + size]
-        clauses = [leg.clause(part, rescore=plan.rescore) for leg in named_legs]
-        query = {"bool": {"filter": [named(part)], **({"should": clauses} if clauses else {})}}
+        chosen = named(part)
+        clauses = [leg.clause(chosen, len(part), rescore=plan.rescore) for leg in named_legs]
+        query = {"bool": {"filter": [chosen], **({"should": clauses} if clauses else {})}}
         body = {"query": query, "size": len(part), "track_total_hits": False, **highlighting(plan, showing)}
         searches.append(plan.search(body))
         names.append("completion")
@@ -62,26 +63,32 @@ def completed(
     if aggregating:
         windows.aggregated = answers.pop(0).get("aggregations", {})
     there = hits_of(answers[: len(starts)])
-    raw = {leg.name: _scores(leg, there) for leg in named_legs}
+    raw = {leg.name: clause_scores(leg, there) for leg in named_legs}
     again, matched = raw_scores(owners, answers[len(starts) :])
-    words = {leg.name for leg in legs if leg.kind == "keyword"}
-    for name, scores in again.items():
-        # Of a keyword leg what doesn't match has the score 0.
-        found = {**dict.fromkeys(there, 0.0), **scores} if name in words else scores
-        raw[name] = {key: score for key, score in found.items() if key in there}
+    raw |= nested_scores(owners, again, there)
     for key, values in matched.items():
         windows.matched.setdefault(key, {}).update(values)
     return there, raw
 
 
-def _scores(leg: Leg, there: Mapping[DocumentKey, Mapping[str, Any]]) -> dict[DocumentKey, float]:
-    """The scores of a leg's clause; 0 where words don't match, and none where there is no vector."""
+def clause_scores(leg: Leg, there: Mapping[DocumentKey, Mapping[str, Any]]) -> dict[DocumentKey, float]:
+    """Return the scores of a leg's clause; 0 where words don't match, and none where there is no vector."""
     scores: dict[DocumentKey, float] = {}
     for key, hit in there.items():
         score = (hit.get("matched_queries") or {}).get(leg.scored_as)
         if score is not None or leg.kind == "keyword":
             scores[key] = leg.raw(score or 0.0)
     return scores
+
+
+def nested_scores(legs: Sequence[Leg], found: ByLeg, there: Mapping[DocumentKey, Mapping[str, Any]]) -> ByLeg:
+    """Return the scores that searches of their own ``found`` for nested legs, of documents that are still there; 0
+    where words don't match."""
+    raw: ByLeg = {}
+    for leg in legs:
+        scores = dict.fromkeys(there, 0.0) if leg.kind == "keyword" else {}
+        raw[leg.name] = scores | {key: score for key, score in found[leg.name].items() if key in there}
+    return raw
 
 
 def shown_of(
@@ -97,7 +104,7 @@ def shown_of(
         wanted = best[place : place + size - len(shown)]
         place += len(wanted)
         keys = [key for key, _ in wanted]
-        legs = [leg for leg in plan.legs if leg.moments or (scoring and _lacks_scores(leg, windows, keys))]
+        legs = [leg for leg in plan.legs if leg.moments or (scoring and lacks_scores(leg, windows, keys))]
         if not legs and not plan.options.presents:
             shown += [(key, total, parts_of(key)) for key, total in wanted]
             continue
@@ -115,5 +122,8 @@ def shown_of(
     return shown, gone
 
 
-def _lacks_scores(leg: Leg, windows: Windows, keys: Sequence[DocumentKey]) -> bool:
+def lacks_scores(leg: Leg, windows: Windows, keys: Sequence[DocumentKey]) -> bool:
+    """Return whether a leg must be asked for what it gives to these documents, and which of their values matched."""
+    if leg.nested and not windows.matching:
+        return True
     return not leg.exact or any(key not in windows.raw[leg.name] for key in keys)

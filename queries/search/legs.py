@@ -109,17 +109,19 @@ class Leg:
         size = min(_NESTED_PART if self.nested else PART, most)
         for start in range(0, len(keys), size):
             part = keys[start : start + size]
-            query = self.query if self.kind == "keyword" else self._exactly(len(part), rescore=rescore)
-            query = self._detailed(query) if detailed and self.moments else query
-            yield {**self._body(query, (named(part),)), **_bare(len(part))}
+            yield self.completion(named(part), len(part), rescore=rescore, detailed=detailed)
 
-    def _detailed(self, query: Query) -> Query:
-        """The same query, that brings more of the moments that matched."""
-        inner = {"inner_hits": inner_moments(self.moments, _MOMENTS, words=True)}
-        return {**query, **inner} if self.kind == "knn" else {"nested": {**query["nested"], **inner}}
+    def completion(self, chosen: Query, count: int, *, rescore: bool, detailed: bool = False) -> dict[str, Any]:
+        """The search for the leg's scores of the documents that ``chosen`` names, ``count`` of them at most."""
+        query = self.query if self.kind == "keyword" else self._exactly(count, rescore=rescore)
+        if detailed and self.moments:
+            inner = {"inner_hits": inner_moments(self.moments, _MOMENTS, words=True)}
+            query = {**query, **inner} if self.kind == "knn" else {"nested": {**query["nested"], **inner}}
+        return {**self._body(query, (chosen,)), **_bare(count)}
 
-    def clause(self, keys: Sequence[DocumentKey], *, rescore: bool) -> Query:
-        """A clause, by the name `scored_as`, that scores the documents named, `PART` at most: found or not.
+    def clause(self, chosen: Query, count: int, *, rescore: bool) -> Query:
+        """A clause, by the name `scored_as`, that scores the documents that ``chosen`` names, ``count`` at most: found
+        or not.
 
         It stands among ``should`` in a query which only those documents meet, so a BM25 score is that of the whole
         search: what decides it (document frequencies, lengths) doesn't depend on a filter. Vectors are compared as in
@@ -127,8 +129,8 @@ class Leg:
         """
         if self.kind == "keyword":
             return {"bool": {"must": [self.query], "_name": self.scored_as}}
-        knn = self._exactly(len(keys), rescore=rescore)
-        return {"knn": {**knn, "filter": [named(keys)], "_name": self.scored_as}}
+        knn = self._exactly(count, rescore=rescore)
+        return {"knn": {**knn, "filter": [chosen], "_name": self.scored_as}}
 
     @property
     def scored_as(self) -> str:
@@ -151,7 +153,6 @@ class Leg:
     def matched(self, hit: Mapping[str, Any]) -> dict[str, Any] | None:
         """Which of the hit's values came nearest: its ``position``, of an image its ``reference``, of a passage its
         ``start`` and ``end``, and of a moment what `Hit.matched` says."""
-        # A query in another spelling brings none.
         inner = hit.get("inner_hits", {}).get(INNER, {}).get("hits", {}).get("hits") if self.nested else None
         if not inner:
             return None
@@ -174,6 +175,7 @@ def keyword_leg(
     """BM25: any Elasticsearch query, or a text as in `words_query`, which describes what it raises."""
     if isinstance(query, str):
         query = words_query(query, fields)
+    spoken = bool(reads) and all(how == "captions" for how, _ in reads)
     return Leg(
         KEYWORD,
         "keyword",
@@ -181,6 +183,7 @@ def keyword_leg(
         window,
         0.0,
         tuple(filters),
+        sense="words" if spoken else None,
         reads=reads,
         probes=probes,
         post_filters=tuple(post_filters),

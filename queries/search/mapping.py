@@ -20,6 +20,7 @@ from crosslens.ingest.contract.statistics import STATISTICS_INDEX, CorpusStatist
 from crosslens.queries.search.analysis import Analysis
 from crosslens.queries.search.answers import ask, refused
 from crosslens.queries.search.legs import KEYWORD
+from crosslens.queries.search.presence import Presence, is_there
 from crosslens.queries.search.readings import copies
 from crosslens.queries.search.requests import (
     GetIndices,
@@ -32,6 +33,7 @@ from crosslens.queries.search.requests import (
     Steps,
     Work,
 )
+from crosslens.queries.search.senses import spoken_in
 from crosslens.queries.search.textual import Captions, TextFields
 
 _LOG = logging.getLogger("crosslens")
@@ -51,12 +53,13 @@ class Seen:
     """What the index's mapping said when it was last read, and what was learnt of the index since.
 
     ``fields`` are the vector fields to search by name, ``texts`` those of the keyword leg, ``captions`` the words that
-    are spoken in moments of sounds and footage, ``own_paths`` what crosslens put into the documents; ``version`` is the
-    server's, ``at`` monotonic time in seconds. ``most`` is how many documents a search may return. ``settings`` are the
-    weights and the normalizer that the index records, ``copies`` the fields whose words a text field holds. ``moments``
-    are the corpus statistics by vector field (None: not asked for yet); ``parted`` has the words of texts that only the
-    server can part. ``holders`` are the searched vector fields by index and name, ``uuids`` the indices' where they are
-    known.
+    are spoken in moments of sounds and footage, as they are searched; ``spoken`` has the file of every such text field.
+    ``own_paths`` are what crosslens put into the documents; ``version`` is the server's, ``at`` monotonic time in
+    seconds. ``most`` is how many documents a search may return. ``settings`` are the weights and the normalizer that
+    the index records, ``copies`` the fields whose words a text field holds. ``moments`` are the corpus statistics by
+    vector field (None: not asked for yet); ``parted`` has the words of texts that only the server can part. ``holders``
+    are the searched vector fields by index and name, ``uuids`` the indices' where they are known, ``presence`` that of
+    the server plugin.
     """
 
     fields: dict[str, VectorField]
@@ -73,7 +76,9 @@ class Seen:
     parted: dict[Text, list[str]] = field(default_factory=dict)
     holders: dict[str, dict[str, VectorField]] = field(default_factory=dict)
     uuids: dict[str, str] = field(default_factory=dict)
+    presence: Presence = field(default_factory=lambda: Presence(False))
     captions: tuple[Captions, ...] = ()
+    spoken: dict[str, str] = field(default_factory=dict)
 
     def marking(self, text: str, legs: Sequence[str] | None) -> list[Query]:
         """Return the queries for the words of a text in all that is searched by ``legs`` (None: all)."""
@@ -147,9 +152,11 @@ class IndexReader:
         for remaining in reversed(range(_CONSISTENT_TRIES)):
             mappings = yield from self._mappings()
             settings = yield from self._settings()
+            presence = Presence((yield from is_there()))
             try:
                 # It may load a model.
-                seen: Seen = yield Work(partial(self._understood, mappings, settings, version, first=former is None))
+                make = partial(self._understood, mappings, settings, version, presence, first=former is None)
+                seen: Seen = yield Work(make)
             except MixedModelsError:
                 # A change of model reaches the indices of an alias one after the other.
                 if not remaining:
@@ -178,7 +185,13 @@ class IndexReader:
         return {name: entry["settings"] for name, entry in found.items()}
 
     def _understood(
-        self, mappings: Mappings, settings: Mapping[str, Mapping[str, Any]], version: tuple[int, ...], *, first: bool
+        self,
+        mappings: Mappings,
+        settings: Mapping[str, Mapping[str, Any]],
+        version: tuple[int, ...],
+        presence: Presence,
+        *,
+        first: bool,
     ) -> Seen:
         chosen = choose(self.index, mappings, self._fields)
         if first:
@@ -207,6 +220,8 @@ class IndexReader:
             },
             uuids={name: found["index.uuid"] for name, found in settings.items() if "index.uuid" in found},
             captions=Captions.of(mappings, self._text_fields),
+            spoken=spoken_in(mappings),
+            presence=presence,
         )
 
 

@@ -11,6 +11,7 @@ from crosslens.queries.search.legs import KEYWORD, Leg
 from crosslens.queries.search.mapping import Seen
 from crosslens.queries.search.options import SearchOptions
 from crosslens.queries.search.paging import Page
+from crosslens.queries.search.presence import Presence
 from crosslens.queries.search.readings import assign
 from crosslens.queries.search.requests import KEEP_ALIVE, Query, Search
 from crosslens.queries.search.wanted import Wanted
@@ -26,7 +27,8 @@ class Plan:
     standard deviation of a leg's cosine over the whole corpus, ``floors`` the standardised cosine that chance exceeds
     at the false-alarm rate, ``sources`` the name of what a leg reads. ``rescore``: whether the server compares with
     whole floats on demand. ``most`` is how many documents a search may return. ``pit`` is the point in time to search
-    (None: the index as it is), and ``offset`` how many of the best were shown before.
+    (None: the index as it is), ``offset`` how many of the best were shown before, and ``presence``
+    whether the server plugin is there.
     """
 
     wanted: Wanted
@@ -41,6 +43,7 @@ class Plan:
     most: int
     pit: str | None
     offset: int
+    presence: Presence
 
     @classmethod
     def of(cls, seen: Seen, wanted: Wanted, index: str, legs: Sequence[Leg], page: Page | None) -> Plan:
@@ -65,6 +68,7 @@ class Plan:
             seen.most,
             page.pit if page else None,
             page.offset if page else 0,
+            seen.presence,
         )
 
     @property

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from crosslens.ingest.contract.documents import DocumentKey, source_values
 from crosslens.queries.fusion.fuse import fused_scores
 from crosslens.queries.fusion.scores import Part, Scores
 from crosslens.queries.search.completion import NAMES_ONLY, Best, completed, shown_of
+from crosslens.queries.search.joined import joined_trip, joins
 from crosslens.queries.search.legs import Leg
 from crosslens.queries.search.plan import Plan
+from crosslens.queries.search.presence import Presence
 from crosslens.queries.search.requests import Steps
 from crosslens.queries.search.rescoring import rescoring_trip
 from crosslens.queries.search.sorting import sorted_by_field
@@ -28,15 +31,18 @@ def ranked(plan: Plan) -> Steps[SearchResult]:
     true scores in every leg. It is left out where nothing of that is missing. There is one more between them where a
     word is nobody's, and may be misspelt, and one where quantised vectors found only a few documents. By the other
     normalizers the second trip completes the whole window, which decides the ranking, and the third one brings what is
-    shown. Without completion there is one trip (two if the window is aggregated), which brings all documents of the
+    shown. With the server plugin both trips by evidence are one (`crosslens.queries.search.joined`). Without completion
+    there is one trip (two if the window is aggregated), which brings all documents of the
     window. Sorting by a field is a trip of its own.
 
     Raises `QueryError` for weights, normalizers and the like that make no sense, and for answers that are errors.
     """
     wanted, options = plan.wanted, plan.options
-    windows = yield from first_trip(plan)
-    yield from respelling_trip(plan, windows)
-    yield from rescoring_trip(plan, windows)
+    found = (yield from joined_trip(plan)) if joins(plan) else None
+    windows, brought = found or ((yield from first_trip(plan)), None)
+    if brought is None:
+        yield from respelling_trip(plan, windows)
+        yield from rescoring_trip(plan, windows)
     keys = windows.keys
     raw: Mapping[str, Mapping[DocumentKey, float]] = windows.raw
     if keys and options.complete and not wanted.by_evidence:
@@ -57,7 +63,12 @@ def ranked(plan: Plan) -> Steps[SearchResult]:
         best = _collapsed(best, windows.documents, options.collapse)
     best = yield from sorted_by_field(plan, best)
     gone = 0
-    if options.complete:
+    if brought is not None:
+        together = brought.shown(plan, windows, best, fused.parts)
+        if together is None:
+            return (yield from ranked(replace(plan, presence=Presence(False))))
+        shown = together
+    elif options.complete:
         shown, gone = yield from shown_of(plan, windows, best, fused.parts, scoring=wanted.by_evidence)
     else:
         end = plan.offset + options.size
@@ -75,7 +86,7 @@ def ranked(plan: Plan) -> Steps[SearchResult]:
         min_score=options.min_score,
         sources=dict(plan.sources),
         best=greatest,
-        scores=by_leg,
+        scores={} if brought else by_leg,
     )
 
 

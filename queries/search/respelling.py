@@ -64,15 +64,31 @@ def respelt(probes: Probes, query: Query, answers: Sequence[Mapping[str, Any]]) 
 
 
 def _in_its_place(query: Query, words: Query) -> Query | None:
-    """The query with ``words`` in the place of its own."""
+    """The query with ``words``, a bool of what each should match, in the place of its own."""
     if _by_words(query):
-        return words
+        return _together(query, words)
     ((kind, body),) = query.items()
     if kind != "bool" or not isinstance(body, Mapping) or body.get("should"):
         return None
     must = body.get("must") or []
     alone = [must] if isinstance(must, Mapping) else list(must)
-    return {"bool": {**body, "must": [words]}} if len(alone) == 1 and _by_words(alone[0]) else None
+    return {"bool": {**body, "must": [_together(alone[0], words)]}} if len(alone) == 1 and _by_words(alone[0]) else None
+
+
+def _together(query: Mapping[str, Any], words: Query) -> Query:
+    """The words of a query in nested objects as they are looked for there: in one of them."""
+    if "nested" not in query:
+        return words
+    body = query["nested"]
+    inside = [_inside(each) for each in words["bool"]["should"]]
+    return {"nested": {**body, "query": _together(body["query"], {"bool": {"should": inside}})}}
+
+
+def _inside(word: Query) -> Query:
+    if "nested" in word:
+        inside: Query = word["nested"]["query"]
+        return inside
+    return {"bool": {**word["bool"], "must": [_inside(word["bool"]["must"][0])]}}
 
 
 def _by_words(query: Mapping[str, Any]) -> bool:

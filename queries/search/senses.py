@@ -30,6 +30,12 @@ def reads_of(each: VectorField) -> frozenset[tuple[str, str]]:
     return frozenset((each_sense, source) for each_sense in senses for source in each.sources)
 
 
+def spoken_in(mappings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return every text field of moments in use, with the field that refers to the file."""
+    used = [each for mapping in mappings.values() for each in read_record(mapping).fields.values() if each.moments]
+    return {f"{each.path}.text": each.sources[0] for each in reversed(used)}
+
+
 def captions_of(mappings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return the text fields that hold the words spoken in moments, each with the field that refers to the file.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -60,6 +61,15 @@ class Terms:
     def media(self) -> dict[_Media, tuple[MediaSource, ...]]:
         """The sounds and the footage looked for."""
         return {"audio": self.sounds, "video": self.footage}
+
+    @property
+    def briefly(self) -> Terms:
+        """The same with digests in the place of files that were given as bytes, which may be large."""
+
+        def brief(sources: tuple[MediaSource, ...]) -> tuple[MediaSource, ...]:
+            return tuple(hashlib.sha256(each).digest() if isinstance(each, bytes) else each for each in sources)
+
+        return replace(self, sounds=brief(self.sounds), footage=brief(self.footage))
 
     @property
     def words(self) -> str:

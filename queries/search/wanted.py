@@ -89,5 +89,5 @@ class Wanted:
         """What differs between this search and another one, and not between the pages of one."""
         others = [(each.name, getattr(self.options, each.name)) for each in fields(self.options)]
         others = [option for option in others if option[0] not in _COUNTED_OTHERWISE]
-        whole = repr((self.terms, self.filters, self.normalizer, self.sources, others))
+        whole = repr((self.terms.briefly, self.filters, self.normalizer, self.sources, others))
         return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -14,6 +14,7 @@ from crosslens.queries.fusion.scores import Scores
 from crosslens.queries.search.answers import ByLeg, ask, checked, failed, hits_of, raw_scores
 from crosslens.queries.search.legs import KEYWORD, Leg
 from crosslens.queries.search.plan import Plan, highlighting
+from crosslens.queries.search.probes import Probes
 from crosslens.queries.search.requests import Steps
 from crosslens.queries.search.respelling import respelt
 
@@ -27,7 +28,7 @@ class Windows:
     By leg: ``raw`` scores, the ``attainable`` score of its query, documents that it ``lacks`` a vector of, the answers
     of its ``probed`` words, and the scores of its query ``respelt``. By document: ``matched``, for each leg the value
     that came nearest, and ``documents``, the hit that has what is shown. ``profile`` has the server's time of each part
-    in milliseconds.
+    in milliseconds. ``matching``: whether the windows came with what matched, or only what is shown does.
     """
 
     raw: ByLeg
@@ -39,6 +40,7 @@ class Windows:
     profile: dict[str, float]
     probed: dict[str, Sequence[Mapping[str, Any]]]
     respelt: dict[str, Scores[DocumentKey]] = field(default_factory=dict)
+    matching: bool = True
 
     @property
     def keys(self) -> list[DocumentKey]:
@@ -76,27 +78,14 @@ def first_trip(plan: Plan) -> Steps[Windows]:
 
     Raises `QueryError` for a search that the server refuses; a refused probe only leaves its query's limit unknown.
     """
-    searches = [plan.search(_body(plan, leg)) for leg in plan.legs]
-    probing = [(leg, leg.probes) for leg in plan.legs if plan.wanted.needs_chances and leg.probes is not None]
-    for _, probes in probing:
+    searches = [plan.search(window_body(plan, leg)) for leg in plan.legs]
+    for _, probes in _probing(plan):
         searches += [plan.search(body) for body in probes.searches]
     everything = yield from ask(searches)
     names = [leg.name for leg in plan.legs]
     answers = checked(everything[: len(names)], names)
     raw, matched = raw_scores(plan.legs, answers)
-    attainable: dict[str, float] = {}
-    probed: dict[str, Sequence[Mapping[str, Any]]] = {}
-    place = len(names)
-    for leg, probes in probing:
-        said = everything[place : place + len(probes.searches)]
-        place += len(probes.searches)
-        # A word that the server refuses to look for alone leaves the query as one whose limit isn't known.
-        if failed(said):
-            continue
-        most = probes.attainable(said, max(raw[leg.name].values(), default=0.0))
-        probed[leg.name] = said
-        if most is not None:
-            attainable[leg.name] = most
+    attainable, said = probed(plan, everything[len(names) :], raw)
     return Windows(
         raw,
         matched,
@@ -106,8 +95,32 @@ def first_trip(plan: Plan) -> Steps[Windows]:
         hits_of(answers[::-1]) if _brings_documents(plan) else {},
         next((answer["aggregations"] for answer in answers if "aggregations" in answer), {}),
         {name: float(answer["took"]) for name, answer in zip(names, answers, strict=True)},
-        probed,
+        said,
     )
+
+
+def _probing(plan: Plan) -> list[tuple[Leg, Probes]]:
+    return [(leg, leg.probes) for leg in plan.legs if plan.wanted.needs_chances and leg.probes is not None]
+
+
+def probed(
+    plan: Plan, answers: Sequence[Mapping[str, Any]], raw: ByLeg
+) -> tuple[dict[str, float], dict[str, Sequence[Mapping[str, Any]]]]:
+    """Return the attainable scores by leg, as far as they are known, and the answers of the probes by leg."""
+    attainable: dict[str, float] = {}
+    heard: dict[str, Sequence[Mapping[str, Any]]] = {}
+    place = 0
+    for leg, probes in _probing(plan):
+        said = answers[place : place + len(probes.searches)]
+        place += len(probes.searches)
+        # A word that the server refuses to look for alone leaves the query as one whose limit isn't known.
+        if failed(said):
+            continue
+        most = probes.attainable(said, max(raw[leg.name].values(), default=0.0))
+        heard[leg.name] = said
+        if most is not None:
+            attainable[leg.name] = most
+    return attainable, heard
 
 
 def respelling_trip(plan: Plan, windows: Windows) -> Steps[None]:
@@ -120,7 +133,8 @@ def respelling_trip(plan: Plan, windows: Windows) -> Steps[None]:
         if otherwise is None:
             continue
         again = replace(leg, query=otherwise.query)
-        answers = yield from ask([plan.search(_body(plan, again)), *(plan.search(body) for body in otherwise.searches)])
+        bodies = [window_body(plan, again), *otherwise.searches]
+        answers = yield from ask([plan.search(body) for body in bodies])
         # A spelling that the server refuses to look for leaves the query as it was typed.
         if failed(answers):
             continue
@@ -129,7 +143,9 @@ def respelling_trip(plan: Plan, windows: Windows) -> Steps[None]:
         attainable = otherwise.attainable(said, words)
         if attainable is None:
             continue
-        raw, _ = raw_scores([again], [answer])
+        raw, matched = raw_scores([again], [answer])
+        for key, values in matched.items():
+            windows.matched[key] = values | windows.matched.get(key, {})
         windows.respelt[leg.name] = Scores(raw[leg.name], leg.floor, attainable=attainable)
         if _brings_documents(plan):
             windows.documents = {**hits_of([answer]), **windows.documents}
@@ -142,8 +158,8 @@ def _brings_documents(plan: Plan) -> bool:
     return bool(plan.options.collapse) or not plan.options.complete
 
 
-def _body(plan: Plan, leg: Leg) -> dict[str, Any]:
-    """The search for a leg's window, with whatever else the first trip brings."""
+def window_body(plan: Plan, leg: Leg) -> dict[str, Any]:
+    """Return the search for a leg's window, with whatever else the first trip brings."""
     body, options = leg.request, plan.options
     if not options.complete:
         # With several legs of words, any one of them marks those of all.

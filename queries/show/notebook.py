@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 def as_html(result: SearchResult) -> str:
     """A table of the hits: rank, document, total, each leg's part, and why each one is where it is."""
+    from crosslens.queries.show.players import said
     from crosslens.queries.show.table import title_of, why
 
     rows = [
@@ -22,6 +23,7 @@ def as_html(result: SearchResult) -> str:
             "parts": [hit.parts[leg].weighted for leg in result.legs],
             "why": why(hit, whole=True),
             "picture": result.pictures.of(hit) if result.pictures else None,
+            "moments": result.pictures.players.of(hit) if result.pictures else said(hit),
         }
         for hit in result.hits
     ]

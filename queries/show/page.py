@@ -28,9 +28,11 @@ def write_page(
     intro: str = "",
 ) -> None:
     """Write a page with a section for each (title, result). Pictures come from the sources of those of ``fields`` that
-    hold images.
+    hold images, or from the moments of footage.
 
-    A picture that can't be read is left blank, with the reason as its text. ``query`` is shown at the top.
+    A picture that can't be read is left blank, with the reason as its text. Moments of sounds and footage are played
+    from where they are: a URL, or a file in the folder of ``images``, found from ``path``. ``query`` is shown at the
+    top.
     """
     pictures = Pictures(fields, images)
     legs = list(dict.fromkeys(leg for _, result in results for leg in result.legs))
@@ -40,13 +42,15 @@ def write_page(
         intro=intro,
         colours=colours,
         query=None if query is None else thumbnail(query if isinstance(query, bytes) else query.read_bytes()),
-        sections=[{"title": title, "hits": [_hit(hit, pictures) for hit in result.hits]} for title, result in results],
+        sections=[
+            {"title": title, "hits": [_hit(hit, pictures, path) for hit in result.hits]} for title, result in results
+        ],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
 
 
-def _hit(hit: Hit, pictures: Pictures) -> dict[str, Any]:
+def _hit(hit: Hit, pictures: Pictures, page: Path) -> dict[str, Any]:
     picture = pictures.of(hit)
     parts = [
         {"leg": leg, "raw": part.raw, "weighted": part.weighted, "width": f"{part.weighted * 100:.1f}%"}
@@ -58,7 +62,8 @@ def _hit(hit: Hit, pictures: Pictures) -> dict[str, Any]:
         "score": hit.score,
         "picture": picture.uri,
         "blank": picture.blank,
-        "passages": [value["text"] for value in hit.matched.values() if "text" in value],
+        "passages": [value["text"] for value in hit.matched.values() if "text" in value and "start_ms" not in value],
+        "moments": pictures.players.of(hit, page),
         "why": why(hit, whole=True),
         "parts": parts,
     }

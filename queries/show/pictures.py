@@ -12,21 +12,27 @@ from crosslens.ingest.contract.documents import inputs
 from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.sources.access import ImageReader
 from crosslens.ingest.sources.images import open_image
+from crosslens.queries.show.players import Players
 from crosslens.queries.show.result import Hit
 
 _THUMBNAIL = 192
 
 
 class Pictures:
-    """Thumbnails of hits, read from where the documents' image fields refer to."""
+    """Thumbnails of hits, read from where the documents' fields of images and footage refer to."""
 
     def __init__(self, fields: Iterable[VectorField], images: ImageReader):
-        """Of ``fields``, those of images are looked at, in their order."""
+        """Of ``fields``, those of images are looked at, in their order, and then the moments of footage."""
+        fields = list(fields)
         self._fields = [each for each in fields if each.modality == "image"]
         self._images = images
+        self.players = Players(fields, images)
 
     def of(self, hit: Hit) -> Picture:
-        """The thumbnail of a hit: of several images the one that matched. What can't be read is left blank."""
+        """The thumbnail of a hit: of several images the one that matched, of footage a frame of the moment that did.
+
+        What can't be read is left blank.
+        """
         blank = "no picture"
         for each in self._fields:
             values = inputs(hit.source, each)
@@ -38,7 +44,8 @@ class Pictures:
                 return Picture(thumbnail(self._images.read(reference)))
             except ImageError as error:
                 blank = str(error)
-        return Picture(None, blank)
+        frame = self.players.poster(hit) if hit.moments else None
+        return Picture(None, blank) if frame is None else Picture(thumbnail(frame))
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,8 @@ class SearchResult:
     search by pages (None: the window is at its end). ``noise`` has, by vector leg, the standardised cosine ``z`` of its
     best document, and the ``floor`` that chance exceeds at the rate asked for. ``sources`` names, by leg, what it reads
     (see `crosslens.queries.search.readings`). ``best`` is the greatest total found, before ``min_score``. ``scores``
-    are what was fused: every leg's raw scores of all documents of the window. ``draft`` is there for a search with one.
+    are what was fused: every leg's raw scores of all documents of the window, unless the server plugin made the search.
+    ``draft`` is there for a search with one.
     """
 
     hits: list[Hit]

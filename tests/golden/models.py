@@ -30,6 +30,10 @@ _PREPROCESSOR = json.dumps(
     {"image_processor_type": "SiglipImageProcessor", "size": {"height": 8, "width": 8}}
     | {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
 )
+_SOUNDS = json.dumps(
+    {"feature_extractor_type": "ClapFeatureExtractor", "sampling_rate": 16, "max_length_s": 1, "hop_length": 8}
+    | {"feature_size": 4, "fft_window_size": 4, "frequency_min": 0, "frequency_max": 8, "truncation": "rand_trunc"}
+)
 
 
 def _field(number: int, content: str) -> str:
@@ -132,6 +136,13 @@ def folders() -> Iterator[tuple[str, Files]]:
     yield "prompts of nothing", of_texts | {"config_sentence_transformers.json": json.dumps(bare)}
     yield "a manifest that lists the prompts", _with_manifest(of_texts | prompted, text=text)
     yield "a manifest that doesn't list the prompts", _with_manifest(of_texts, text=text) | prompted
+    audio = {"onnx/audio_model.onnx": _graph("input_features", (0, 1, 3, 4), 1), "preprocessor_config.json": _SOUNDS}
+    yield "a model of texts and sounds", of_texts | audio
+    yield "other preparation of sounds", of_texts | audio | {"preprocessor_config.json": _SOUNDS + "\n"}
+    yield "a model of texts and sounds with a manifest", _with_manifest(of_texts | audio, text=text)
+    beside = {"processor_config.json": json.dumps({"feature_extractor": json.loads(_SOUNDS)})}
+    heard = {"onnx/audio_model.onnx": _graph("input_features", (0, 1, 3, 4), 1, beside="a.onnx_data")}
+    yield "texts, pictures and sounds", _folder() | heard | beside | {"onnx/a.onnx_data": "0123"}
     for family in ("siglip", "siglip2", "siglip_text_model", "siglip_vision_model"):
         yield f"the family {family}", _folder(config_json=json.dumps({"model_type": family}))
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,8 +59,14 @@ def film(made: Film) -> bytes:
     """Return the file."""
     import av
 
-    out = io.BytesIO()
-    with av.open(out, "w", format=made.format, options=dict(made.options)) as container:
+    # Moving the index to the front needs a file with a name.
+    with tempfile.NamedTemporaryFile() as out:
+        _write(av.open(out.name, "w", format=made.format, options=dict(made.options)), made)
+        return Path(out.name).read_bytes()
+
+
+def _write(opened: Any, made: Film) -> None:
+    with opened as container:
         video: Any = None
         if made.codec is not None:
             video = container.add_stream(made.codec, rate=made.fps)
@@ -79,7 +87,6 @@ def film(made: Film) -> bytes:
             _pictures(container, video, made)
         if audio is not None:
             _sound(container, audio, made)
-    return out.getvalue()
 
 
 def tone(hz: float, seconds: float, rate: int = RATE) -> NDArray[np.float32]:
@@ -169,7 +176,10 @@ def subtitled(format: str, codec: str) -> bytes:
         text.time_base = text.codec_context.time_base = Fraction(1, 1000)
         text.codec_context.subtitle_header = _ASS
         _pictures(container, video, made)
-        for start, end, words in ((1000, 2500, r"{\i1}The penguin{\i0} walks\Ninto the sea."), (3000, 4000, "A train leaves.")):
+        for start, end, words in (
+            (1000, 2500, r"{\i1}The penguin{\i0} walks\Ninto the sea."),
+            (3000, 4000, "A train leaves."),
+        ):
             line = f"0,0,Default,,0,0,0,,{words}".encode()
             packet = text.codec_context.encode_subtitle(SubtitleSet.create(line, 0, end - start, start * 1000))
             packet.stream, packet.time_base = text, Fraction(1, 1000)
@@ -179,12 +189,12 @@ def subtitled(format: str, codec: str) -> bytes:
     return out.getvalue()
 
 
-_ASS = rb"""[Script Info]
+_ASS = b"""[Script Info]
 ScriptType: v4.00+
 
 [V4+ Styles]
-Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding
-Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,0
+Format: Name, Fontname, Fontsize
+Style: Default,Arial,16
 
 [Events]
 Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import random
 from dataclasses import replace
 from fractions import Fraction
@@ -57,7 +58,7 @@ def test_a_sound_of_each_format_is_resampled_to_one_channel(container: str, code
     assert samples.shape == (32_000,)
     spectrum = np.abs(np.fft.rfft(samples))
     assert np.argmax(spectrum) / 2 == pytest.approx(440, abs=1)
-    assert np.abs(samples).max() == pytest.approx(0.5, abs=0.05)
+    assert samples.std() == pytest.approx(0.5 / np.sqrt(2), abs=0.02)
 
 
 def test_uncompressed_sound_comes_out_as_it_went_in() -> None:
@@ -184,7 +185,7 @@ def test_far_times_are_gone_to() -> None:
 
 @pytest.mark.parametrize("container", ["matroska", "mpegts", "avi"])
 def test_far_times_are_gone_to_in_every_format(container: str) -> None:
-    data = film(Film(format=container, seconds=70, fps=5, gop=20, scene_s=10, sound=None, codec="mpeg4"))
+    data = film(Film(format=container, seconds=70, fps=5, gop=20, scene_s=10, sound=None))
     assert scenes(data, [5000 + 10_000 * n for n in range(7)]) == list(range(7))
 
 
@@ -193,7 +194,7 @@ def test_shots_are_cut_where_the_content_changes() -> None:
         shots = media.moments(Cutting(shots=True))
     assert [shot.start_ms for shot in shots] == pytest.approx([0, 2000, 4000, 6000, 8000, 10_000, 12_000], abs=130)
     assert shots[-1].end_ms == pytest.approx(14_000, abs=130)
-    assert all(a.end_ms == b.start_ms for a, b in zip(shots, shots[1:], strict=False))
+    assert all(a.end_ms == b.start_ms for a, b in itertools.pairwise(shots))
 
 
 def test_moments_are_bounded_whatever_is_asked() -> None:
@@ -221,8 +222,25 @@ def test_captions_in_the_file_are_read_as_plain_text() -> None:
         assert media.cues() == []
 
 
-SRT = "1\r\n00:00:01,000 --> 00:00:02,500\r\n<i>The penguin</i> walks\r\ninto the sea.\r\n\r\n2\r\n00:00:03,000 --> 00:00:04,000\r\n"
-VTT = "WEBVTT\n\nNOTE made here\n\n00:01.000 --> 00:02.500\n<v Ann>Grüße</v>\n\nid\n01:00:03.000 --> 01:00:04.000 line:0\nBye\n"
+SRT = """1
+00:00:01,000 --> 00:00:02,500
+<i>The penguin</i> walks
+into the sea.
+
+2
+00:00:03,000 --> 00:00:04,000
+""".replace("\n", "\r\n")
+VTT = """WEBVTT
+
+NOTE made here
+
+00:01.000 --> 00:02.500
+<v Ann>Grüße</v>
+
+id
+01:00:03.000 --> 01:00:04.000 line:0
+Bye
+"""
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
@@ -296,18 +314,19 @@ def test_a_poster_is_a_small_jpeg() -> None:
     assert len(data) < 20_000
 
 
+SHORT = Film(seconds=1, fps=5, gop=3, width=32, height=24, scene_s=0.4)
 FUZZED = (
-    Film(seconds=2, scene_s=0.7),
-    Film(seconds=2, scene_s=0.7, rotation=90, format="mov"),
-    Film(seconds=2, scene_s=0.7, options=(("movflags", "frag_keyframe+empty_moov"),)),
-    Film(seconds=2, scene_s=0.7, format="matroska"),
-    Film(seconds=2, scene_s=0.7, format="webm", codec="libvpx", sound="libopus"),
-    Film(seconds=2, scene_s=0.7, format="avi", codec="mpeg4", sound="libmp3lame"),
-    Film(seconds=2, scene_s=0.7, format="mpegts"),
-    Film(seconds=2, codec=None, format="ogg", sound="libopus"),
-    Film(seconds=2, codec=None, format="wav", sound="pcm_s16le"),
-    Film(seconds=2, codec=None, format="flac", sound="flac"),
-    Film(seconds=2, codec=None, format="mp3", sound="libmp3lame"),
+    SHORT,
+    replace(SHORT, rotation=90, format="mov"),
+    replace(SHORT, options=(("movflags", "frag_keyframe+empty_moov"),)),
+    replace(SHORT, format="matroska"),
+    replace(SHORT, format="webm", codec="libvpx", sound="libopus"),
+    replace(SHORT, format="avi", codec="mpeg4", sound="libmp3lame"),
+    replace(SHORT, format="mpegts"),
+    replace(SHORT, codec=None, format="ogg", sound="libopus"),
+    replace(SHORT, codec=None, format="wav", sound="pcm_s16le"),
+    replace(SHORT, codec=None, format="flac", sound="flac"),
+    replace(SHORT, codec=None, format="mp3", sound="libmp3lame"),
 )
 
 
@@ -329,7 +348,8 @@ def test_a_thousand_damaged_files_give_what_can_be_read_or_a_sentence() -> None:
     chance = random.Random(17)
     limits = MediaLimits(memory=512 << 20, cpu_s=20, patience_s=60, seconds=600, pixels=1 << 22)
     whole = [film(made) for made in FUZZED]
-    read = said = 0
+    read = 0
+    sentences = []
     for number in range(1000):
         data = damaged(whole[number % len(whole)], chance)
         try:
@@ -337,20 +357,20 @@ def test_a_thousand_damaged_files_give_what_can_be_read_or_a_sentence() -> None:
                 moments = media.moments(Cutting(most=20))
                 if media.info.video:
                     middles = [(moment.start_ms + moment.end_ms) // 2 for moment in moments]
-                    assert all(min(picture.shape[:2]) <= 32 for picture in media.frames(middles, 32))
+                    assert all(min(picture.shape[:2]) <= 16 for picture in media.frames(middles, 16))
                 if media.info.audio:
                     assert all(np.isfinite(samples).all() for samples in media.sound(moments, 16_000))
                 media.cues()
             read += 1
         except MediaError as error:
-            assert str(error).startswith(f"copy {number}: ")
-            said += 1
+            sentences.append((number, str(error)))
     assert read > 300
-    assert said > 50
+    assert len(sentences) > 50
+    assert all(sentence.startswith(f"copy {number}: ") for number, sentence in sentences)
 
 
 def test_damage_does_not_hide_the_rest() -> None:
-    data = bytearray(film(replace(FUZZED[0], seconds=20, scene_s=4, gop=5)))
+    data = bytearray(film(Film(seconds=20, scene_s=4, gop=5)))
     start = len(data) // 3
     data[start : start + 300] = bytes(300)
     assert scenes(bytes(data), [500, 19_500]) == [0, 4]

@@ -89,13 +89,13 @@ def test_clauses_by_a_name_of_our_own_score_what_they_are_told_to() -> None:
     keys = [("shop", "1"), ("shop", "2")]
     words = keyword_leg("blue", ["title"], window=5, filters=[FILTER])
     clause = {"bool": {"must": [words.query], "_name": "crosslens score of keyword"}}
-    assert words.clause(keys, rescore=True) == clause
+    assert words.clause(named(keys), len(keys), rescore=True) == clause
     vectors = knn_leg(PHOTO, [1.0, 0.0], window=10, filters=[FILTER], oversample=3)
-    knn = vectors.clause(keys, rescore=True)["knn"]
+    knn = vectors.clause(named(keys), len(keys), rescore=True)["knn"]
     assert knn["_name"] == "crosslens score of photo_vector"
     assert knn["filter"] == [named(keys)]
     assert (knn["k"], knn["num_candidates"], knn["rescore_vector"]) == (2, 2, {"oversample": 1.0})
-    assert "rescore_vector" not in vectors.clause(keys, rescore=False)["knn"]
+    assert "rescore_vector" not in vectors.clause(named(keys), len(keys), rescore=False)["knn"]
 
 
 def test_documents_of_several_indices_are_named_with_their_index() -> None:

@@ -67,6 +67,29 @@ def test_of_alternatives_for_one_text_each_word_is_asked_for_in_all() -> None:
     assert fuzzy["fuzziness"] == 1
 
 
+def test_words_of_nested_objects_are_spelt_otherwise_together_in_one_of_them() -> None:
+    def asked(*words: dict[str, Any]) -> dict[str, Any]:
+        inner = {"bool": {"should": list(words)}} if len(words) > 1 else words[0]
+        return {"nested": {"path": "captions", "score_mode": "max", "query": inner}}
+
+    def word(text: str, **how: Any) -> dict[str, Any]:
+        return {"multi_match": {"query": text, "fields": ["captions.text"], **how}}
+
+    query = asked(word("blue shoee blue"))
+    probes = probes_of(query, at_spaces)
+    assert probes is not None
+    again = respelt(probes, query, [answer(1.0), answer(None), answer(None)])
+    assert again is not None
+    fuzzy = word("shoee", fuzziness=1, prefix_length=0, max_expansions=50)
+    twice = {"bool": {"must": [word("blue")], "boost": 2}}
+    assert again.query == asked(twice, fuzzy)
+    assert again.searches[0]["query"] == asked(fuzzy)
+    filtered = {"bool": {"must": [query], "filter": [{"term": {"kind": "x"}}]}}
+    within = respelt(probes, filtered, [answer(1.0), answer(None), answer(None)])
+    assert within is not None
+    assert within.query == {"bool": {"must": [asked(twice, fuzzy)], "filter": [{"term": {"kind": "x"}}]}}
+
+
 @pytest.mark.parametrize(
     ("query", "parts"),
     [

@@ -208,6 +208,19 @@ def test_a_word_that_nobody_wrote_is_looked_for_in_another_spelling(searcher: An
     assert searcher.search("bicycel", legs=["keyword"], spelling=False).hits == []
 
 
+def test_a_search_goes_on_where_the_node_that_answers_lacks_the_plugin(
+    server: Server, index: str, encoder: Encoder
+) -> None:
+    searcher = HybridSearcher(server.client, index, encoder, mapping_ttl_s=3600)
+    presence = searcher._current().presence
+    assert not presence.there
+    expected = searcher.search("blue hat")
+    # As a node that has it said, of a cluster with others.
+    presence.there = True
+    assert searcher.search("blue hat").hits == expected.hits
+    assert not presence.there
+
+
 def test_scores_legs_and_bodies_come_without_a_result(searcher: Any, waiting: HybridSearcher) -> None:
     assert searcher.scores("blue hat") == waiting.scores("blue hat")
     assert all(scores.moments for name, scores in searcher.scores("hat", standardise=True).items() if name != "keyword")

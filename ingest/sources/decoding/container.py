@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,13 +18,16 @@ from crosslens.ingest.sources.decoding.shapes import MediaLimits
 # PyAV's own callback can deadlock with FFmpeg's threads when a damaged file is closed.
 av.logging.set_level(None)
 
-_THREADS = 4
+_THREADS = max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+# Starting threads costs more than decoding pictures of fewer pixels.
+_WORTH_THREADS = 320 * 240
 _COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
 TEXT = frozenset({"ass", "ssa", "mov_text", "subrip", "srt", "text", "webvtt"})
 # Packets that can't be decoded, one after the other, before the rest is given up.
 MOST_BAD = 1000
-# A packet's time may jump by this much (s) where a recording was interrupted; beyond, it is damage.
 _BUFFER = 64 << 10
+# A thread that can't be started for want of memory is EAGAIN.
+_NO_MEMORY = (errno.ENOMEM, errno.EAGAIN)
 
 Beat = Callable[[], None]
 
@@ -129,7 +133,7 @@ class Opened:
         if stream.type == "video":
             context.options = {**context.options, "max_pixels": str(self.source.limits.pixels)}
             context.thread_type = "AUTO"
-            context.thread_count = min(_THREADS, len(os.sched_getaffinity(0)) if _AFFINITY else os.cpu_count() or 1)
+            context.thread_count = _THREADS if context.width * context.height >= _WORTH_THREADS else 1
 
     def packets(self, stream: Stream) -> Iterator[Any]:
         """Yield the packets of ``stream`` from where the file stands; damage ends them."""
@@ -163,16 +167,15 @@ class Opened:
         return None if at is None or not stream.time_base else float(at * stream.time_base) - self.origin
 
 
-_AFFINITY = hasattr(os, "sched_getaffinity")
-
-
 def decoded(packet: Any) -> list[Any] | None:
     """Return the frames that ``packet`` completes; None where it is damaged."""
     try:
         return list(packet.decode())
     except MemoryError:
         raise
-    except (av.FFmpegError, ValueError, OverflowError):
+    except (av.FFmpegError, ValueError, OverflowError) as error:
+        if getattr(error, "errno", None) in _NO_MEMORY:
+            raise MemoryError from error
         return None
 
 

@@ -17,7 +17,7 @@ from crosslens.ingest.sources.decoding.upright import shown_size
 # Formats that have no length written down: what FFmpeg says is a guess from the bit rate.
 _GUESSED = {"mp3", "aac", "amr"}
 # What may be missing at the end (s) of a file that is whole: streams needn't end together.
-_SLACK_S = 3.0
+_SLACK_S, _SLACK_SHARE = 3.0, 0.05
 # Packets read near the claimed end to find the last.
 _PACKETS = 5000
 # Packets within which the first picture must come.
@@ -64,12 +64,13 @@ def _claimed(opened: Opened) -> float | None:
 
 def _reaches(opened: Opened, stream: Stream, claimed: float) -> bool:
     """Return whether ``stream`` has packets near the claimed end, as a truncated file doesn't."""
-    if not opened.seek(stream, max(0.0, claimed - _SLACK_S)):
+    near = max(0.0, claimed - min(_SLACK_S, 0.3 + claimed * _SLACK_SHARE))
+    if not opened.seek(stream, near):
         return False
     opened.only(stream)
     for count, packet in enumerate(opened.packets(stream)):
         end = _end(opened, stream, packet)
-        if end is not None and end >= claimed - _SLACK_S:
+        if end is not None and end >= near:
             return True
         if count > _PACKETS:
             return False

@@ -83,14 +83,22 @@ def _child(request: dict[str, Any], file: int, channel: int) -> None:
 
 
 def _ended(child: int, patience_s: float) -> dict[str, Any]:
-    """End ``child`` if it doesn't by itself within ``patience_s``; say how, and its greatest memory in bytes."""
+    """End ``child`` if it doesn't by itself within ``patience_s``; say how, and what memory and processor time it took.
+
+    Memory is the most at once, in bytes, and processor time is in s.
+    """
     deadline = time.monotonic() + patience_s
     killed = False
     while True:
         found, status, usage = os.wait4(child, os.WNOHANG)
         if found:
             scale = 1 if sys.platform == "darwin" else 1024
-            return {"code": os.waitstatus_to_exitcode(status), "killed": killed, "peak": usage.ru_maxrss * scale}
+            return {
+                "code": os.waitstatus_to_exitcode(status),
+                "killed": killed,
+                "peak": usage.ru_maxrss * scale,
+                "cpu": usage.ru_utime + usage.ru_stime,
+            }
         if time.monotonic() >= deadline and not killed:
             os.kill(child, signal.SIGKILL)
             killed = True

@@ -16,6 +16,7 @@ from crosslens.ingest.sources.decoding.upright import upright
 _SAVED_S = 0.5
 # Where they aren't, a seek may land before what was decoded already; it is tried for steps as long as this (s).
 _BLIND_S = 5.0
+_BLIND_STEPS_S = (0.0, 4.0, 16.0)
 # Clocks of containers are rounded to ms or coarser.
 _TINY_S = 0.0015
 
@@ -120,13 +121,26 @@ class _Walk:
             if key is not None and key > here + _SAVED_S and self._seek(key):
                 return wanted
             return wanted if wanted >= here else time
-        if time - here >= _BLIND_S and self._blind and self._seek(time):
+        if time - here < _BLIND_S or not self._blind:
+            return time
+        landed = self._blindly(here, time, span)
+        return landed if landed is not None and span is not None and self._inside(landed, span) else time
+
+    def _blindly(self, here: float, time: float, span: tuple[float, float] | None) -> float | None:
+        """Go somewhere behind ``here`` and not behind ``time``, or else inside ``span``; return where, None if nowhere.
+
+        Without an index FFmpeg lands anywhere, and pictures come from the next key frame on.
+        """
+        for back in _BLIND_STEPS_S:
+            if time - back <= here or not self._seek(time - back):
+                continue
             landed = self._next[0] if self._next is not None else None
-            if landed is None or landed <= here + _SAVED_S:
-                self._blind = False
-            elif span is not None:
-                return landed if self._inside(landed, span) else max(span[0], landed)
-        return time
+            if landed is not None and landed > here and (landed <= time or (span and self._inside(landed, span))):
+                return landed
+        # It doesn't pay: back to the beginning, and on by decoding.
+        self._blind = False
+        self._seek(0.0)
+        return None
 
     def _seek(self, time: float) -> bool:
         """Go to the key frame at or before ``time``, and decode its picture."""

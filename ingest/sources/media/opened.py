@@ -97,6 +97,11 @@ class Media:
         """Return the most memory that the child held; 0 until the file is closed."""
         return int((self._child.ended or {}).get("peak", 0))
 
+    @property
+    def cpu_s(self) -> float:
+        """Return the processor time (s) that the child took; 0 until the file is closed."""
+        return float((self._child.ended or {}).get("cpu", 0.0))
+
     def close(self) -> None:
         """End the child process."""
         self._child.end()

@@ -148,7 +148,7 @@ class Child:
             raise self.distrusted()
         try:
             return json.loads(self.bytes(length))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self.distrusted() from error
 
     def bytes(self, length: int) -> bytes:

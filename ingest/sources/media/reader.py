@@ -177,11 +177,11 @@ def _regular(path: Path) -> BinaryIO | None:
         return None
     except OSError as error:
         raise MediaError(f"{shown(str(path))}: can't be read ({error.strerror or error})") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
     file: BinaryIO = os.fdopen(descriptor, "rb")
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return file
-    file.close()
-    return None
+    return file
 
 
 def _bounded(file: Any, name: str) -> bytes:

@@ -5,7 +5,6 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
-import java.util.stream.Stream;
 import org.apache.lucene.util.SetOnce;
 import org.crosslens.server.action.EncodeAction;
 import org.crosslens.server.action.InfoAction;
@@ -19,6 +18,7 @@ import org.crosslens.server.ingest.CrosslensProcessor;
 import org.crosslens.server.ingest.LabelSets;
 import org.crosslens.server.ingest.LabelsProcessor;
 import org.crosslens.server.ingest.UpdateParts;
+import org.crosslens.server.hybrid.RestHybrid;
 import org.crosslens.server.search.CrosslensQueryVectorBuilder;
 import org.crosslens.server.search.CrosslensRankDoc;
 import org.crosslens.server.search.CrosslensRetrieverBuilder;
@@ -225,7 +225,10 @@ public final class CrosslensPlugin extends VersionedPlugin
 
     @Override
     protected List<RestHandler> handlers() {
-        return Stream.concat(RestCrosslens.handlers(() -> services.get().encoding()).stream(), RestModels.handlers().stream()).toList();
+        List<RestHandler> handlers = new ArrayList<>(RestCrosslens.handlers(() -> services.get().encoding()));
+        handlers.addAll(RestModels.handlers());
+        handlers.add(new RestHybrid());
+        return handlers;
     }
 
     @Override

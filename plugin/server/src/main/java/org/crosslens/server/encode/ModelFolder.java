@@ -79,6 +79,7 @@ public record ModelFolder(
         List<Path> files = new ArrayList<>();
         if (manifest.isEmpty()) {
             files.addAll(vision == null ? List.of(text, tokenizer) : List.of(text, vision, tokenizer, preprocessing));
+            files.addAll(ofSounds(path));
             if (prompts.equals(Prompts.NONE) == false) {
                 hashes.put("prompts", Sha256.of(prompts.line()));
             }
@@ -119,14 +120,35 @@ public record ModelFolder(
         );
     }
 
-    /** Whether a folder has neither an image encoder nor what prepares pictures for one. */
+    /**
+     * Whether a folder has neither an image encoder nor what prepares pictures for one. Where it has an encoder for sounds,
+     * which isn't run here, what prepares something is for that one.
+     */
     private static boolean isTextModel(Path path) {
-        for (String part : List.of("onnx/vision_model.onnx", "vision_model.onnx", PREPROCESSOR, PROCESSOR)) {
-            if (Files.exists(path.resolve(part))) {
-                return false;
-            }
+        boolean pictures = has(path, "vision_model") || (has(path, "audio_model") == false && prepares(path));
+        return pictures == false;
+    }
+
+    private static boolean has(Path path, String name) {
+        return Files.exists(path.resolve("onnx/" + name + ".onnx")) || Files.exists(path.resolve(name + ".onnx"));
+    }
+
+    private static boolean prepares(Path path) {
+        return Files.exists(path.resolve(PREPROCESSOR)) || Files.exists(path.resolve(PROCESSOR));
+    }
+
+    /** The encoder for sounds and the file that says what it reads, which count in a fingerprint; empty without one. */
+    private static List<Path> ofSounds(Path path) {
+        if (has(path, "audio_model") == false) {
+            return List.of();
         }
-        return true;
+        Path audio = graph(path, "audio_model");
+        List<Path> files = new ArrayList<>(List.of(audio));
+        OnnxFile.read(audio).external().forEach(name -> files.add(audio.resolveSibling(name)));
+        boolean one = Files.exists(path.resolve(PROCESSOR))
+            && Json.object(Json.read(path.resolve(PROCESSOR)), "feature_extractor").containsKey("feature_extractor_type");
+        files.add(path.resolve(one ? PROCESSOR : PREPROCESSOR));
+        return files;
     }
 
     /** Throws {@link IllegalArgumentException} for a text model. */

@@ -17,6 +17,13 @@ public final class Saying {
     public enum Noun {
         PICTURE("picture", "pictures"),
         TEXT("text", "texts"),
+        /** Of the moments of footage, by their frames. */
+        SCENE("scene", "scenes"),
+        SOUND("sound", "sounds"),
+        /** Of moments, by the words that are spoken in them. */
+        CAPTION("caption", "captions"),
+        /** Of the moments of footage, by their frames and sound together. */
+        CLIP("clip", "clips"),
         /** Of a field that crosslens didn't record. */
         VECTOR("vector", "vectors");
 
@@ -26,21 +33,39 @@ public final class Saying {
             names = new String[] { one, many };
         }
 
-        /** The noun of a recorded modality, which may be null. */
-        public static Noun of(String modality) {
-            return "image".equals(modality) ? PICTURE : Sources.TEXT.equals(modality) ? TEXT : VECTOR;
+        /** The noun of a recorded modality and, of sound and footage, the part of it; both may be null. */
+        public static Noun of(String modality, String part) {
+            return switch (part != null ? part : modality != null ? modality : "") {
+                case "image" -> PICTURE;
+                case Sources.TEXT -> TEXT;
+                case Sources.FRAMES -> SCENE;
+                case Sources.SOUND -> SOUND;
+                case Sources.CAPTIONS -> CAPTION;
+                case "both" -> CLIP;
+                default -> VECTOR;
+            };
         }
     }
 
     /** Of a query: by the share of it that is {@code covered}, or else by {@code chance}; NaN is none. */
     public static String ofWords(double chance, double covered, boolean respelt) {
+        return ofWords("words", chance, covered, respelt);
+    }
+
+    /** Of a query that searches only captions. */
+    public static String ofCaptions(double chance, double covered, boolean respelt) {
+        return ofWords("captions", chance, covered, respelt);
+    }
+
+    private static String ofWords(String what, double chance, double covered, boolean respelt) {
         if (Double.isNaN(chance)) {
-            return "the words don't match";
+            return "the " + what + " don't match";
         }
         if (Double.isNaN(covered) == false) {
-            return "the words cover " + rounded(covered * 100, 0) + " % of the query" + (respelt ? ", spelt a little otherwise" : "");
+            String spelt = respelt ? ", spelt a little otherwise" : "";
+            return "the " + what + " cover " + rounded(covered * 100, 0) + " % of the query" + spelt;
         }
-        return howMany(chance, DOCUMENT) + " would match the words as well by chance";
+        return howMany(chance, DOCUMENT) + " would match the " + what + " as well by chance";
     }
 
     /** Of a kNN search, of whose window of {@code depth} the document is or not. */

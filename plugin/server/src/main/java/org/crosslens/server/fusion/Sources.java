@@ -11,17 +11,29 @@ import java.util.stream.Collectors;
 /**
  * Which legs of a search read the same thing, so that they count as opinions of it and not as witnesses of their own: by
  * the rule of the Python package's {@code crosslens.queries.sources}. What shares a field with any leg of a source, read
- * in the same way, belongs to it.
+ * in the same way, belongs to it. The frames, the sound and the captions of one file are three ways to read it.
  */
 public final class Sources {
 
     /** How a field is read: its words. */
     public static final String TEXT = "text";
+    /** How a field that refers to a sound or video is read: the pictures in it. */
+    public static final String FRAMES = "frames";
+    /** How a field that refers to a sound or video is read: what is heard. */
+    public static final String SOUND = "sound";
+    /** How a field that refers to a sound or video is read: the words of its captions. */
+    public static final String CAPTIONS = "captions";
+    private static final Set<String> OF_FILES = Set.of(FRAMES, SOUND, CAPTIONS);
 
     private Sources() {}
 
-    /** A field that a leg reads, as words or as a picture. */
-    public record Read(String modality, String field) {}
+    /** A field that a leg reads, as words, as a picture, or as one of the three things that are in a sound or video. */
+    public record Read(String modality, String field) {
+
+        private String called() {
+            return OF_FILES.contains(modality) ? field + " (" + modality + ")" : field;
+        }
+    }
 
     /**
      * The name of each leg's source. {@code reads} are by leg, empty where they aren't known: such a leg reads something
@@ -65,7 +77,7 @@ public final class Sources {
             .map(reads::get)
             .filter(fields -> fields.isEmpty() == false)
             .min(Comparator.comparingInt(Set::size))
-            .map(fields -> fields.stream().map(Read::field).sorted().collect(Collectors.joining(", ")))
+            .map(fields -> fields.stream().map(Read::called).sorted().collect(Collectors.joining(", ")))
             .orElseGet(() -> legs.get(group.get(0)));
     }
 }

@@ -21,8 +21,17 @@ import org.elasticsearch.index.query.QueryBuilders;
  */
 record VectorField(String similarity, boolean nested, boolean quantised, String path, Recorded recorded) {
 
-    /** The model, by its fingerprint, of a field's vectors, and what they were made from. */
-    record Recorded(String fingerprint, String modality, List<String> sources) {}
+    /**
+     * The model, by its fingerprint, of a field's vectors, and what they were made from: {@code part} is what of a sound or
+     * video they show, and null otherwise.
+     */
+    record Recorded(String fingerprint, String modality, String part, List<String> sources) {
+
+        /** How the sources are read. */
+        private List<String> ways() {
+            return part == null ? List.of(modality) : part.equals("both") ? List.of(Sources.FRAMES, Sources.SOUND) : List.of(part);
+        }
+    }
 
     /** For a field of another cluster, whose mapping isn't at hand. */
     static VectorField unknown(String field) {
@@ -77,14 +86,18 @@ record VectorField(String similarity, boolean nested, boolean quantised, String 
 
     /** What the vectors were made from; of a field that isn't recorded, the vectors themselves. */
     Set<Sources.Read> reads() {
-        return recorded == null
-            ? Set.of(new Sources.Read("vector", path))
-            : recorded.sources().stream().map(source -> new Sources.Read(recorded.modality(), source)).collect(Collectors.toSet());
+        if (recorded == null) {
+            return Set.of(new Sources.Read("vector", path));
+        }
+        return recorded.ways()
+            .stream()
+            .flatMap(way -> recorded.sources().stream().map(source -> new Sources.Read(way, source)))
+            .collect(Collectors.toSet());
     }
 
     /** What an explanation calls them. */
     Saying.Noun noun() {
-        return Saying.Noun.of(recorded == null ? null : recorded.modality());
+        return recorded == null ? Saying.Noun.VECTOR : Saying.Noun.of(recorded.modality(), recorded.part());
     }
 
     /** A query that the documents meet which have a vector in {@code field}. */
@@ -132,6 +145,7 @@ record VectorField(String similarity, boolean nested, boolean quantised, String 
                 return new Recorded(
                     String.valueOf(entry.get("fingerprint")),
                     String.valueOf(entry.get("modality")),
+                    entry.get("part") instanceof String part ? part : null,
                     sources.stream().map(String::valueOf).toList()
                 );
             }

@@ -47,6 +47,8 @@ final class Witnesses {
     // By leg; the query's JSON is null for one that has none.
     private final List<Map<String, Object>> queries;
     private final String[] sources;
+    // By leg, whether its query searches only captions.
+    private final boolean[] spoken;
     private final List<Set<RankDoc.RankKey>> lacks = new ArrayList<>();
     private final double[] attainable;
     // By leg that has some.
@@ -81,6 +83,11 @@ final class Witnesses {
             queries.add(query);
             reads.add(queried ? fields.reads(Queries.fields(query)) : leg.kind() == Leg.Kind.KNN ? leg.field().reads() : Set.of());
             lacks.add(new HashSet<>());
+        }
+        this.spoken = new boolean[legs.size()];
+        for (int i = 0; i < spoken.length; i++) {
+            Set<Sources.Read> its = reads.get(i);
+            spoken[i] = its.isEmpty() == false && its.stream().allMatch(each -> each.modality().equals(Sources.CAPTIONS));
         }
         List<String> chosen = legs.stream().map(leg -> leg.child().source()).toList();
         this.sources = Sources.assign(legs.stream().map(Leg::name).toList(), reads, chosen);
@@ -289,7 +296,9 @@ final class Witnesses {
         for (int i = 0; i < said.length; i++) {
             double chance = fused.chance()[i][d];
             said[i] = switch (legs.get(i).kind()) {
-                case QUERY -> Saying.ofWords(chance, fused.covered()[i][d], fused.respelt()[i][d]);
+                case QUERY -> spoken[i]
+                    ? Saying.ofCaptions(chance, fused.covered()[i][d], fused.respelt()[i][d])
+                    : Saying.ofWords(chance, fused.covered()[i][d], fused.respelt()[i][d]);
                 case KNN -> Saying.ofVectors(legs.get(i).field().noun(), chance, lacks.get(i).contains(key), window);
                 case FUSED -> Saying.ofRanking(chance, window);
             };

@@ -19,12 +19,13 @@ final class Spelling {
     private Spelling() {}
 
     /**
-     * The query with {@code words} in the place of its own: of a single match or multi_match that doesn't say itself how
-     * exactly words are to be taken, alone or as all that a bool must match; null for any other.
+     * The query with {@code words}, a bool of what each should match, in the place of its own: of a single match or
+     * multi_match that doesn't say itself how exactly words are to be taken, alone, in nested objects, which must have them
+     * together, or as all that a bool must match; null for any other.
      */
     static Map<String, Object> within(Map<String, Object> query, Map<String, Object> words) {
         if (isByWords(query)) {
-            return words;
+            return together(query, words);
         }
         if (query.size() != 1 || query.get("bool") instanceof Map == false) {
             return null;
@@ -36,8 +37,28 @@ final class Spelling {
             return null;
         }
         Map<String, Object> changed = new LinkedHashMap<>(bool);
-        changed.put("must", List.of(words));
+        changed.put("must", List.of(together(must.get(0), words)));
         return Map.of("bool", changed);
+    }
+
+    /** The words of a query in nested objects as they are looked for there: in one of them. */
+    private static Map<String, Object> together(Map<String, Object> query, Map<String, Object> words) {
+        if (query.get("nested") instanceof Map == false) {
+            return words;
+        }
+        Map<String, Object> body = Json.object(query, "nested"), changed = new LinkedHashMap<>(body);
+        List<Map<String, Object>> inside = Units.clauses(Json.object(words, "bool"), "should").stream().map(Spelling::inside).toList();
+        changed.put("query", together(Json.object(body, "query"), Map.of("bool", Map.of("should", inside))));
+        changed.remove("inner_hits");
+        return Map.of("nested", changed);
+    }
+
+    private static Map<String, Object> inside(Map<String, Object> word) {
+        if (word.get("nested") instanceof Map) {
+            return Json.object(Json.object(word, "nested"), "query");
+        }
+        Map<String, Object> bool = Json.object(word, "bool");
+        return Map.of("bool", Map.of("must", List.of(inside(Units.clauses(bool, "must").get(0))), "boost", bool.get("boost")));
     }
 
     private static Map<String, Object> within(String kind, Map<String, Object> body, String key, Object value) {

@@ -38,9 +38,15 @@ public final class TextFields {
 
     /**
      * What one index says: by full-text field its analyser; those that it parts at spaces; those that a search reads where
-     * it names none; and by field the fields whose words it holds.
+     * it names none; by field the fields whose words it holds; and by field of captions the field that refers to the file.
      */
-    private record OfIndex(Map<String, String> analysers, Set<String> atSpaces, Set<String> searched, Map<String, Set<String>> copies) {}
+    private record OfIndex(
+        Map<String, String> analysers,
+        Set<String> atSpaces,
+        Set<String> searched,
+        Map<String, Set<String>> copies,
+        Map<String, String> captions
+    ) {}
 
     private static final Cache<Key, OfIndex> CACHE = CacheBuilder.<Key, OfIndex>builder().setMaximumWeight(1_000).build();
 
@@ -50,6 +56,7 @@ public final class TextFields {
     private final Set<String> atSpaces = new HashSet<>();
     private final Set<String> searched = new LinkedHashSet<>();
     private final Map<String, Set<String>> copies = new HashMap<>();
+    private final Map<String, String> captions = new HashMap<>();
 
     private TextFields() {}
 
@@ -87,6 +94,7 @@ public final class TextFields {
             }
         });
         searched.addAll(said.searched);
+        said.captions.forEach(captions::putIfAbsent);
         said.copies.forEach((path, origins) -> copies.computeIfAbsent(path, each -> new HashSet<>()).addAll(origins));
     }
 
@@ -105,7 +113,7 @@ public final class TextFields {
             }
         }
         String otherwise = DEFAULTS.stream().filter(own::contains).findFirst().orElse("standard");
-        OfIndex said = new OfIndex(new LinkedHashMap<>(), new HashSet<>(), new LinkedHashSet<>(), new HashMap<>());
+        OfIndex said = new OfIndex(new LinkedHashMap<>(), new HashSet<>(), new LinkedHashSet<>(), new HashMap<>(), captions(mapping));
         walk(Json.object(mapping, "properties"), "", (path, definition) -> {
             Object type = definition.get("type");
             if (FULL_TEXT.contains(String.valueOf(type))) {
@@ -115,7 +123,7 @@ public final class TextFields {
                     said.atSpaces.add(path);
                 }
             }
-            if (SEARCHED.contains(String.valueOf(type)) && path.startsWith(OWN) == false) {
+            if (SEARCHED.contains(String.valueOf(type)) && path.startsWith(OWN) == false && said.captions.containsKey(path) == false) {
                 said.searched.add(path);
             }
             for (String name : Json.object(definition, "fields").keySet()) {
@@ -127,6 +135,20 @@ public final class TextFields {
             }
         });
         return said;
+    }
+
+    /** The text fields of the moments of sounds and footage, each with the field that refers to the file. */
+    private static Map<String, String> captions(Map<String, Object> mapping) {
+        Map<String, String> captions = new HashMap<>();
+        Map<String, Object> fields = Json.object(Json.object(Json.object(mapping, "_meta"), "crosslens"), "fields");
+        for (String name : fields.keySet()) {
+            Map<String, Object> entry = Json.object(fields, name);
+            boolean timed = "audio".equals(entry.get("modality")) || "video".equals(entry.get("modality"));
+            if (timed && entry.get("sources") instanceof List<?> sources && sources.isEmpty() == false) {
+                captions.put(entry.getOrDefault("path", name) + ".text", String.valueOf(sources.get(0)));
+            }
+        }
+        return captions;
     }
 
     /** Every mapped field by its dotted path, objects and multi-fields included. */
@@ -176,6 +198,10 @@ public final class TextFields {
         for (String field : fields.isEmpty() ? searched : fields) {
             String name = unboosted(field);
             for (String path : name.contains("*") ? named(List.of(name)) : List.of(name)) {
+                if (captions.containsKey(path)) {
+                    reads.add(new Sources.Read(Sources.CAPTIONS, captions.get(path)));
+                    continue;
+                }
                 copies.getOrDefault(path, Set.of(path)).forEach(origin -> reads.add(new Sources.Read(Sources.TEXT, origin)));
             }
         }

@@ -47,6 +47,15 @@ class SourcesTest {
     }
 
     @Test
+    void framesSoundAndCaptionsOfOneFileAreDifferentSources() {
+        Read frames = new Read("frames", "footage"), sound = new Read("sound", "footage"), captions = new Read("captions", "footage");
+        String[] sources = assigned(List.of(Set.of(frames), Set.of(sound), Set.of(captions)), null, null, null);
+        assertArrayEquals(new String[] { "footage (frames)", "footage (sound)", "footage (captions)" }, sources);
+        sources = assigned(List.of(Set.of(frames), Set.of(frames, sound), Set.of(captions)), null, null, null);
+        assertArrayEquals(new String[] { "footage (frames)", "footage (frames)", "footage (captions)" }, sources);
+    }
+
+    @Test
     void whatIsNotKnownToReadAnythingReadsSomethingOfItsOwn() {
         String[] sources = Sources.assign(List.of("a", "a", "b"), List.of(Set.of(), Set.of(), Set.of()), Arrays.asList(null, null, null));
         assertEquals(3, Set.of(sources).size());

@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.apache.lucene.search.join.ScoreMode;
+import org.crosslens.server.fusion.Sources;
 import org.elasticsearch.common.logging.LogConfigurator;
 import org.elasticsearch.index.query.MultiMatchQueryBuilder;
 import org.elasticsearch.index.query.Operator;
@@ -146,6 +147,20 @@ class ProbesTest {
     }
 
     @Test
+    void wordsOfNestedObjectsAreSpeltOtherwiseTogetherInOneOfThem() {
+        QueryBuilder words = QueryBuilders.matchQuery("parts.t", "red heaxt red");
+        Map<String, Object> query = Queries.json(QueryBuilders.nestedQuery("parts", words, ScoreMode.Max));
+        Probes probes = Probes.of(query, (text, fields) -> Texts.inWords(text));
+        Map<String, Object> asked = probes.respelt(query, new double[] { 2, Double.NaN, Double.NaN }).query();
+        Map<String, Object> bool = Json.object(Json.object(Json.object(asked, "nested"), "query"), "bool");
+        List<Map<String, Object>> should = Units.clauses(bool, "should");
+        assertEquals(2, should.size());
+        assertTrue(should.get(0).toString().contains("boost=2") && should.get(0).toString().contains("nested") == false, should.toString());
+        assertTrue(should.get(1).toString().contains("fuzziness=1"), should.toString());
+        assertEquals("max", Json.object(asked, "nested").get("score_mode"));
+    }
+
+    @Test
     void whereTheBestDocumentHasEveryWordNoMoreIsAttainable() {
         Probes probes = Probes.of(Queries.json(QueryBuilders.matchQuery("t", "a b")), (text, fields) -> Texts.inWords(text));
         assertEquals(2, probes.every().size());
@@ -187,5 +202,29 @@ class ProbesTest {
         assertEquals(fields.reads(Set.of("title")), fields.reads(Set.of("title.raw^3")));
         assertEquals(2, fields.reads(Set.of("all")).size());
         assertEquals(fields.reads(Set.of("title", "all")), fields.reads(Set.of()));
+    }
+
+    @Test
+    void wordsSpokenInMomentsAreReadFromTheirFile() {
+        Map<String, Object> text = Map.of("type", "text"), moments = Map.of("type", "nested", "properties", Map.of("text", text));
+        Map<String, Object> mapping = Map.of(
+            "properties",
+            Map.of("title", text, "scenes_2", moments, "heard", moments),
+            "_meta",
+            Map.of(
+                "crosslens",
+                Map.of(
+                    "fields",
+                    Map.of(
+                        "scenes", Map.of("path", "scenes_2", "modality", "video", "part", "frames", "sources", List.of("footage")),
+                        "heard", Map.of("modality", "video", "part", "sound", "sources", List.of("footage"))
+                    )
+                )
+            )
+        );
+        TextFields fields = TextFields.of("index", mapping, Set.of());
+        Set<Sources.Read> spoken = Set.of(new Sources.Read(Sources.CAPTIONS, "footage"));
+        assertEquals(spoken, fields.reads(Set.of("scenes_2.text^2", "heard.*")));
+        assertEquals(Set.of(new Sources.Read(Sources.TEXT, "title")), fields.reads(Set.of()));
     }
 }
