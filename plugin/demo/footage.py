@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from crosslens.demo.build import DATA
-from crosslens.demo.speech import HELD_OUT, NAMES, RATE, SEED, VOICES, Manner, Samples, Voice, read_script, say, spoken
+from crosslens.demo.speech import NAMES, SEED, read_script
+from crosslens.demo.voices import HELD_OUT, RATE, VOICES, Manner, Samples, Voice, say, spoken
 
 SECONDS, FPS, WIDTH, HEIGHT = 3, 12, 256, 192
 # Opus knows no 16 kHz.

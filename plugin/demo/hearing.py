@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crosslens.demo.speech import Samples
+from crosslens.demo.voices import Samples
 from crosslens.ingest.model.sounds import parse_sound
 
 MELS, WIDTH, HEADS, BLOCKS = 64, 128, 4, 5

@@ -96,17 +96,8 @@ def run(client: Elasticsearch, html: Path, *, device: str = "auto") -> None:
         console.print(side_by_side(found, path.name, _ROWS, label=_label))
         sections += [(f"{path.name}, {kind}", result) for kind, result in found.items()]
 
-    _step(console, 7, "speech finds pictures (a synthetic voice that the model never heard)")
-    hearing = Encoder(DEMO_SOUND, device=device)
-    remember(DEMO_SOUND, hearing.fingerprint)
-    listening.spoken_query(client, hearing, console, INDEX, IMAGE_VECTOR)
-
-    _step(console, 8, "words, drawings and speech find moments of footage")
-    if listening.decodes():
-        create_index(client, listening.load_films(), listening.FOOTAGE_INDEX, listening.FOOTAGE_PROPERTIES)
-        listening.footage(client, hearing, console)
-    else:
-        console.print("PyAV, which decodes footage, isn't installed: pip install 'crosslens[av]'", markup=False)
+    if DEMO_SOUND.is_dir():
+        _listen(client, console, device)
 
     write_page(
         html,
@@ -117,19 +108,36 @@ def run(client: Elasticsearch, html: Path, *, device: str = "auto") -> None:
         intro=f"{len(items)} emoji of a vendor whose drawings the model never saw. Items named by a stock number have "
         "no words at all: only their picture can be found. The bar shows each leg's share of the score.",
     )
-    _step(console, 9, "what to type next")
+    _step(console, 9 if DEMO_SOUND.is_dir() else 7, "what to type next")
     root, picture = shlex.quote(str(DATA)), shlex.quote(str(DATA / "queries" / "guitar.png"))
     program = _program()
-    for command in (
+    commands = [
         f'{program} search {INDEX} "mushroom" --field {IMAGE_VECTOR}',
         f"{program} search {INDEX} --image {picture} --html found.html --image-root {root}",
-        f"{program} search {INDEX} --audio {shlex.quote(str(DATA / 'spoken' / 'guitar.wav'))} --model "
-        f"{shlex.quote(str(DEMO_SOUND))} --field {IMAGE_VECTOR}",
         f'{program} search {INDEX} "red fruit" --weights keyword=2,{IMAGE_VECTOR}=1,{TEXT_VECTOR}=0',
         f"{program} node stop",
-    ):
+    ]
+    if DEMO_SOUND.is_dir() and listening.decodes():
+        spoken, model = (shlex.quote(str(path)) for path in (DATA / "spoken" / "guitar.wav", DEMO_SOUND))
+        commands.insert(2, f"{program} search {INDEX} --audio {spoken} --model {model} --field {IMAGE_VECTOR}")
+    for command in commands:
         console.print(f"  {command}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"The pictures of all these results: {html}", highlight=False, soft_wrap=True)
+
+
+def _listen(client: Elasticsearch, console: Console, device: str) -> None:
+    """Search by a spoken name, and in footage."""
+    _step(console, 7, "speech finds pictures (a synthetic voice that the model never heard)")
+    encoder = Encoder(DEMO_SOUND, device=device)
+    remember(DEMO_SOUND, encoder.fingerprint)
+    listening.spoken_query(client, encoder, console, INDEX, IMAGE_VECTOR)
+
+    _step(console, 8, "words, drawings and speech find moments of footage")
+    if listening.decodes():
+        create_index(client, listening.load_films(), listening.FOOTAGE_INDEX, listening.FOOTAGE_PROPERTIES)
+        listening.footage(client, encoder, console)
+    else:
+        console.print("PyAV, which decodes footage, isn't installed: pip install 'crosslens[av]'", markup=False)
 
 
 def load_items() -> list[dict[str, Any]]:

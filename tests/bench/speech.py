@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from crosslens.demo.speech import HELD_OUT, SEED, VOICES, Clips, Manner, read_script, say, spoken
+from crosslens.demo.speech import SEED, Clips, read_script
+from crosslens.demo.voices import HELD_OUT, VOICES, Manner, say, spoken
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.known import DEMO_SOUND
 from crosslens.queries.evaluate.measures import interval

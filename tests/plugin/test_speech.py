@@ -10,12 +10,15 @@ import pytest
 
 from crosslens.demo.build import DATA
 from crosslens.demo.listening import load_films, read_wave
-from crosslens.demo.speech import HELD_OUT, NAMES, RATE, VOICES, read_script, resampled, spoken, trimmed
+from crosslens.demo.speech import NAMES, read_script
+from crosslens.demo.voices import HELD_OUT, RATE, VOICES, resampled, spoken, trimmed
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.known import DEMO_MODEL, DEMO_SOUND
 from crosslens.ingest.sources.media import open_media
 from tests.speech import Gallery, Spoken, sample
 
+# `make listen` writes it.
+TRAINED = pytest.mark.skipif(not DEMO_SOUND.is_dir(), reason="the demo's audio encoder isn't trained")
 VOICE_NAMES = [str(VOICES[row]) for row in HELD_OUT]
 
 
@@ -35,16 +38,18 @@ def voices(encoder: Encoder) -> dict[str, Spoken]:
     return {each.voice: each for each in sample(encoder.audio.rate)}
 
 
+@TRAINED
 @pytest.mark.parametrize("voice", VOICE_NAMES)
 def test_a_voice_that_was_never_heard_finds_written_names_and_pictures(
     voice: str, voices: dict[str, Spoken], gallery: Gallery
 ) -> None:
     said = voices[voice]
     assert len(said.ids) == 120
-    assert float((gallery.ranks(said.sounds, said.ids, "name") < 10).mean()) >= 0.80
-    assert float((gallery.ranks(said.sounds, said.ids, "picture") < 10).mean()) >= 0.50
+    assert float((gallery.ranks(said.sounds, said.ids, "name") < 10).mean()) >= 0.85
+    assert float((gallery.ranks(said.sounds, said.ids, "picture") < 10).mean()) >= 0.55
 
 
+@TRAINED
 def test_texts_and_pictures_have_the_demo_models_vectors(encoder: Encoder) -> None:
     demo = Encoder(DEMO_MODEL)
     assert encoder.fingerprint != demo.fingerprint
@@ -59,6 +64,7 @@ def test_the_demo_model_is_what_it_was() -> None:
     assert Encoder(DEMO_MODEL).fingerprint == "46271532a6604d56"
 
 
+@TRAINED
 def test_a_vector_depends_neither_on_level_nor_on_silence_around(encoder: Encoder) -> None:
     said = read_wave(DATA / "spoken" / "penguin.wav")
     quiet, late = said * 0.05, np.concatenate([np.zeros(RATE * 2, np.float32), said])
@@ -67,6 +73,7 @@ def test_a_vector_depends_neither_on_level_nor_on_silence_around(encoder: Encode
     assert float(made[0] @ made[2]) > 0.95
 
 
+@TRAINED
 def test_neither_silence_nor_noise_breaks_it(encoder: Encoder) -> None:
     noise = np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
     sounds = [np.zeros(RATE, np.float32), noise, np.ones(1, np.float32)]
@@ -116,6 +123,7 @@ def test_films_and_spoken_queries_are_there() -> None:
         assert 0.3 < len(read_wave(path)) / RATE < 2
 
 
+@TRAINED
 def test_the_sound_model_says_where_it_comes_from() -> None:
     manifest = json.loads((DEMO_SOUND / "crosslens.json").read_text())
     assert manifest["name"] == "crosslens-emoji-sound"
