@@ -10,6 +10,7 @@ is synthetic, of voices whose licence lets recordings be passed on.
 from __future__ import annotations
 
 import argparse
+import colorsys
 import json
 import math
 import wave
@@ -64,7 +65,7 @@ def film(path: Path, scenes: Sequence[Scene], seed: int) -> None:
         audio: Any = container.add_stream("libopus", rate=OPUS_RATE, layout="mono")
         audio.bit_rate = 24_000
         for place, scene in enumerate(scenes):
-            for number, picture in enumerate(_moving(scene.drawing, rng)):
+            for number, picture in enumerate(_moving(scene.drawing, place / len(scenes), rng)):
                 frame = av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24")
                 frame.pts, frame.time_base = place * SECONDS * FPS + number, Fraction(1, FPS)
                 container.mux(video.encode(frame))
@@ -84,8 +85,9 @@ def _encode(container: Any, audio: Any, sound: NDArray[np.float32]) -> None:
     container.mux(audio.encode(None))
 
 
-def _moving(drawing: Image.Image, rng: np.random.Generator) -> list[Image.Image]:
-    colour = tuple(int(c) for c in rng.integers(170, 256, 3))
+def _moving(drawing: Image.Image, hue: float, rng: np.random.Generator) -> list[Image.Image]:
+    # Grounds that differ as shots do.
+    colour = tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.5, 0.9))
     side = int(rng.integers(90, 150))
     drawing = drawing.convert("RGBA").resize((side, side))
     room = np.array([WIDTH - side, HEIGHT - side])

@@ -25,6 +25,11 @@ class Heard:
     features: list[np.ndarray]
     text: np.ndarray
 
+    def without(self, texts: np.ndarray) -> Heard:
+        """The clips that say none of the rows ``texts``."""
+        kept = np.flatnonzero(~np.isin(self.text, texts))
+        return Heard([self.features[row] for row in kept], self.text[kept])
+
     @property
     def lengths(self) -> np.ndarray:
         return np.array([len(f) for f in self.features])

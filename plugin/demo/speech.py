@@ -36,7 +36,7 @@ HELD_OUT_SHARE = 0.15
 @dataclass(frozen=True)
 class Script:
     """What is said: ``texts`` are names (the first `names` of them), keywords, and phrases made of their words.
-    ``held_out`` holds the rows of names that training voices don't say."""
+    ``held_out`` holds the rows of what training voices don't say: names, and keywords that sound the same."""
 
     texts: list[str]
     names: int
@@ -87,7 +87,10 @@ def script(rows: list[dict[str, Any]], seed: int) -> Script:
         phrase = _phrase(known, keywords, rng)
         if not any(name in f" {spoken(phrase).lower()} " for name in never) and phrase not in names:
             phrases[phrase] = None
-    return Script([*names, *keywords, *phrases], len(names), len(keywords), np.array(held_out, dtype=np.int64))
+    texts = [*names, *keywords, *phrases]
+    sounds = {spoken(names[row]).lower() for row in held_out}
+    unsaid = [row for row, text in enumerate(texts) if spoken(text).lower() in sounds]
+    return Script(texts, len(names), len(keywords), np.array(unsaid, dtype=np.int64))
 
 
 def _share_of(name: str) -> float:
@@ -96,10 +99,11 @@ def _share_of(name: str) -> float:
 
 def _phrase(names: list[str], keywords: list[str], rng: np.random.Generator) -> str:
     """Return a name with one of its words exchanged, or with a keyword before or after it."""
-    words = str(rng.choice(names)).split()
-    other = str(rng.choice(keywords if rng.random() < 0.5 else names)).split()
+    words = names[int(rng.integers(len(names)))].split()
+    others = keywords if rng.random() < 0.5 else names
+    other = others[int(rng.integers(len(others)))].split()
     if len(words) > 1 and rng.random() < 0.6:
-        words[int(rng.integers(len(words)))] = str(rng.choice(other))
+        words[int(rng.integers(len(words)))] = other[int(rng.integers(len(other)))]
     else:
         words = [*words, *other] if rng.random() < 0.5 else [*other, *words]
     return " ".join(words[:6])

@@ -210,7 +210,7 @@ def train(clips: Path, out: Path, steps: int, seed: int, batch: int = 64, peak: 
         return evaluate(training.average.module, held_out, said, vectors[: said.names].numpy(), pictures)
 
     while training.step < steps:
-        heard = load(sorted(clips.glob("train-*.npz")), cache)
+        heard = load(sorted(clips.glob("train-*.npz")), cache).without(said.held_out)
         print(f"{len(heard.text)} clips, {heard.lengths.sum() / 6000:.0f} minutes", flush=True)
         for rows in batches(heard.lengths, batch, training.rng)[: steps - training.step]:
             views = augment(*stacked([heard.features[i] for i in rows]), training.generator)
