@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         NodeError,
         NotCalibratedError,
         QueryError,
+        SettingsError,
         TextError,
     )
     from crosslens.index import Index, IndexStatus
@@ -91,6 +92,7 @@ _HOMES = {
         "NodeError",
         "NotCalibratedError",
         "QueryError",
+        "SettingsError",
         "TextError",
     ),
     "crosslens.index": (
@@ -223,6 +225,7 @@ __all__ = [
     "SearchOptions",
     "SearchResult",
     "Selection",
+    "SettingsError",
     "SharedModel",
     "SharedOn",
     "Status",

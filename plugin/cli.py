@@ -26,6 +26,7 @@ _COMMANDS = {
     "remove": "Remove vectors or labels from an index.",
     "search": "Search an index by text, by image, or by both.",
     "status": "Show how complete and current an index's vectors are.",
+    "sync": "Follow indices, and keep their vectors fresh until stopped.",
     "tune": "Choose weights and a normalizer by judged queries.",
 }
 

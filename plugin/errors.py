@@ -62,6 +62,10 @@ class BlockedError(CrosslensError):
     """An index refuses writes as a whole, so that going on would fail every document."""
 
 
+class SettingsError(CrosslensError):
+    """A file of settings can't be read, or says what can't be done."""
+
+
 class MigrationError(CrosslensError):
     """An index can't be copied, or its model changed, as asked; what served before still serves."""
 

@@ -107,6 +107,10 @@ class State:
     skipped: str | None = None
     cut: float | None = None
 
+    def as_source(self) -> dict[str, Any]:
+        """What a document keeps of it."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
 
 def document_update(
     states: Mapping[str, State], vectors: Mapping[str, Any], previous: Mapping[str, Any]
@@ -135,7 +139,7 @@ def with_vectors(
     whole: dict[str, Any] = json.loads(json.dumps(without(document, list(states))))
     whole.setdefault(STATE, {})
     for path, state in states.items():
-        nest(whole[STATE], path, {k: v for k, v in asdict(state).items() if v is not None})
+        nest(whole[STATE], path, state.as_source())
         if path in vectors:
             nest(whole, path, vectors[path])
     return whole
@@ -153,6 +157,12 @@ def state_of(document: Mapping[str, Any], path: str) -> dict[str, Any] | None:
     """The recorded state of the vector field at ``path`` in a document's source, or None."""
     node = value_at(document, f"{STATE}.{path}")
     return node if isinstance(node, dict) and node.get("model") else None
+
+
+def has_vector(document: Mapping[str, Any], path: str) -> bool:
+    """Whether the last attempt at the vector field at ``path`` gave a vector, as far as a document's state says."""
+    state = state_of(document, path) or {}
+    return bool(state) and not state.get("error") and not state.get("skipped")
 
 
 def standing(document: Mapping[str, Any], field: VectorField) -> Standing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -61,7 +62,10 @@ class Prepared:
 
 
 class Pipeline:
-    """Prepares and encodes documents for ``fields``; ``pack`` turns a vector into what is sent."""
+    """Prepares and encodes documents for ``fields``; ``pack`` turns a vector into what is sent.
+
+    ``encoding_s`` are the seconds that encoding took so far.
+    """
 
     def __init__(
         self,
@@ -73,14 +77,17 @@ class Pipeline:
         workers: int,
         fresh_s: float,
         field_images: Mapping[str, ImageReader] | None = None,
+        only_new: bool = False,
     ):
         """``workers`` threads read images (0: as many as suit); ``fresh_s`` as in `ImageReader.read`; ``field_images``
-        are other readers than ``images``, by field."""
+        are other readers than ``images``, by field. With ``only_new`` vectors that take another's place don't count in
+        the `statistics`, in which the other counts already."""
         self._encoders = {each.path: encoders.for_field(each) for each in fields}
         self._fields, self._images, self._pack = fields, images, pack
         self._fresh_s = fresh_s
         self._field_images = field_images or {}
-        self._workers = workers
+        self._workers, self._only_new = workers, only_new
+        self.encoding_s = 0.0
         self._gathered: dict[tuple[str, str], Gathering] = {}
         batch = max(encoder.batch_size for encoder in self._encoders.values())
         # Prepared images are large: as many as one run of the encoder takes.
@@ -90,6 +97,12 @@ class Pipeline:
     def statistics(self) -> dict[tuple[str, str], CorpusStatistics]:
         """The corpus statistics of all vectors made so far, by index and the field's path."""
         return {key: gathered.statistics() for key, gathered in self._gathered.items()}
+
+    def take_statistics(self) -> dict[tuple[str, str], CorpusStatistics]:
+        """The same of the vectors made since this was last called."""
+        taken = self.statistics
+        self._gathered.clear()
+        return taken
 
     def run(self, work: Iterable[tuple[Document, Sequence[Task]]], *, encode: bool = True) -> Iterator[list[Prepared]]:
         """Documents in chunks, prepared and encoded (or only prepared)."""
@@ -102,7 +115,9 @@ class Pipeline:
             try:
                 while chunk := list(weighing(prepared, lambda each: each.weight, self._chunk)):
                     if encode:
+                        started = time.perf_counter()
                         self._encode(chunk)
+                        self.encoding_s += time.perf_counter() - started
                     yield chunk
             finally:
                 prepared.close()
@@ -221,7 +236,7 @@ class Pipeline:
                 continue
             made: dict[int, dict[int, Any]] = {}
             vectors = self._vectors(each, rows)
-            self._gather(each, [p.document.index for p, _ in rows], vectors)
+            self._gather(each, [p.document for p, _ in rows], vectors)
             for (p, i), vector in zip(rows, vectors, strict=True):
                 made.setdefault(id(p), {})[i] = self._pack(vector)
             for p in chunk:
@@ -232,19 +247,24 @@ class Pipeline:
     def _encode_passages(self, chunk: Sequence[Prepared], each: VectorField) -> None:
         """Makes the vectors that passages lack, and puts each document's together."""
         lacking = [text for p in chunk for text in p.inputs.get(each.path, ())]
-        indices = [p.document.index for p in chunk for _ in p.inputs.get(each.path, ())]
+        of = [p.document for p in chunk for _ in p.inputs.get(each.path, ())]
         vectors = self._encoders[each.path].encode_texts(lacking)
         if lacking:
-            self._gather(each, indices, vectors)
+            self._gather(each, of, vectors)
         made = iter(vectors)
         for prepared in chunk:
             if each.path in prepared.passages:
                 prepared.vectors[each.path] = prepared.passages[each.path].stored(made, self._pack)
 
-    def _gather(self, each: VectorField, indices: Sequence[str], vectors: Float32Array) -> None:
-        for index in dict.fromkeys(indices):
+    def _gather(self, each: VectorField, of: Sequence[Document], vectors: Float32Array) -> None:
+        """Counts the vectors of documents, one each, in the statistics of their indices."""
+        rows: dict[str, list[int]] = {}
+        for i, document in enumerate(of):
+            if not (self._only_new and documents.has_vector(document.source, each.path)):
+                rows.setdefault(document.index, []).append(i)
+        for index, these in rows.items():
             here = self._gathered.setdefault((index, each.path), Gathering(vectors.shape[1]))
-            here.add(vectors[[i for i, name in enumerate(indices) if name == index]])
+            here.add(vectors[these])
 
     def _vectors(self, each: VectorField, rows: Sequence[tuple[Prepared, int]]) -> Float32Array:
         encoder = self._encoders[each.path]

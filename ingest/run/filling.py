@@ -116,7 +116,7 @@ class _Filling:
             for prepared in chunk:
                 self._note(prepared)
                 if prepared.states:
-                    writes.append(_update(prepared))
+                    writes.append(update_of(prepared))
             writer.put(writes)
             done += len(chunk)
             self._run.report_on(self._report, len(chunk))
@@ -170,7 +170,8 @@ class _Filling:
                 self._report.count_states(write.body)
 
 
-def _update(prepared: Prepared) -> Write:
+def update_of(prepared: Prepared) -> Write:
+    """The guarded update that writes what was made of a document."""
     document = prepared.document
     body = documents.document_update(prepared.states, prepared.vectors, document.source)
     return Write("update", document.index, document.id, document.routing, body, guard=document.guard)

@@ -153,6 +153,28 @@ class Reader:
             pit={"id": pit, "keep_alive": _KEEP_ALIVE}, query=query, allow_partial_search_results=False, **options
         )
 
+    def numbered(
+        self, shard: int, after: int, until: int, query: dict[str, Any] | None, size: int
+    ) -> tuple[list[Document], int | None]:
+        """Documents of one index's ``shard`` whose sequence numbers lie above ``after``, up to ``until``, at most
+        ``size``; and up to which number these are all (None: to the end).
+
+        As of the last refresh. With ``query`` only those that meet it.
+        """
+        range_of = {"range": {"_seq_no": {"gt": after, "lte": until}}}
+        found = self._client.search(
+            index=self._index,
+            preference=f"_shards:{shard}",
+            query={"bool": {"filter": [range_of] if query is None else [range_of, query]}},
+            sort=[{"_seq_no": "asc"}],
+            size=size,
+            source=self._filter,
+            seq_no_primary_term=True,
+            track_total_hits=False,
+            allow_partial_search_results=False,
+        )["hits"]["hits"]
+        return [_document(hit) for hit in found], int(found[-1]["sort"][0]) if len(found) == size else None
+
     def again(self, writes: Sequence[Write | Document]) -> Iterator[list[Document]]:
         """The same documents as they are now, in pages; deleted ones are left out."""
         for start in range(0, len(writes), PAGE):

@@ -97,8 +97,8 @@ class Run:
         vectors = any(each.passages for each in self.fields)
         return Reader(self.client, self.index, wanted_paths(self.fields), self.options.share, vectors=vectors)
 
-    def pipeline(self) -> Pipeline:
-        """Makes the vectors that are written to the index."""
+    def pipeline(self, *, only_new: bool = False) -> Pipeline:
+        """Makes the vectors that are written to the index; ``only_new`` as in `Pipeline`."""
         selection = self.options.selection
         return Pipeline(
             self.fields,
@@ -109,6 +109,7 @@ class Run:
             field_images={name: access.reader() for name, access in self.access.items()},
             # A downloaded image passes for what its URL still holds, but where changes are asked for.
             fresh_s=0.0 if selection.contents or selection.failed or selection.every else _FRESH_S,
+            only_new=only_new,
         )
 
     def report_on(self, report: Report, documents: int) -> None:
