@@ -217,6 +217,7 @@ class Follower:
                 encoders = self._opened(settings)
             self.served(settings)
         except _EXPECTED as error:
+            self.state.errors += 1
             fields = {"event": "not reloaded"}
             _LOG.error("the settings stay as they were: %s", error, extra={"fields": fields})
             return

@@ -82,7 +82,9 @@ class Keeper:
         for number, checkpoint in checkpoints.items():
             since.add(number, -1 if known is None else known[number], checkpoint)
         self._sweeps += [each for each in (found, since) if each.length]
-        self._log("followed", known=known is not None, to_check=self.to_check)
+        since_when = "since the start" if known is None else "since it was last followed"
+        said = f"followed from now on; {since.length} operations {since_when} to look at"
+        self._log("followed", said, operations=since.length, anew=known is None)
 
     @property
     def behind(self) -> int:
@@ -190,7 +192,8 @@ class Keeper:
         if not self._sweeps[0].waiting:
             self._sweeps.popleft()
             if not self._sweeps:
-                self._log("looked through", read=self.tally.read, written=self.tally.written, failed=self.failed)
+                said = f"all looked through; {self.tally.written} documents written, {self.failed} failed"
+                self._log("looked through", said, written=self.tally.written, failed=self.failed)
                 self._store_at = now
         return True
 
@@ -237,7 +240,6 @@ class Keeper:
             raise ConnectionFailedError(f"{answer['_shards']['failed']} shards of {self.run.index} can't be refreshed")
         self._unseen = False
 
-    def _log(self, what: str, **numbers: object) -> None:
-        said = ", ".join(f"{name} {value}" for name, value in numbers.items())
-        extra = {"fields": {"index": self.run.index, "event": what, **numbers}}
-        _LOG.info("%s: %s; %s", self.run.index, what, said, extra=extra)
+    def _log(self, event: str, said: str, **numbers: object) -> None:
+        fields = {"event": event, "index": self.run.index, **numbers}
+        _LOG.info("%s: %s", self.run.index, said, extra={"fields": fields})

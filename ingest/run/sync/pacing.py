@@ -54,10 +54,9 @@ class Portion:
 
 
 class Retries:
-    """Documents that failed, and when each is tried again: after ``first_s`` seconds, then twice as late each time, up to
-    ``most_s``.
+    """Documents that failed, and when each is tried again: after ``first_s`` seconds, then twice as late each time.
 
-    Only 100,000 are kept; where there are more, it has ``overflowed``.
+    The longest pause is ``most_s``. Only 100,000 are kept; where there are more, it has ``overflowed``.
     """
 
     def __init__(self, first_s: float, most_s: float):

@@ -9,6 +9,7 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
+from typing import Any
 
 from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
@@ -26,23 +27,14 @@ def signature(fields: Sequence[VectorField]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def read_position(
-    client: Elasticsearch, index: str, places: Places, fields: Sequence[VectorField]
-) -> dict[int, int] | None:
-    """The checkpoint up to which each of the index's shards has been looked through; None where that isn't known of all
-    of them as they are, or only for other ``fields``."""
+def position_in(source: Mapping[str, Any], places: Places, fields: Sequence[VectorField]) -> dict[int, int] | None:
+    """The checkpoint by shard that a stored document says; None unless it is of all shards as they are, and of
+    ``fields``."""
     try:
-        source = client.get(index=STATISTICS_INDEX, id=_id(index))["_source"]
         if (source["uuid"], source["signature"]) != (places.uuid, signature(fields)):
             return None
-        stored = {
-            int(number): Place(str(history), int(checkpoint))
-            for number, (history, checkpoint) in source["shards"].items()
-        }
-    except (NotFoundError, KeyError, TypeError, ValueError, AttributeError):
-        return None
-    except (ApiError, ConnectionFailedError) as error:
-        _LOG.warning("up to where %s has been looked through can't be read (%s)", index, error)
+        stored = {int(number): Place(str(history), int(mark)) for number, (history, mark) in source["shards"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
         return None
     if stored.keys() != places.shards.keys():
         return None
@@ -50,6 +42,20 @@ def read_position(
         if stored[number].history != place.history or stored[number].checkpoint > place.checkpoint:
             return None
     return {number: place.checkpoint for number, place in stored.items()}
+
+
+def read_position(
+    client: Elasticsearch, index: str, places: Places, fields: Sequence[VectorField]
+) -> dict[int, int] | None:
+    """The checkpoint up to which each of the index's shards was looked through, as `position_in` reads it."""
+    try:
+        source = client.get(index=STATISTICS_INDEX, id=_id(index))["_source"]
+    except NotFoundError:
+        return None
+    except (ApiError, ConnectionFailedError) as error:
+        _LOG.warning("up to where %s was looked through can't be read (%s)", index, error)
+        return None
+    return position_in(source, places, fields)
 
 
 def store_position(
@@ -66,7 +72,7 @@ def store_position(
         create_statistics_index(client)
         client.index(index=STATISTICS_INDEX, id=_id(index), document=document)
     except (ApiError, ConnectionFailedError) as error:
-        _LOG.warning("up to where %s has been looked through can't be stored (%s)", index, error)
+        _LOG.warning("up to where %s was looked through can't be stored (%s)", index, error)
 
 
 def _id(index: str) -> str:
