@@ -116,7 +116,7 @@ def test_portions_shrink_where_they_take_long_and_grow_where_they_are_full_and_q
 
 
 def test_a_position_counts_only_for_the_index_and_the_shards_as_they_are() -> None:
-    places = Places("u", {0: Place("h", 9), 1: Place("i", 4)})
+    places = Places("u", {0: Place("h", 9, 9), 1: Place("i", 4, 5)})
     good = {"uuid": "u", "signature": signature([]), "shards": {"0": ["h", 7], "1": ["i", 4]}}
     assert position_in(good, places, []) == {0: 7, 1: 4}
     for wrong in (

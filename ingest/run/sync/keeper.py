@@ -112,36 +112,47 @@ class Keeper:
 
     def look(self, places: Places, now: float) -> None:
         """Take note of how far the index's operations go, as was asked at ``now``."""
-        advanced = sum(
-            place.checkpoint - self._places[number].checkpoint
-            for number, place in places.shards.items()
-            if number in self._places
-        )
-        same = places.shards.keys() == self._places.keys() and all(
-            place.history == self._places[number].history for number, place in places.shards.items()
-        )
-        if advanced == self._mending.taken_own_writes() and same:
-            self._places.update(places.shards)
-        else:
-            self._take_up(places, now)
-        # Shards that aren't in use hold operations that nobody can see yet.
-        if places.shards.keys() >= self._places.keys():
-            self._as_of = now
-
-    def _take_up(self, places: Places, now: float) -> None:
+        own = self._mending.taken_own_writes()
+        if not self._only_own(places, own):
+            self._take_up(places)
         for number, place in places.shards.items():
             before = self._places.get(number)
-            if before is None or before.history != place.history or place.checkpoint < before.checkpoint:
-                # Restored, or made of a copy that had missed operations: numbers say nothing of what was seen before.
+            # A copy that starts doesn't know yet how far it was.
+            if before is None or before.history != place.history or before.checkpoint <= place.checkpoint:
+                self._places[number] = place
+        # Shards that aren't in use, or only start, hold operations that nobody can see yet.
+        if places.shards == self._places:
+            self._as_of = now
+
+    def _only_own(self, places: Places, own: int) -> bool:
+        """Whether all that was done since the last look are its ``own`` writes: as many were done, and neither then nor
+        now was one under way."""
+        before = self._places
+        if places.shards.keys() != before.keys():
+            return False
+        advances = [place.highest - before[number].highest for number, place in places.shards.items()]
+        settled = all(place.settled and before[number].settled for number, place in places.shards.items())
+        same = all(place.history == before[number].history for number, place in places.shards.items())
+        return same and settled and min(advances, default=0) >= 0 and sum(advances) == own
+
+    def _take_up(self, places: Places) -> None:
+        for number, place in places.shards.items():
+            before = self._places.get(number)
+            if before is None or before.history != place.history:
+                # New here, restored, or made of a copy that missed operations: its numbers were given anew.
                 self._changed.forget(number)
-                before = Place(place.history, -1)
+                before = Place(place.history, -1, -1)
             self._changed.add(number, before.checkpoint, place.checkpoint, as_of=self._as_of)
-            self._places[number] = place
         self._unseen = True
 
     def step(self, now: float) -> bool:
         """Do a portion of what is most urgent; returns whether there was anything to do."""
-        worked = self._work(now)
+        try:
+            worked = self._work(now)
+        except BaseException:
+            # What was refreshed may have been another copy than what will be read.
+            self._unseen = True
+            raise
         if now >= self._store_at + (_STORE_S if worked else 0.0):
             self.store(now)
         return worked

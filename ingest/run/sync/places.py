@@ -8,7 +8,7 @@ https://www.elastic.co/blog/elasticsearch-sequence-ids-6-0
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from elasticsearch import ApiError, Elasticsearch
@@ -17,6 +17,7 @@ from crosslens.errors import MappingError
 
 _ANSWER = (
     "indices.*.uuid",
+    "indices.*.shards.*.seq_no.max_seq_no",
     "indices.*.shards.*.seq_no.global_checkpoint",
     "indices.*.shards.*.commit.user_data.history_uuid",
 )
@@ -24,10 +25,19 @@ _ANSWER = (
 
 @dataclass(frozen=True)
 class Place:
-    """A shard's global ``checkpoint`` (-1: no operation yet); where ``history`` differs, numbers were given anew."""
+    """A shard's global ``checkpoint`` (-1: no operation yet); where ``history`` differs, numbers were given anew.
+
+    ``highest`` is the last number that was given; operations above the checkpoint are under way.
+    """
 
     history: str
     checkpoint: int
+    highest: int
+
+    @property
+    def settled(self) -> bool:
+        """Whether no operation is under way."""
+        return self.checkpoint == self.highest
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,9 @@ def _place(copies: Sequence[Mapping[str, Any]]) -> Place:
         Place(
             copy.get("commit", {}).get("user_data", {}).get("history_uuid", ""),
             max(int(copy.get("seq_no", {}).get("global_checkpoint", -1)), -1),
+            max(int(copy.get("seq_no", {}).get("max_seq_no", -1)), -1),
         )
         for copy in copies
     ]
-    return max(known, key=lambda place: place.checkpoint)
+    furthest = max(known, key=lambda place: place.checkpoint)
+    return replace(furthest, highest=max(place.highest for place in known))

@@ -33,15 +33,16 @@ def position_in(source: Mapping[str, Any], places: Places, fields: Sequence[Vect
     try:
         if (source["uuid"], source["signature"]) != (places.uuid, signature(fields)):
             return None
-        stored = {int(number): Place(str(history), int(mark)) for number, (history, mark) in source["shards"].items()}
+        stored = {int(number): (str(history), int(mark)) for number, (history, mark) in source["shards"].items()}
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
     if stored.keys() != places.shards.keys():
         return None
     for number, place in places.shards.items():
-        if stored[number].history != place.history or stored[number].checkpoint > place.checkpoint:
+        history, checkpoint = stored[number]
+        if history != place.history or checkpoint > place.checkpoint:
             return None
-    return {number: place.checkpoint for number, place in stored.items()}
+    return {number: checkpoint for number, (_, checkpoint) in stored.items()}
 
 
 def read_position(
