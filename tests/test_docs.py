@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import re
@@ -15,12 +16,14 @@ from typing import Any
 
 import click
 import pytest
+import yaml
 
 import crosslens
 from crosslens import Options, Target, errors
 from crosslens.cli import cli
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.run.remove import remove_field
+from crosslens.ingest.run.sync.settings import IndexSettings, SyncSettings, parse_settings
 from crosslens.ingest.run.write import add_vectors
 from crosslens.ingest.sources.access import ImageAccess
 from crosslens.queries.evaluate.judgements import Judged
@@ -113,6 +116,41 @@ def test_the_privileges_of_every_command_that_connects_are_listed() -> None:
             connecting.add(name)
     assert {"add", "plugin pipeline"} <= connecting
     assert connecting <= listed
+
+
+def test_the_manifests_shown_can_be_read_and_hold_no_secret() -> None:
+    manifests = {each["metadata"]["name"]: each for each in map(yaml.safe_load, blocks(DOCS / "production.md", "yaml"))}
+    kinds = {name: (each["apiVersion"], each["kind"]) for name, each in manifests.items()}
+    assert kinds == {
+        "crosslens-reindex": ("batch/v1", "Job"),
+        "crosslens-sync": ("apps/v1", "Deployment"),
+        "crosslens-nightly": ("batch/v1", "CronJob"),
+    }
+    for manifest in manifests.values():
+        spec = manifest["spec"]
+        pod = spec.get("jobTemplate", manifest)["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        for variable in container["env"]:
+            assert variable["name"] == "ELASTICSEARCH_URL" or "secretKeyRef" in variable["valueFrom"]
+        assert {mount["name"] for mount in container.get("volumeMounts", ())} == {
+            v["name"] for v in pod.get("volumes", ())
+        }
+        if "args" in container:
+            name, *words = container["args"]
+            command = cli.get_command(click.Context(cli), name)
+            assert command is not None
+            assert command.make_context(name, words).params
+    sync = manifests["crosslens-sync"]["spec"]
+    assert sync["selector"]["matchLabels"].items() <= sync["template"]["metadata"]["labels"].items()
+
+
+def test_the_settings_shown_are_those_that_sync_has() -> None:
+    (shown,) = blocks(DOCS / "production.md", "toml")
+    settings = parse_settings(tomllib.loads(shown), "the page")
+    assert (len(settings.index), settings.look_s) == (1, SyncSettings(index=()).look_s)
+    for kind in (SyncSettings, IndexSettings):
+        for each in dataclasses.fields(kind):
+            assert re.search(rf"\b{each.name}\b", shown), each.name
 
 
 def cli_commands() -> list[tuple[str, click.Command]]:
