@@ -33,7 +33,7 @@ _LOG = logging.getLogger("crosslens")
 _EXPECTED = (CrosslensError, ApiError, TransportError, OSError)
 _RESOLVE_S = 60.0
 _SAY_S = 30.0
-_LONGEST_PAUSE_S = 60.0
+_LEAST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 60.0
 _SLICE_S = 0.25
 
 
@@ -143,8 +143,11 @@ class Follower:
         _LOG.error("%s: %s; again in %.0f s", name[1], error, pause, extra={"fields": fields})
 
     def _resting(self, name: _Name, now: float) -> bool:
+        return self._rest_s(name, now) > 0
+
+    def _rest_s(self, name: _Name, now: float) -> float:
         trouble = self._troubles.get(name)
-        return trouble is not None and now < trouble.until
+        return 0.0 if trouble is None else max(0.0, trouble.until - now)
 
     def _look(self, now: float) -> bool:
         """Ask how far the indices' operations go, and which indices there are where that may have changed."""
@@ -244,8 +247,11 @@ class Follower:
     def _pause(self) -> None:
         """Wait until a look is due, or an index has something to do; a moment at least."""
         now = time.monotonic()
-        waits = [self._look_at - now, *(keeper.wait_s(now) for _, keeper in self._keepers.values())]
-        end = now + max(min(waits), 0.05)
+        waits = [max(self._look_at - now, self._rest_s(_CLUSTER, now))]
+        for name, (entry, keeper) in self._keepers.items():
+            rest = max(self._rest_s(("index", name), now), self._rest_s(("entry", entry), now))
+            waits.append(max(keeper.wait_s(now), rest))
+        end = now + max(min(waits), _LEAST_PAUSE_S)
         while (left := end - time.monotonic()) > 0 and not self._reload:
             self.state.beat = time.monotonic()
             stopping.pause(min(left, _SLICE_S))
