@@ -119,7 +119,7 @@ class Follower:
             stopping.check()
             if not (self._resting(("index", name), now) or ("entry", entry) in self._troubles):
                 worked |= self._attempt(("index", name), partial(_step, keeper))
-        self._show(now)
+        self._show(time.monotonic())
         return worked
 
     def _attempt(self, name: _Name, work: Callable[[], bool]) -> bool:
