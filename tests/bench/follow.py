@@ -30,7 +30,7 @@ from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
 from crosslens.client import Connection, connect
 from crosslens.ingest.contract.documents import standing
-from crosslens.ingest.contract.record import read_record
+from crosslens.ingest.contract.record import VectorField, read_record
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.exporting import export
 from crosslens.ingest.run.run import Options
@@ -40,13 +40,13 @@ from crosslens.node import Node
 from tests import checkpoints
 from tests.bench.common import percentile
 from tests.conftest import Server, draw_pictures
-from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, expect_exact, shop
+from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, all_documents, expect_exact, shop
 from tests.proxy import Proxy
 
 _DOCUMENTS = 500
 _WATCH_S = 0.25
 _IDLE_S = 60.0
-_SETTLE_S = 180.0
+_SETTLE_S = 300.0
 _CUT_EVERY = 40
 
 
@@ -121,7 +121,7 @@ def editing(following: Following, each_s: float) -> None:
             due = time.monotonic()
 
 
-def watch(following: Following, fields: Any) -> None:
+def watch(following: Following, fields: list[VectorField]) -> None:
     """One look at the documents that are behind: those that are right by now waited so long."""
     with following.lock:
         asked = dict(following.behind)
@@ -140,7 +140,7 @@ def watch(following: Following, fields: Any) -> None:
                 following.waits.append((asked[each["_id"]], now - asked[each["_id"]]))
 
 
-def watching(following: Following, fields: Any, over: threading.Event) -> None:
+def watching(following: Following, fields: list[VectorField], over: threading.Event) -> None:
     """Looks, until ``over``."""
     while not over.wait(_WATCH_S):
         with contextlib.suppress(ApiError, TransportError):
@@ -173,6 +173,12 @@ def killing(following: Following, node: Node, until: float, rng: random.Random) 
         else:
             following.proxy.cut_every = 0 if following.proxy.cut_every else _CUT_EVERY
             following.fault("connections cut or not")
+
+
+def stale(server: Server, index: str, fields: list[VectorField]) -> int:
+    """How many documents there are whose vectors aren't of their present source."""
+    documents = all_documents(server, index).values()
+    return sum(any(standing(each, one) in ("missing", "stale") for one in fields) for each in documents)
 
 
 def idle(following: Following) -> tuple[float, float]:
@@ -248,9 +254,9 @@ def _measure(
         time.sleep(_WATCH_S)
     over.set()
     watcher.join()
-    left = len(following.behind)
-    # Edits whose outcome nobody knows, made in the last moments, are still to be noticed.
-    time.sleep(10)
+    # Edits whose outcome nobody knows count as well.
+    while (left := stale(server, following.index, fields)) and time.monotonic() - settled < _SETTLE_S:
+        time.sleep(1)
     try:
         count = len(expect_exact(server, following.index, encoder, pictures))
     except AssertionError as error:

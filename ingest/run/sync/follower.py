@@ -184,7 +184,11 @@ class Follower:
         mappings = run.mappings()
         fields = choose(each.name, mappings, each.fields)
         for name, mapping in mappings.items():
-            if name in found or name not in self._places:
+            if name in found:
+                continue
+            if name not in self._places:
+                # None of its shards is in use at the moment; what is known of them holds when they are.
+                found |= {name} & self._keepers.keys()
                 continue
             own = vector_fields(mapping)
             chosen = {field: own.get(field, fields[field]) for field in fields}
