@@ -25,7 +25,7 @@ types: $(VENV)/.dev
 	$(BIN)/mypy -p crosslens
 
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.bench

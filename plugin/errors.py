@@ -42,6 +42,10 @@ class ImageError(CrosslensError):
     """One image can't be read; recorded for its document, the run goes on."""
 
 
+class MediaError(CrosslensError):
+    """One sound or video can't be read; recorded for its document, the run goes on."""
+
+
 class TextError(CrosslensError):
     """One text can't be encoded; recorded for its document, the run goes on."""
 

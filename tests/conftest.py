@@ -51,6 +51,13 @@ def _log_as_it_was() -> Iterator[None]:
     log.setLevel(level)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run side by side, the tests of one version share a worker, and with it nodes; so do others of one file."""
+    for item in items:
+        version = next((each for each in VERSIONS if each in item.name), None)
+        item.add_marker(pytest.mark.xdist_group(version or item.path.name))
+
+
 def require_node(version: str) -> None:
     """Skips where the node can't be set up: no Java, or no way to its jars."""
     try:

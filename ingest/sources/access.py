@@ -47,7 +47,7 @@ class ImageRoot:
         """
         path = unquote(urlsplit(reference).path) if reference.startswith("file://") else reference
         if "\0" in path:
-            raise ImageError("the image path holds a NUL character")
+            raise ImageError("the path holds a NUL character")
         try:
             found = (self.folder / Path(path)).resolve()
         except (OSError, RuntimeError, ValueError) as error:

@@ -17,7 +17,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from http.client import HTTPException
 from importlib.metadata import version
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
@@ -34,6 +34,8 @@ _WORTH_ANOTHER_TRY = {408, 429, 500, 502, 503, 504}
 _TRIES = 3
 _LONGEST_PAUSE_S = 15.0
 _CHUNK = 64 << 10
+# An answer's status, body, headers in lower case, and whether any address on the way isn't public.
+_Answer = tuple[int, bytes, dict[str, str], bool]
 MAX_FETCHED = 32 << 20
 # Prefixes that carry an IPv4 address inside an IPv6 one, with the bit where it starts: NAT64 and 6to4.
 _CARRIERS = ((ipaddress.IPv6Network("64:ff9b::/96"), 96), (ipaddress.IPv6Network("2002::/16"), 16))
@@ -168,21 +170,13 @@ class Fetcher:
         if known is not None and time.time() - known[0].fetched < fresh_s:
             self._check_size(url, len(known[1]))
             return known[1]
-        headers = {
-            "user-agent": f"crosslens/{version('crosslens')}",
-            "accept": "image/*",
-            "accept-encoding": "identity",
-        }
+        headers = _headers("image/*")
         if known is not None:
             if known[0].etag:
                 headers["if-none-match"] = known[0].etag
             if known[0].last_modified:
                 headers["if-modified-since"] = known[0].last_modified
-        for attempt in range(1, _TRIES + 1):
-            status, body, answer, private = self._follow(url, headers)
-            if status not in _WORTH_ANOTHER_TRY or attempt == _TRIES:
-                break
-            time.sleep(_pause(answer.get("retry-after"), attempt))
+        status, body, answer, private = self._patiently(url, headers, None)
         if status == 304 and known is not None:
             body, private = known[1], private or known[0].private
             self._check_size(url, len(body))
@@ -194,9 +188,26 @@ class Fetcher:
             self._cache.store(url, body, etag=etag, last_modified=last_modified, private=private)
         return body
 
-    def _follow(self, url: str, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str], bool]:
-        """Follow ``url`` and return the final answer: status, body, headers in lower case, and whether any address on
-        the way isn't public."""
+    def fetch_into(self, url: str, out: BinaryIO, *, accept: str) -> None:
+        """Write the bytes behind ``url`` to ``out``, an empty file, as they come; never from the cache.
+
+        Raises `ImageError` as `fetch` does; ``out`` then holds anything.
+        """
+        status, _, _, _ = self._patiently(url, _headers(accept), out)
+        if status != 200:
+            raise ImageError(f"{shown_url(url)}: the server answered {status}")
+
+    def _patiently(self, url: str, headers: dict[str, str], out: BinaryIO | None) -> _Answer:
+        """Follow ``url`` as `_follow` does, again where the server may have only been busy."""
+        for attempt in range(1, _TRIES):
+            answered = self._follow(url, headers, out)
+            if answered[0] not in _WORTH_ANOTHER_TRY:
+                return answered
+            time.sleep(_pause(answered[2].get("retry-after"), attempt))
+        return self._follow(url, headers, out)
+
+    def _follow(self, url: str, headers: dict[str, str], out: BinaryIO | None) -> _Answer:
+        """Follow ``url`` and return the final answer; its body goes to ``out``, if there is one."""
         at, left, private = url, self._max_seconds, False
         for _ in range(_MOST_REDIRECTS + 1):
             parts = urlsplit(at)
@@ -209,7 +220,7 @@ class Fetcher:
             with turn:
                 # Waiting for other requests to the same host isn't the image's fault, and doesn't count.
                 started = time.monotonic()
-                status, body, answer, here = self._once(url, at, headers, max(0.1, left))
+                status, body, answer, here = self._once(url, at, headers, max(0.1, left), out)
                 private = private or here
                 left -= time.monotonic() - started
             target = answer.get("location")
@@ -218,9 +229,7 @@ class Fetcher:
             at = urljoin(at, target)
         raise ImageError(f"{shown_url(url)}: more than {_MOST_REDIRECTS} redirects")
 
-    def _once(
-        self, url: str, at: str, headers: dict[str, str], seconds: float
-    ) -> tuple[int, bytes, dict[str, str], bool]:
+    def _once(self, url: str, at: str, headers: dict[str, str], seconds: float, out: BinaryIO | None) -> _Answer:
         """Send one request to ``at``, on the way from ``url``; as `_follow`."""
         attempt = _thread.attempt = _Attempt(self._allow_private)
         timer = threading.Timer(seconds, attempt.shut)
@@ -232,7 +241,7 @@ class Fetcher:
                 "GET", at, headers=headers, preload_content=False, redirect=False, retries=False, timeout=timeout
             )
             try:
-                body = self._body(url, response) if response.status == 200 else b""
+                body = self._body(url, response, out) if response.status == 200 else b""
             except BaseException:
                 # A connection whose last answer wasn't read to the end can't be reused.
                 response.close()
@@ -257,7 +266,7 @@ class Fetcher:
             timer.cancel()
             _thread.attempt = None
 
-    def _body(self, url: str, response: urllib3.BaseHTTPResponse) -> bytes:
+    def _body(self, url: str, response: urllib3.BaseHTTPResponse, out: BinaryIO | None) -> bytes:
         encoding = response.headers.get("content-encoding", "identity")
         if encoding.lower() != "identity":
             raise ImageError(f"{shown_url(url)}: sent with content-encoding {encoding}, which wasn't asked for")
@@ -266,7 +275,10 @@ class Fetcher:
         for chunk in response.stream(_CHUNK, decode_content=False):
             size += len(chunk)
             self._check_size(url, size)
-            parts.append(chunk)
+            if out is None:
+                parts.append(chunk)
+            else:
+                out.write(chunk)
         return b"".join(parts)
 
     def _check_size(self, url: str, size: int) -> None:
@@ -274,6 +286,10 @@ class Fetcher:
             raise ImageError(
                 f"{shown_url(url)}: more than the {self._max_bytes:,} bytes allowed", parameter="max_bytes"
             )
+
+
+def _headers(accept: str) -> dict[str, str]:
+    return {"user-agent": f"crosslens/{version('crosslens')}", "accept": accept, "accept-encoding": "identity"}
 
 
 def _pause(retry_after: str | None, attempt: int) -> float:

@@ -2,6 +2,7 @@
 
 from tests.bench import (
     bulk,
+    footage,
     gathering,
     images,
     memory,
@@ -30,5 +31,6 @@ for benchmark in (
     quality,
     words,
     passages,
+    footage,
 ):
     benchmark.main()

@@ -30,6 +30,7 @@ from crosslens.node import Node
 from tests.conftest import VERSIONS, Server, require_node
 from tests.ingest.exactness import MAPPINGS, PHOTO, TITLE, expect_exact, shop
 from tests.ingest.test_reindex import Editor, check_edits
+from tests.ports import own_ports
 from tests.proxy import Proxy
 
 pytestmark = pytest.mark.node
@@ -134,7 +135,7 @@ def own_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     """A node that a test may kill and fill."""
     version = str(request.param)
     require_node(version)
-    node = Node(tmp_path_factory.mktemp("own") / "node", version=version, heap="512m")
+    node = Node(tmp_path_factory.mktemp("own") / "node", version=version, heap="512m", port=own_ports()[0])
     node.start()
     try:
         yield Server(node, connect(Connection(url=node.url)), version)
@@ -161,7 +162,8 @@ def test_a_run_outlives_the_killing_and_restarting_of_the_node(
     def restart() -> None:
         while (found := node.status()) is not None and found.running:
             time.sleep(0.05)
-        node.start()
+        # Its port is asked for by what the folder says, with patience for the sockets of the dead.
+        Node(node.folder, version=server.version, heap="512m").start()
 
     starter = threading.Thread(target=restart)
     report = add_vectors(server.client, index, encoder, [TITLE, PHOTO], options(pictures), progress=kill)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from elasticsearch import Elasticsearch
 from crosslens.client import Connection, connect
 from crosslens.node import Node
 from crosslens.node.installing import install_models, install_plugin
+from tests.ports import own_ports
 
 NAMES = ("one", "two", "three")
 
@@ -37,18 +37,10 @@ class Cluster:
     version: str
 
 
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-
-
 @contextmanager
 def running(members: Sequence[Member], version: str, folder: Path) -> Iterator[Cluster]:
     """Starts the members and stops them at the end; those whose settings name no roles may be the master."""
-    ports = free_ports(2 * len(members))
+    ports = own_ports(2 * len(members))
     hosts = ports[len(members) :]
     masters = [member.name for member in members if "node.roles" not in member.settings]
     nodes = []

@@ -1,0 +1,1 @@
+"""What decodes sound and footage, in a process of its own: FFmpeg by PyAV, behind limits."""
