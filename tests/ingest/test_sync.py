@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from crosslens.ingest.contract.record import read_record
 from crosslens.ingest.contract.statistics import stored_statistics
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.run.run import Options
@@ -80,9 +80,9 @@ class Followed:
                 sums[name] = sums.get(name, 0.0) + sample.value
         return sums
 
-    def exact(self) -> bool:
+    def exact(self, index: str | None = None) -> bool:
         try:
-            expect_exact(self.server, self.index, self.encoder, self.pictures)
+            expect_exact(self.server, index or self.index, self.encoder, self.pictures)
         except AssertionError:
             return False
         return True
@@ -207,15 +207,7 @@ def test_an_index_that_is_blocked_or_gone_holds_up_no_other(followed: Followed) 
     wait_for(lambda: followed.metrics()["up"] == 1)
     server.client.indices.put_settings(index=blocked, settings={"index.blocks.write": None})
     server.client.update(index=blocked, id="2", doc={"title": "open again"})
-
-    def blocked_is_exact() -> bool:
-        try:
-            expect_exact(server, blocked, followed.encoder, followed.pictures)
-        except AssertionError:
-            return False
-        return True
-
-    wait_for(blocked_is_exact)
+    wait_for(lambda: followed.exact(blocked))
 
 
 def test_edits_do_not_count_twice_in_the_statistics(followed: Followed) -> None:
@@ -228,8 +220,6 @@ def test_edits_do_not_count_twice_in_the_statistics(followed: Followed) -> None:
     server.client.index(index=index, id="new", document={"title": "new"})
     wait_for(followed.exact)
     followed.end(process)
-    from crosslens.ingest.contract.record import read_record
-
     fields = read_record(server.client.indices.get_mapping(index=index)[index]["mappings"]).fields
     statistics = stored_statistics(server.client, index, fields["title_vector"])
     assert statistics is not None
@@ -253,7 +243,6 @@ def test_init_writes_what_the_index_records_and_never_over_a_file(followed: Foll
         assert commands.run(*wrong).returncode == 2
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs signals")
 def test_a_port_that_is_taken_is_said(followed: Followed) -> None:
     with socket.create_server(("127.0.0.1", followed.port)):
         process = followed.start()
