@@ -139,7 +139,7 @@ def test_the_manifests_shown_can_be_read_and_hold_no_secret() -> None:
             name, *words = container["args"]
             command = cli.get_command(click.Context(cli), name)
             assert command is not None
-            assert command.make_context(name, words).params
+            assert command.make_context(name, words, help_option_names=["-h", "--help"]).params
     sync = manifests["crosslens-sync"]["spec"]
     assert sync["selector"]["matchLabels"].items() <= sync["template"]["metadata"]["labels"].items()
 
