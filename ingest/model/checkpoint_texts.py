@@ -7,6 +7,7 @@ from typing import Any
 
 from crosslens.ingest.model.folder import text_settings
 from crosslens.ingest.model.gemma import LONGEST_TEXT, Texts, load_gemma
+from crosslens.ingest.model.pe_av import FirstText, load_pe_av
 from crosslens.ingest.model.prompts import Prompts, TextOptions
 from crosslens.ingest.model.sentence import SentenceText, stated_prompts
 from crosslens.ingest.model.towers import TextTower
@@ -60,6 +61,27 @@ def joined_text(folder: Path, chosen: TextOptions, dims: int | None, trust_remot
         "exported_tokenizer": exported,
         "config": gemma.model.config.to_diff_dict(),
         "gemma": gemma,
+    }
+
+
+def pe_av_text(folder: Path, chosen: TextOptions, trust_remote_code: bool) -> dict[str, Any]:
+    """Return what a `Checkpoint` has of a PE-AV."""
+    tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+    pe_av = load_pe_av(folder)
+    exported = fast_tokenizer(tokenizer, folder)
+    check_vocabulary(exported, pe_av.model, "")
+    longest = min(tokenizer.model_max_length, pe_av.model.config.text_config.max_position_embeddings)
+    limits = {"model_max_length": longest, "padding_side": tokenizer.padding_side}
+    return {
+        "text": FirstText(pe_av.model).eval(),
+        "masked": True,
+        "settings": text_settings({}, limits, tokenizer.pad_token_id),
+        "prompts": chosen.prompts(Prompts()),
+        "tokenizer": tokenizer,
+        "lower_case": False,
+        "exported_tokenizer": exported,
+        "config": pe_av.model.config.to_diff_dict(),
+        "pe_av": pe_av,
     }
 
 

@@ -12,11 +12,13 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from crosslens.errors import ExportError, ModelError
-from crosslens.ingest.model.checkpoint_texts import clip_text, joined_text, sentence_text
+from crosslens.ingest.model.checkpoint_texts import clip_text, joined_text, pe_av_text, sentence_text
 from crosslens.ingest.model.files import read_json
 from crosslens.ingest.model.folder import TextSettings
 from crosslens.ingest.model.gemma import Gemma
 from crosslens.ingest.model.hearing import load_extractor
+from crosslens.ingest.model.pe_av import PeAv
+from crosslens.ingest.model.perception import PE_AV
 from crosslens.ingest.model.prompts import Prompts, TextOptions
 from crosslens.ingest.model.sentence import (
     TEXT_FAMILIES,
@@ -61,6 +63,12 @@ class Checkpoint:
     feature_extractor: Any = None
     hearing: dict[str, Any] | None = None
     gemma: Gemma | None = None
+    pe_av: PeAv | None = None
+
+    @property
+    def in_parts(self) -> bool:
+        """Return whether its encoders of pictures and sounds are exported as parts."""
+        return self.gemma is not None or self.pe_av is not None
 
 
 def load_checkpoint(
@@ -85,11 +93,12 @@ def load_checkpoint(
     logging.set_verbosity_error()
     chosen = texts or TextOptions()
     folder = _clip_inside(_local_folder(checkpoint, revision, trust_remote_code))
-    joined = _family(folder) == "embedding_gemma2"
+    family = _family(folder)
+    joined = family == "embedding_gemma2"
     if dims is not None and not joined:
         raise ExportError(f"{checkpoint} has vectors that can't be cut", hint="leave the dims out", parameter="dims")
     in_modules = bool(sentence_modules(folder)) and not joined
-    plain = not in_modules and _family(folder) in TEXT_FAMILIES
+    plain = not in_modules and family in TEXT_FAMILIES
     if image_tower is not None and not in_modules:
         raise ExportError(
             f"{checkpoint} {'is a text model of its own' if plain else 'has both towers'}, and an image tower goes "
@@ -110,6 +119,8 @@ def load_checkpoint(
     }
     if joined:
         return Checkpoint(**called, **joined_text(folder, chosen, dims, trust_remote_code))
+    if family == PE_AV:
+        return Checkpoint(**called, **pe_av_text(folder, chosen, trust_remote_code))
     if not (in_modules or plain):
         config, model = _load_model(folder, checkpoint, False, trust_remote_code)
         family = str(config["model_type"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -13,10 +14,9 @@ from PIL import Image
 from crosslens.errors import ImageError, ModelError
 from crosslens.ingest.model.batching import Inputs
 from crosslens.ingest.model.folder import ModelFolder, open_model
-from crosslens.ingest.model.joined import JoinedTowers
 from crosslens.ingest.model.passages import Passage, passages
 from crosslens.ingest.model.patches import PatchTransform
-from crosslens.ingest.model.ports import VisionPorts, audio_inputs
+from crosslens.ingest.model.ports import TextPorts, VisionPorts, audio_inputs
 from crosslens.ingest.model.prompts import Role
 from crosslens.ingest.model.running import Graphs
 from crosslens.ingest.model.senses import AudioSettings, Clip, Samples, Target, VideoSettings
@@ -62,7 +62,7 @@ class Encoder:
         self._graphs = Graphs(threads, batch_size, device)
         self.batch_size = self._graphs.batch_size
         self.folder: ModelFolder = open_model(Path(folder), variant=variant, verify=verify)
-        self._joined = JoinedTowers(self.folder.joined, self._graphs) if self.folder.joined is not None else None
+        self._joined = self.folder.joined.towers(self._graphs) if self.folder.joined is not None else None
         self._tokenizer = TextTokenizer(
             self.folder.tokenizer, self.folder.text.length, canonical=self.folder.text.canonical
         )
@@ -141,7 +141,8 @@ class Encoder:
         said = self.folder.dims or self.folder.text_ports.dims or (vision.dims if vision else None)
         if said is not None:
             return said
-        return int(self._encoded(self._text_inputs(self._tokenizer.ids(["a"]))).shape[1])
+        inputs = self._text_inputs(self._tokenizer.ids(["a"]))
+        return int(self._graphs.vectors(self.folder.text_ports, inputs).shape[1])
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text takes, cut to the model's limit; what a run costs grows with it."""
@@ -182,14 +183,20 @@ class Encoder:
         document, or that of a query. Texts run in batches of like length, and a causal encoder's batch only as long as
         its longest text.
         """
-        out = np.empty((len(texts), self.dims), dtype=np.float32)
-        for rows, inputs in self.text_batches(texts, role=role):
-            out[rows] = self._encoded(inputs)
-        return out
+        return self._of_texts(texts, role, self.folder.text_ports)
 
     def encode_queries(self, texts: Sequence[str], target: Target) -> Float32Array:
         """float32 [len(texts), dims], unit length: queries for vectors made of ``target``; see `encode_texts`."""
-        return self.encode_texts(texts, role="query")
+        heads = self.folder.joined.heads if self.folder.joined is not None else {}
+        ports = self.folder.text_ports
+        return self._of_texts(texts, "query", replace(ports, output=heads.get(target, ports.output)))
+
+    def _of_texts(self, texts: Sequence[str], role: Role, ports: TextPorts) -> Float32Array:
+        out = np.empty((len(texts), self.dims), dtype=np.float32)
+        for rows, inputs in self.text_batches(texts, role=role):
+            # Texts are of many lengths, whose times don't compare.
+            out[rows] = self._graphs.vectors(ports, inputs)
+        return out
 
     def encode_sounds(self, sounds: Sequence[Samples]) -> Float32Array:
         """float32 [len(sounds), dims], unit length, of sounds float32 [n] as `audio` says. Raises `ModelError` for one
@@ -274,10 +281,6 @@ class Encoder:
         if pixels.dtype == np.uint8 and transform is not None:
             pixels = transform.normalized(pixels.astype(np.uint8, copy=False))
         return {port.name: pixels.astype(port.dtype, copy=False)}
-
-    def _encoded(self, inputs: Inputs) -> Float32Array:
-        # Texts are of many lengths, whose times don't compare.
-        return self._graphs.vectors(self.folder.text_ports, inputs)
 
     def _text_inputs(self, ids: list[list[int]]) -> Inputs:
         ports, settings = self.folder.text_ports, self.folder.text

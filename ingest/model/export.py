@@ -10,9 +10,11 @@ from typing import Any
 import torch
 
 from crosslens.errors import ExportError
+from crosslens.ingest.model import pe_av, perception
 from crosslens.ingest.model.checkpoints import Checkpoint
 from crosslens.ingest.model.gemma import Body, Gemma, Pictures, Sounds, traceable
 from crosslens.ingest.model.joined import BODY, JOINED, PICTURES, SOUNDS
+from crosslens.ingest.model.perception import HEADS, TOKENS, VECTORS
 from crosslens.ingest.model.storing import gather
 from crosslens.ingest.model.transform import parse_transform
 from crosslens.ingest.model.weights import first_line
@@ -29,7 +31,10 @@ def export_text(loaded: Checkpoint, path: Path) -> None:
     if loaded.masked:
         named["attention_mask"] = torch.ones_like(ids)
     axes = {0: "batch"} if loaded.settings.fixed else {0: "batch", 1: "sequence"}
-    _trace(loaded.text, named, path, "text_embeds", axes)
+    if loaded.pe_av is None:
+        _trace(loaded.text, named, path, "text_embeds", axes)
+    else:
+        _trace(pe_av.Texts(loaded.pe_av.model).eval(), named, path, list(dict.fromkeys(HEADS.values())), axes)
 
 
 def export_vision(vision: torch.nn.Module, preprocessor: dict[str, Any], path: Path) -> None:
@@ -65,16 +70,35 @@ def export_joined(gemma: Gemma, folder: Path) -> None:
     (folder / JOINED).write_text(json.dumps(settings) + "\n", encoding="ascii")
 
 
+def export_perception(exported: pe_av.PeAv, folder: Path) -> None:
+    """Write the parts of a PE-AV and what they read. Raises `ExportError` if one can't be traced."""
+    model, settings = exported.model, exported.settings
+    height, width = parse_transform(settings["picture"]).output_size
+    shown = {"pixel_values_videos": torch.randn(2, 3, 3, height, width)}
+    heard = {"input_values": torch.randn(2, 1, 5 * settings["audio"]["hop"])}
+    encoder = model.config.audio_video_config
+    beside = {"sound_tokens": torch.randn(2, 5, encoder.audio_config.hidden_size)}
+    beside["picture_tokens"] = torch.randn(2, 5, encoder.video_config.hidden_size)
+    given, many = [VECTORS, TOKENS], {0: "batch", 1: "frames"}
+    _trace(pe_av.Pictures(model).eval(), shown, folder / perception.PICTURES, given, many, many)
+    _trace(pe_av.Sounds(model).eval(), heard, folder / perception.SOUNDS, given, {0: "batch", 2: "samples"}, many)
+    _trace(pe_av.Both(model).eval(), beside, folder / perception.BOTH, VECTORS, {0: "batch", 1: "tokens"})
+    (folder / JOINED).write_text(json.dumps(settings) + "\n", encoding="ascii")
+
+
 def _trace(
     module: torch.nn.Module,
     inputs: dict[str, torch.Tensor],
     path: Path,
-    output: str,
+    output: str | list[str],
     axes: dict[int, str],
     made: dict[int, str] | None = None,
 ) -> None:
     """Export ``module`` by running it on ``inputs``, in its arguments' order; all share the dynamic ``axes``, and the
-    output has those in ``made``, or else the first."""
+    last output has those in ``made``, or else the first, as others have."""
+    outputs = [output] if isinstance(output, str) else output
+    rows = {0: "batch"}
+    dynamic = {**dict.fromkeys(inputs, axes), **dict.fromkeys(outputs, rows), outputs[-1]: made or rows}
     with torch.no_grad(), warnings.catch_warnings():
         # The tracer warns about every Python number it freezes; the proof shows afterwards whether any mattered.
         warnings.simplefilter("ignore")
@@ -84,8 +108,8 @@ def _trace(
                 tuple(inputs.values()),
                 str(path),
                 input_names=list(inputs),
-                output_names=[output],
-                dynamic_axes={**dict.fromkeys(inputs, axes), output: made or {0: "batch"}},
+                output_names=outputs,
+                dynamic_axes=dynamic,
                 opset_version=_OPSET,
                 dynamo=False,
             )

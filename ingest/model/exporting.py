@@ -94,7 +94,13 @@ def export(
     try:
         from crosslens.ingest.model.calibration import default_calibration
         from crosslens.ingest.model.checkpoints import load_checkpoint
-        from crosslens.ingest.model.export import export_audio, export_joined, export_text, export_vision
+        from crosslens.ingest.model.export import (
+            export_audio,
+            export_joined,
+            export_perception,
+            export_text,
+            export_vision,
+        )
         from crosslens.ingest.model.precision import Bounds
         from crosslens.ingest.model.proof import prove
         from crosslens.ingest.model.storing import store_half
@@ -117,7 +123,7 @@ def export(
         texts=texts,
         dims=dims,
     )
-    if precision == "int8" and loaded.gemma is not None:
+    if precision == "int8" and loaded.in_parts:
         raise ExportError("parts that are joined can't be quantised", hint="take fp32 or fp16", parameter="precision")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as tmp:
@@ -136,6 +142,9 @@ def export(
         if loaded.gemma is not None:
             progress("exporting the encoders of pictures and sounds")
             export_joined(loaded.gemma, folder)
+        if loaded.pe_av is not None:
+            progress("exporting the encoders of footage and sounds")
+            export_perception(loaded.pe_av, folder)
         if precision == "fp16":
             for graph in sorted((folder / "onnx").glob("*.onnx")):
                 store_half(graph)
@@ -158,7 +167,7 @@ def export(
         choices: tuple[Choice, ...] = ()
         searches, own = None, manifest["fingerprint"]
         manifest["dims"] = encoder.dims
-        if precision in ("auto", "int8") and loaded.gemma is None:
+        if precision in ("auto", "int8") and not loaded.in_parts:
             search = precision == "auto"
             calibration = calibration or default_calibration()
             choices, searches = quantise_folder(

@@ -15,6 +15,7 @@ from crosslens.ingest.model.integrity import MANIFEST, check_inside, verify_file
 from crosslens.ingest.model.joined import Joined, read_joined
 from crosslens.ingest.model.layouts import Layout, find_layout, within
 from crosslens.ingest.model.parts import apart
+from crosslens.ingest.model.perception import Perception
 from crosslens.ingest.model.ports import AudioPorts, TextPorts, VisionPorts, audio_ports, text_ports, vision_ports
 from crosslens.ingest.model.prompts import PROMPTS, Prompts, read_prompts
 from crosslens.ingest.model.sounds import SoundTransform, parse_sound
@@ -68,7 +69,7 @@ class ModelFolder:
     audio_model: Path | None = None
     audio_ports: AudioPorts | None = None
     sound: SoundTransform | None = None
-    joined: Joined | None = None
+    joined: Joined | Perception | None = None
     dims: int | None = None
     searches: frozenset[str] = frozenset()
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.gemma import Gemma
 from crosslens.ingest.model.hearing import golden_sounds
+from crosslens.ingest.model.joined import Joined
 from crosslens.ingest.model.senses import Clip, Samples
 from crosslens.ingest.model.transform import Float32Array
 
+_Input = TypeVar("_Input")
 _Cosines = NDArray[np.float64]
 # Golden pictures that are frames as well, and how many of each make a clip.
 _FRAMES = (1, 3, 5)
@@ -78,21 +80,16 @@ class Reference:
 def joined_cosines(gemma: Gemma, encoder: Encoder, pictures: Sequence[Any]) -> dict[str, _Cosines]:
     """Return the cosines to transformers of golden pictures, sounds and clips, alone and in batches."""
     joined, reference = encoder.folder.joined, Reference(gemma)
-    assert joined is not None
+    assert isinstance(joined, Joined)
     sounds = golden_sounds(joined.sound.settings)
     clips = golden_clips(joined.sound.settings.rate)
-    expected = {
-        "image": [reference.picture(picture.convert("RGB")) for picture in pictures],
-        "audio": [reference.sound(sound) for sound in sounds],
-        "video": [reference.clip(clip, joined.frame.tokens) for clip in clips],
-    }
     shown = [picture.convert("RGB") for picture in pictures]
-    got = {
-        "image": (encoder.encode_images(shown), [encoder.encode_images([each]) for each in shown]),
-        "audio": (encoder.encode_sounds(sounds), [encoder.encode_sounds([each]) for each in sounds]),
-        "video": (encoder.encode_clips(clips), [encoder.encode_clips([each]) for each in clips]),
+    frames = [reference.clip(clip, joined.frame.tokens) for clip in clips]
+    return {
+        "image": compared([reference.picture(each) for each in shown], encoder.encode_images, shown),
+        "audio": compared([reference.sound(each) for each in sounds], encoder.encode_sounds, sounds),
+        "video": compared(frames, encoder.encode_clips, clips),
     }
-    return {kind: _cosines(expected[kind], together, alone) for kind, (together, alone) in got.items()}
 
 
 def golden_clips(rate: int) -> list[Clip]:
@@ -109,6 +106,9 @@ def golden_clips(rate: int) -> list[Clip]:
     return clips
 
 
-def _cosines(expected: Sequence[Float32Array], together: Float32Array, alone: Sequence[Float32Array]) -> _Cosines:
-    exact = np.stack(expected).astype(np.float64)
-    return np.concatenate([(exact * together).sum(1), (exact * np.concatenate(alone)).sum(1)])
+def compared(
+    expected: Sequence[Float32Array], encode: Callable[[list[_Input]], Float32Array], inputs: Sequence[_Input]
+) -> _Cosines:
+    """Return the cosines of ``expected`` vectors and those that ``inputs`` get together, and then alone."""
+    exact, alone = np.stack(expected).astype(np.float64), [encode([each]) for each in inputs]
+    return np.concatenate([(exact * encode(list(inputs))).sum(1), (exact * np.concatenate(alone)).sum(1)])

@@ -17,11 +17,11 @@ from PIL import Image
 
 from crosslens.errors import ModelError
 from crosslens.ingest.model.files import read_json
-from crosslens.ingest.model.graph import read_graph
 from crosslens.ingest.model.mel import Filters, Spectrogram
 from crosslens.ingest.model.patches import PatchTransform
-from crosslens.ingest.model.running import Graphs
-from crosslens.ingest.model.senses import AudioSettings, Clip, Samples, VideoSettings
+from crosslens.ingest.model.perception import PE_AV, Perception, parse_perception
+from crosslens.ingest.model.running import Graphs, Part
+from crosslens.ingest.model.senses import AudioSettings, Clip, Samples, Target, VideoSettings
 from crosslens.ingest.model.transform import Float32Array, Pixels
 
 JOINED = "joined.json"
@@ -29,16 +29,6 @@ BODY, PICTURES, SOUNDS = "onnx/body_model.onnx", "onnx/picture_tokens.onnx", "on
 # Marks and text around what was seen and heard: before and after everything, around a picture and a sound, and between
 # the pictures and the sound of a clip.
 MARKS = ("first", "last", "picture_begins", "picture_ends", "sound_begins", "sound_ends", "between")
-
-
-@dataclass(frozen=True)
-class Part:
-    """A graph that is part of a model; see `crosslens.ingest.model.running.Ports`."""
-
-    path: Path
-    output: str
-    batch: int | None = None
-    alone: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,13 +66,24 @@ class Joined:
     sound: MelTransform
     video: VideoSettings
 
+    @property
+    def heads(self) -> dict[Target, str]:
+        """Return the outputs of the text graph, by what a query looks for: one for all."""
+        return {}
 
-def read_joined(path: Path) -> Joined | None:
+    def towers(self, graphs: Graphs) -> JoinedTowers:
+        """Return what encodes pictures, sounds and clips."""
+        return JoinedTowers(self, graphs)
+
+
+def read_joined(path: Path) -> Joined | Perception | None:
     """Return how the parts of a folder are joined; None where it has none. Raises `ModelError` for a damaged file."""
     if not (path / JOINED).exists():
         return None
     stated = read_json(path / JOINED)
     try:
+        if stated["kind"] == PE_AV:
+            return parse_perception(stated, path)
         audio, video = stated["audio"], stated["video"]
         marks = {name: np.array(stated["marks"][name], np.float32) for name in MARKS}
         hidden = marks["first"].shape[-1] if marks["first"].size else marks["picture_begins"].shape[-1]
@@ -110,12 +111,6 @@ def read_joined(path: Path) -> Joined | None:
         ) from error
 
 
-def external_files(joined: Joined) -> list[Path]:
-    """Return the files of weights that the parts name. Raises `ModelError` for a graph that can't be read."""
-    parts = (joined.body, joined.pictures, joined.sounds)
-    return [part.path.parent / name for part in parts for name in read_graph(part.path).external]
-
-
 class JoinedTowers:
     """Encodes pictures, sounds and clips with the parts of a model."""
 
@@ -138,11 +133,8 @@ class JoinedTowers:
         return self._vectors([self._clip(clip) for clip in clips])
 
     def _clip(self, clip: Clip) -> Float32Array:
-        joined, frames = self._joined, clip.frames
-        if frames.ndim != 4 or frames.shape[3] != 3 or not len(frames) or frames.dtype != np.uint8:
-            raise ModelError(f"the frames of a clip must be uint8 [frames, height, width, 3], not {list(frames.shape)}")
-        if len(frames) > joined.video.frames:
-            frames = frames[np.linspace(0, len(frames) - 1, joined.video.frames, dtype=int)]
+        joined = self._joined
+        frames = clip.some_frames(joined.video.frames)
         pixels = np.stack([joined.frame.pixels(Image.fromarray(frame)) for frame in frames])
         parts = [self._around("picture", each) for each in self._seen(joined.frame, pixels)]
         if clip.samples is not None:

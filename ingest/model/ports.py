@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from crosslens.errors import ModelError
 from crosslens.ingest.model.graph import TYPES, Graph, Port
 
-_TEXT_OUTPUTS = ("text_embeds", "pooler_output", "sentence_embedding", "embedding")
+# The last is one of several that PE-AV has.
+_TEXT_OUTPUTS = ("text_embeds", "pooler_output", "sentence_embedding", "embedding", "text_video_embeds")
 _IMAGE_OUTPUTS = ("image_embeds", "pooler_output", "embedding")
 _AUDIO_OUTPUTS = ("audio_embeds", "pooler_output", "embedding")
 # Whether a sound is longer than a fused encoder reads; see `audio_inputs`.

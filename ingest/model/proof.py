@@ -21,6 +21,7 @@ from crosslens.ingest.model.checkpoints import Checkpoint
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.model.gemma_proof import joined_cosines
 from crosslens.ingest.model.hearing import audio_cosines, require_different_sounds
+from crosslens.ingest.model.pe_av_proof import head_cosines, perception_cosines
 from crosslens.ingest.model.prompts import Prompts, Role
 from crosslens.ingest.model.weights import first_line
 from crosslens.ingest.sources.images import to_rgb
@@ -115,6 +116,9 @@ def prove(loaded: Checkpoint, encoder: Encoder, precision: str) -> Proof:
         text = _text_cosines(loaded, encoder)
         if loaded.gemma is not None:
             proof = Proof(text, **joined_cosines(loaded.gemma, encoder, golden_pictures()))
+        elif loaded.pe_av is not None:
+            text = np.concatenate([text, head_cosines(loaded.pe_av, encoder, loaded.tokenizer, _GOLDEN_TEXTS)])
+            proof = Proof(text, **perception_cosines(loaded.pe_av, encoder, golden_pictures()))
         else:
             proof = Proof(text, _image_cosines(loaded, encoder), audio_cosines(loaded, encoder))
     except CrosslensError:

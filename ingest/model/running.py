@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +35,16 @@ class Ports(Protocol):
     @property
     def alone(self) -> bool:
         """Whether the graph is all for this output, as one that holds two encoders isn't."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A graph that is part of a model; see `Ports`. Several outputs of one graph share what is loaded of it."""
+
+    path: Path
+    output: str
+    batch: int | None = None
+    alone: bool = True
 
 
 class Graphs:

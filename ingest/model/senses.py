@@ -63,3 +63,10 @@ class Clip:
 
     frames: NDArray[np.uint8]
     samples: Samples | None = None
+
+    def some_frames(self, most: int) -> NDArray[np.uint8]:
+        """Return at most so many of the frames, evenly. Raises `ModelError` where they aren't such pixels, or none."""
+        frames = self.frames
+        if frames.ndim != 4 or frames.shape[3] != 3 or not len(frames) or frames.dtype != np.uint8:
+            raise ModelError(f"the frames of a clip must be uint8 [frames, height, width, 3], not {list(frames.shape)}")
+        return frames if len(frames) <= most else frames[np.linspace(0, len(frames) - 1, most, dtype=int)]

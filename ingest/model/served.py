@@ -24,7 +24,14 @@ def check_served(folders: Iterable[Path]) -> None:
     The server plugin reads graphs by the names that transformers.js and crosslens give to them and to their inputs.
     """
     for folder in folders:
-        reason = _unserved(open_model(folder))
+        model = open_model(folder)
+        if model.joined is not None and model.joined.heads:
+            raise ModelError(
+                f"the server plugin can't serve {folder}: its texts have another vector for each kind that they look "
+                "for",
+                hint="encode with it in Python",
+            )
+        reason = _unserved(model)
         if reason:
             raise ModelError(
                 f"the server plugin can't serve {folder}: {reason}",

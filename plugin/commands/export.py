@@ -71,7 +71,7 @@ def export(
     **how: str | Path | None,
 ) -> None:
     """Export CHECKPOINT (a hub id or a folder) to ONNX in the new folder OUT: a CLIP, a CLAP, an
-    EmbeddingGemma 2, or a text model.
+    EmbeddingGemma 2, a PE-AV, or a text model.
 
     Golden texts, pictures and sounds are compared with PyTorch. Where a vector differs, where weights or the tokenizer
     are missing, or where different inputs have one vector, nothing is written.
