@@ -179,6 +179,20 @@ def decoded(packet: Any) -> list[Any] | None:
         return None
 
 
+def decodable(opened: Opened, stream: Any) -> Iterator[Any]:
+    """Yield the frames of ``stream`` from where the file stands, until `MOST_BAD` packets in a row can't be decoded."""
+    bad = 0
+    for packet in opened.packets(stream):
+        frames = decoded(packet)
+        if frames is None:
+            bad += 1
+            if bad > MOST_BAD:
+                return
+        elif frames:
+            bad = 0
+            yield from frames
+
+
 def said(error: BaseException) -> str:
     """Return an error of FFmpeg's in one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslens.ingest.sources.decoding.container import MOST_BAD, Opened, Source, UnreadableError, decoded
+from crosslens.ingest.sources.decoding.container import Opened, Source, UnreadableError, decodable
 from crosslens.ingest.sources.decoding.shapes import Moment
 from crosslens.ingest.sources.decoding.upright import upright
 
@@ -51,19 +51,11 @@ def clocked(opened: Opened, *, skip: str = "DEFAULT") -> Iterator[tuple[float, A
     stream = opened.video
     stream.codec_context.skip_frame = skip
     step = float(1 / stream.average_rate) if stream.average_rate else 0.04
-    last, bad = -step, 0
-    for packet in opened.packets(stream):
-        frames = decoded(packet)
-        if frames is None:
-            bad += 1
-            if bad > MOST_BAD:
-                return
-            continue
-        for frame in frames:
-            bad = 0
-            time = opened.seconds_of(stream, frame.pts)
-            last = last + step if time is None else time
-            yield last, frame
+    last = -step
+    for frame in decodable(opened, stream):
+        time = opened.seconds_of(stream, frame.pts)
+        last = last + step if time is None else time
+        yield last, frame
 
 
 class _Walk:

@@ -10,7 +10,7 @@ import numpy as np
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
-from crosslens.ingest.sources.decoding.container import MOST_BAD, Opened, Source, UnreadableError, decoded
+from crosslens.ingest.sources.decoding.container import Opened, Source, UnreadableError, decodable
 from crosslens.ingest.sources.decoding.shapes import Moment
 
 Samples = NDArray[np.float32]
@@ -125,21 +125,12 @@ class _Run:
 
 def _frames(opened: Opened) -> Iterator[tuple[float | None, Any]]:
     """Yield the frames that can be decoded, each with its start (s)."""
-    stream, bad = opened.audio, 0
-    for packet in opened.packets(stream):
-        frames = decoded(packet)
-        if frames is None:
-            bad += 1
-            if bad > MOST_BAD:
-                return
+    for frame in decodable(opened, opened.audio):
+        if not frame.samples or not frame.sample_rate:
             continue
-        for frame in frames:
-            if not frame.samples or not frame.sample_rate:
-                continue
-            bad = 0
-            start = None if frame.pts is None else float(frame.pts * frame.time_base) - opened.origin
-            # Beyond the limit a time is damage; the sound follows what came before.
-            yield (start if start is not None and abs(start) <= opened.source.limits.seconds else None), frame
+        start = None if frame.pts is None else float(frame.pts * frame.time_base) - opened.origin
+        # Beyond the limit a time is damage; the sound follows what came before.
+        yield (start if start is not None and abs(start) <= opened.source.limits.seconds else None), frame
 
 
 def _kind(frame: Any) -> tuple[str, str, int]:
