@@ -52,7 +52,7 @@ $(VENV)/bin/uv:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
 # A strict editable install links every module, so a new file needs a new install: hence the list of sources.
-SOURCES := $(shell find plugin ingest queries -name '*.py' -o -name '*.java' -o -name '*.html' -o -name 'pom.xml' -not -path '*/data/*')
+SOURCES := $(shell find plugin ingest queries -name '*.py' -o -name '*.java' -o -name '*.html' -o -name '*.css' -o -name '*.js' -o -name 'pom.xml' -not -path '*/data/*')
 
 $(VENV)/.runtime: pyproject.toml $(VENV)/bin/uv $(SOURCES)
 	$(UV) $(EDITABLE) -e '.[node]'
