@@ -14,6 +14,7 @@ from elasticsearch import AsyncElasticsearch
 from crosslens.async_client import connect_async
 from crosslens.client import Connection
 from crosslens.ingest.contract.encoders import Encoders, VectorEncoder
+from crosslens.ingest.contract.record import VectorField
 from crosslens.ingest.model.encoder import Encoder
 from crosslens.ingest.sources.access import ImageAccess, ImageReader
 from crosslens.queries.search.async_searcher import AsyncHybridSearcher
@@ -75,6 +76,10 @@ class AsyncIndex:
         """Search as `crosslens.Index.search_draft` does."""
         searcher = await self._searcher(options.of_searcher)
         return await self._shown(searcher, await searcher.search_draft(**options.of_search))
+
+    async def fields(self) -> dict[str, VectorField]:
+        """Return the vector fields that are searched, by name. Raises `MappingError` and `ModelError`."""
+        return await (await self._searcher(IndexSearchOptions().of_searcher)).fields()
 
     async def _searcher(self, made_with: dict[str, Any]) -> AsyncHybridSearcher:
         key = tuple(made_with.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from crosslens.errors import ImageError
@@ -34,18 +34,25 @@ class Pictures:
         What can't be read is left blank.
         """
         blank = "no picture"
-        for each in self._fields:
-            values = inputs(hit.source, each)
-            matched = [value["position"] for leg, value in hit.matched.items() if leg == each.field]
-            reference = next((values[i] for i in (*matched, 0) if i < len(values)), None)
-            if reference is None:
-                continue
+        for reference in self.references(hit):
             try:
                 return Picture(thumbnail(self._images.read(reference)))
             except ImageError as error:
                 blank = str(error)
         frame = self.players.poster(hit) if hit.moments else None
         return Picture(None, blank) if frame is None else Picture(thumbnail(frame))
+
+    def references(self, hit: Hit) -> Iterator[str]:
+        """Yield what to look for the hit's picture by, a reference for each field of images that has one.
+
+        Of several images in a field it is the one that matched, else the first.
+        """
+        for each in self._fields:
+            values = inputs(hit.source, each)
+            matched = [value["position"] for leg, value in hit.matched.items() if leg == each.field]
+            reference = next((values[i] for i in (*matched, 0) if i < len(values)), None)
+            if reference is not None:
+                yield reference
 
 
 @dataclass(frozen=True)

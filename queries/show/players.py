@@ -50,14 +50,14 @@ class Players:
     def of(self, hit: Hit, page: Path | None = None) -> list[Player]:
         """Return the hit's moments as ``page``, an HTML file, plays them (None: URLs only), the best one first."""
         return [
-            Player(self._kinds.get(each.source, "video"), self._src(hit, each, page), described(each), each.text)
+            Player(self.kind(each), self._src(hit, each, page), described(each), each.text)
             for each in hit.moments
         ]
 
     def poster(self, hit: Hit) -> bytes | None:
         """Return a picture of the hit's best moment that can be seen, as JPEG; None where no local file has one."""
         for each in hit.moments:
-            reference = self._reference(hit, each)
+            reference = self.reference(hit, each)
             path = None if reference is None else self._files.file(reference)
             if path is None or self._kinds.get(each.source) != "video":
                 continue
@@ -72,12 +72,17 @@ class Players:
                 continue
         return None
 
-    def _reference(self, hit: Hit, moment: MatchedMoment) -> str | None:
+    def kind(self, moment: MatchedMoment) -> str:
+        """Return what plays a moment: "audio" or "video"."""
+        return self._kinds.get(moment.source, "video")
+
+    def reference(self, hit: Hit, moment: MatchedMoment) -> str | None:
+        """Return the reference to a moment's file, as the document has it; None where it has none any more."""
         values: Sequence[str] = source_values(hit.source, moment.source)
         return values[moment.position].strip() if moment.position < len(values) else None
 
     def _src(self, hit: Hit, moment: MatchedMoment, page: Path | None) -> str | None:
-        reference = self._reference(hit, moment)
+        reference = self.reference(hit, moment)
         if reference is None:
             return None
         if reference[:8].lower().startswith(("http://", "https://")):
