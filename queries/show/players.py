@@ -49,10 +49,7 @@ class Players:
 
     def of(self, hit: Hit, page: Path | None = None) -> list[Player]:
         """Return the hit's moments as ``page``, an HTML file, plays them (None: URLs only), the best one first."""
-        return [
-            Player(self.kind(each), self._src(hit, each, page), described(each), each.text)
-            for each in hit.moments
-        ]
+        return [Player(self.kind(each), self._src(hit, each, page), described(each), each.text) for each in hit.moments]
 
     def poster(self, hit: Hit) -> bytes | None:
         """Return a picture of the hit's best moment that can be seen, as JPEG; None where no local file has one."""
