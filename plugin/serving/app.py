@@ -19,6 +19,7 @@ from crosslens.serving.api import Api
 from crosslens.serving.files import Files
 from crosslens.serving.guard import Guard
 from crosslens.serving.origin import Door
+from crosslens.serving.page import Page
 from crosslens.serving.rates import Allowance, Rate
 from crosslens.serving.service import LOG, Service
 
@@ -34,7 +35,7 @@ def application(service: Service, door: Door, rate: Rate = DEFAULT_RATE) -> ASGI
         await service.close()
 
     app = Starlette(
-        routes=[*Api(service).routes(), *Files(service).routes()],
+        routes=[*Page(service, door).routes(), *Api(service).routes(), *Files(service).routes()],
         lifespan=lifespan,
         exception_handlers={
             HTTPException: _refused,

@@ -27,13 +27,16 @@ class Thumb:
     def line(self) -> dict[str, Any]:
         """The line of `crosslens.queries.evaluate.clicks` that says so.
 
-        Only a text can be judged so far: a given picture is gone from the service's folder some day. Raises
-        `QueryError` for another search, and for one of later words than a line can hold.
+        Raises `QueryError` for a search that isn't `judgeable`.
         """
-        text = self.asked.text.strip()
-        if not text or self.asked.pictures or self.asked.like or self.asked.less:
+        if not judgeable(self.asked):
             raise QueryError("thumbs judge searches for a text alone")
-        return {"text": text, "up": [], "down": [], self.way: [self.document]}
+        return {"text": self.asked.text.strip(), "up": [], "down": [], self.way: [self.document]}
+
+
+def judgeable(asked: Asked) -> bool:
+    """Return whether a line can say what was asked: a text alone, as given pictures are gone some day."""
+    return bool(asked.text.strip()) and not (asked.pictures or asked.like or asked.less)
 
 
 class ThumbsFile:
