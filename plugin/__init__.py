@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         NodeError,
         NotCalibratedError,
         QueryError,
+        ServingError,
         TextError,
     )
     from crosslens.index import Index, IndexStatus
@@ -96,6 +97,7 @@ _HOMES = {
         "NodeError",
         "NotCalibratedError",
         "QueryError",
+        "ServingError",
         "TextError",
     ),
     "crosslens.index": (
@@ -240,6 +242,7 @@ __all__ = [
     "SearchOptions",
     "SearchResult",
     "Selection",
+    "ServingError",
     "SharedModel",
     "SharedOn",
     "Status",

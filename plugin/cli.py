@@ -25,6 +25,7 @@ _COMMANDS = {
     "reindex": "Bring an index's vectors up to date, in place or in a copy.",
     "remove": "Remove vectors or labels from an index.",
     "search": "Search an index by text, by image, or by both.",
+    "serve": "Serve a search page, and the JSON API that it uses.",
     "status": "Show how complete and current an index's vectors are.",
     "tune": "Choose weights and a normalizer by judged queries.",
 }

@@ -76,3 +76,7 @@ class QueryError(CrosslensError):
 
 class NotCalibratedError(QueryError):
     """A search needs corpus statistics that the index doesn't have yet."""
+
+
+class ServingError(CrosslensError):
+    """The search page and its API can't be served as asked."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import httpx
 import pytest
 from PIL import Image
 from rich.console import Console
@@ -29,6 +30,7 @@ from crosslens.serving.searching import Asking, Searches
 from crosslens.serving.service import Service
 from crosslens.serving.thumbs import ThumbsFile
 from crosslens.serving.views import Presentation
+from tests import commands
 from tests.conftest import Server
 
 pytestmark = pytest.mark.node
@@ -164,6 +166,21 @@ def test_a_server_that_is_gone_is_a_sentence_and_not_ready(encoder: Encoder, tmp
         assert (answer.status_code, answer.json()["error"]["message"]) == (503, "Elasticsearch doesn't answer")
         assert web.get("/readyz").status_code == 503
         assert web.get("/healthz").status_code == 200
+
+
+def test_the_command_serves_until_it_is_ended(running: Running) -> None:
+    arguments = ["serve", _INDEX, "--port", "0", "--url", running.server.node.url, "--image-root", str(DATA)]
+    process = commands.start([*arguments, "--model", str(DEMO_MODEL)])
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        page = httpx.get(f"{url}?q=face", timeout=60)
+        assert (page.status_code, "<article" in page.text) == (200, True)
+        assert "server" not in page.headers
+    finally:
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in said) == (0, False), said
 
 
 def _conforms(value: Any, schema: dict[str, Any], schemas: dict[str, Any]) -> None:
