@@ -87,6 +87,7 @@ def serve(
             "the search page needs Starlette, uvicorn, aiohttp and prometheus-client", hint="install crosslens[serve]"
         )
     from crosslens.async_index import AsyncIndex
+    from crosslens.ingest.model.encoder import Encoder
     from crosslens.ingest.sources.access import ImageAccess
     from crosslens.serving.given import GivenPictures
     from crosslens.serving.origin import Door
@@ -102,13 +103,15 @@ def serve(
     door = Door(frozenset(each.lower() for each in hosts), any_host=bool(token), token=token or None)
     place = Place(door, host, port, Rate(rate, 3 * rate))
     place.check()
+    # One for all indices: it has the memory of a model.
+    encoder = None if model is None else Encoder(model, device=device)
     images = ImageAccess(root=image_root, allow_private_urls=allow_private_urls, schemes=schemes)
     cache = Path(os.environ.get("CROSSLENS_CACHE") or platformdirs.user_cache_path("crosslens"))
     reader, given = images.reader(), GivenPictures(cache / "given")
     how = Asking(given, reader, facets or None)
     service = Service(
         {
-            name: Searches(AsyncIndex(name, model=model, images=images, device=device, **where), how)
+            name: Searches(AsyncIndex(name, model=encoder, images=images, device=device, **where), how)
             for name in dict.fromkeys(indices)
         },
         Presentation(Signer(), title, link),

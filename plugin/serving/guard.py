@@ -28,8 +28,9 @@ _ALWAYS = {
 }
 # Whoever watches the service has no token, and these say nothing of an index.
 _OPEN = ("/healthz", "/readyz", "/login", "/static/")
-# How much of a client's rate a request takes, by the beginning of its path; watching is free.
-_COSTS = (("/healthz", 0.0), ("/readyz", 0.0), ("/metrics", 0.0), ("/static/", 0.02), ("/pictures/", 0.05))
+# How much of a client's rate a request takes, by the beginning of its path, if not 1. Watching the process is free;
+# whether it's ready is asked of Elasticsearch. Given pictures are held in memory until they have arrived.
+_COSTS = (("/healthz", 0.0), ("/metrics", 0.0), ("/static/", 0.02), ("/pictures/", 0.05), ("/api/v1/pictures", 5.0))
 _PAGES = frozenset({"/", "/judged"})
 
 

@@ -20,6 +20,8 @@ LEAST_TOKEN = 16
 # The token of a page's point in time stands in the address.
 _LONGEST_HEAD = 131_072
 _END_S = 10
+# Connections, idle ones as well; beyond them the answer is 503.
+_MOST_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ async def _serve(service: Service, place: Place, sock: socket.socket, started: C
         access_log=False,
         server_header=False,
         ws="none",
+        limit_concurrency=_MOST_AT_ONCE,
         h11_max_incomplete_event_size=_LONGEST_HEAD,
         http="h11",
         timeout_graceful_shutdown=_END_S,

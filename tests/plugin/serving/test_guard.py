@@ -117,6 +117,13 @@ def test_too_many_requests_say_when_to_come_again() -> None:
     assert client.get("/healthz").status_code == 200
 
 
+def test_what_takes_memory_or_asks_the_server_takes_more_of_the_rate() -> None:
+    client = _client(rate=Rate(per_second=0.001, burst=10))
+    statuses = [client.post("/api/v1/pictures").status_code for _ in range(3)]
+    assert statuses == [404, 404, 429]
+    assert [client.get("/readyz").status_code, client.get("/healthz").status_code] == [429, 200]
+
+
 def test_every_answer_has_a_strict_policy_also_refusals() -> None:
     for answer in (_client().get("/"), _client().get("/", headers={"host": "evil.example"})):
         policy = answer.headers["content-security-policy"]
