@@ -54,7 +54,7 @@ def test_every_listed_command_is_there_and_every_command_is_listed() -> None:
     listed = set(cli.list_commands(context))
     assert {getattr(cli.get_command(context, name), "name", None) for name in listed} == listed
     folder = Path(commands_package.__file__ or "").parent
-    helpers = {"__init__", "options", "running", "saying", "sentences", "signals", "workers"}
+    helpers = {"__init__", "looked_for", "options", "running", "saying", "sentences", "signals", "targets", "workers"}
     assert {path.stem for path in folder.glob("*.py")} - helpers <= listed | {"server_plugin"}
 
 
