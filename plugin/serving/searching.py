@@ -42,6 +42,7 @@ class Searches:
     def __init__(self, index: AsyncIndex, how: Asking):
         self.index, self._how = index, how
         self._sieves: tuple[float, Sieves] | None = None
+        self._indices: frozenset[str] = frozenset()
 
     async def search(self, asked: Asked) -> tuple[SearchResult, Sieves]:
         """Return the page of results that was asked for, and what they can be narrowed down by.
@@ -49,6 +50,9 @@ class Searches:
         Raises `QueryError` for what can't be asked, and what `AsyncIndex.search` raises.
         """
         sieves = await self.sieves()
+        # The credentials may open other indices, of which nothing is to be learnt here.
+        if foreign := next((index for index, _ in (*asked.like, *asked.less) if index not in self._indices), None):
+            raise QueryError(f"{foreign!r} is not an index that is served here")
         pictures = [await asyncio.to_thread(self._how.given.read, each) for each in asked.pictures]
         less = [await self._content(each) for each in asked.less]
         arguments: dict[str, Any] = {
@@ -70,7 +74,7 @@ class Searches:
         found = await client.indices.get_mapping(index=self.index.name, expand_wildcards="open")
         mappings = usable_mappings(self.index.name, found.body)
         sieves = Sieves.of(mappings.values(), fields.values(), self._how.facets)
-        self._sieves = (time.monotonic(), sieves)
+        self._sieves, self._indices = (time.monotonic(), sieves), frozenset(mappings)
         return sieves
 
     async def _content(self, document: Document) -> tuple[bytes | None, str | None]:

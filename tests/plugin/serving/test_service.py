@@ -138,6 +138,8 @@ def test_a_thumb_is_written_for_the_search_that_it_judges(running: Running) -> N
         ("q=a&f.name=x", 400, "not a field to narrow down"),
         ("q=a&page=rubbish", 400, "token"),
         (f"picture={'0' * 64}", 400, "give it again"),
+        ("like=.secret/1", 400, "not an index that is served"),
+        ("q=a&less=.secret/1", 400, "not an index that is served"),
         (f"q=a&less={_INDEX}/nothing", 400, "not there any more"),
     ],
 )
