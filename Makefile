@@ -55,7 +55,7 @@ $(VENV)/bin/uv:
 SOURCES := $(shell find plugin ingest queries -name '*.py' -o -name '*.java' -o -name '*.html' -o -name '*.css' -o -name '*.js' -o -name 'pom.xml' -not -path '*/data/*')
 
 $(VENV)/.runtime: pyproject.toml $(VENV)/bin/uv $(SOURCES)
-	$(UV) $(EDITABLE) -e '.[node]'
+	$(UV) $(EDITABLE) -e '.[node,serve]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/bin/uv $(SOURCES)

@@ -104,6 +104,7 @@ def run(client: Elasticsearch, html: Path, *, device: str = "auto") -> None:
         f'{program} search {INDEX} "mushroom" --field {IMAGE_VECTOR}',
         f"{program} search {INDEX} --image {picture} --html found.html --image-root {root}",
         f'{program} search {INDEX} "red fruit" --weights keyword=2,{IMAGE_VECTOR}=1,{TEXT_VECTOR}=0',
+        f"{program} serve {INDEX} --image-root {root}",
         f"{program} node stop",
     ):
         console.print(f"  {command}", highlight=False, soft_wrap=True, markup=False)
