@@ -26,6 +26,7 @@ from crosslens.ingest.model.precision import recall
 from crosslens.ingest.model.proof import golden_pictures
 from crosslens.ingest.model.quantize import layers, quantise_weights, quantised
 from tests import checkpoints
+from tests.conftest import draw_pictures
 
 pytestmark = pytest.mark.export
 TEXTS = ["a", "a cat", "a photo of a cat and a dog", "word " * 100, "", "blue running shoes, size forty two"]
@@ -222,12 +223,10 @@ def test_recall_counts_what_both_find() -> None:
     assert recall(queries, exact, changed, exact) == 0.75
 
 
-def test_calibration_takes_pictures_and_lines_and_leaves_out_what_it_cannot_read(
-    tmp_path: Path, pictures: Path
-) -> None:
-    import shutil
-
-    folder = Path(shutil.copytree(pictures, tmp_path / "mine"))
+def test_calibration_takes_pictures_and_lines_and_leaves_out_what_it_cannot_read(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    draw_pictures(folder)
     (folder / "broken.png").write_bytes(b"no picture")
     (folder / "sub").mkdir()
     (folder / "sub/words.txt").write_text("one\n\ntwo\none\n")
