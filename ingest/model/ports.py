@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,9 +93,7 @@ def text_ports(graph: Graph, config: dict[str, Any]) -> TextPorts:
     others = tuple(port for name, port in graph.inputs.items() if name in _MASKS)
     ids = [port for name, port in graph.inputs.items() if name not in _MASKS]
     if len(ids) != 1 or ids[0].kind not in _WHOLE or len(ids[0].shape) != 2:
-        raise ModelError(
-            f"{graph.path} asks for inputs that crosslens doesn't know: {_described(graph)}", hint=_AGAIN, verb="export"
-        )
+        raise _unknown_inputs(graph)
     for port in others:
         if port.kind not in TYPES or len(port.shape) != 2:
             raise ModelError(
@@ -113,17 +112,9 @@ def vision_ports(graph: Graph, size: tuple[int, int]) -> VisionPorts:
     """
     inputs = [port for port in graph.inputs.values() if port.kind in _FLOAT and len(port.shape) == 4]
     if len(inputs) != 1 or len(graph.inputs) != 1 or inputs[0].shape[1] not in (None, 3):
-        raise ModelError(
-            f"{graph.path} asks for inputs that crosslens doesn't know: {_described(graph)}", hint=_AGAIN, verb="export"
-        )
-    for reads, made in zip(inputs[0].shape[2:], size, strict=True):
-        if reads not in (None, made):
-            raise ModelError(
-                f"{graph.path} reads pictures of {inputs[0].shape[2]} x {inputs[0].shape[3]} pixels, and the folder's "
-                f"preprocessing makes them {size[0]} x {size[1]}",
-                hint=_AGAIN,
-                verb="export",
-            )
+        raise _unknown_inputs(graph)
+    reads = inputs[0].shape[2:]
+    _check_shape(graph, reads, size, f"pictures of {reads[0]} x {reads[1]} pixels", f"{size[0]} x {size[1]}")
     output = _output(graph, _IMAGE_OUTPUTS)
     return VisionPorts(graph.path, inputs[0], output.name, _dims(output))
 
@@ -137,17 +128,9 @@ def audio_ports(graph: Graph, shape: tuple[int, ...]) -> AudioPorts:
     others = [port for name, port in graph.inputs.items() if name != _LONGER]
     known = longer is None or (longer.kind in TYPES and len(longer.shape) <= 2)
     if len(others) != 1 or not known or others[0].kind not in _FLOAT or len(others[0].shape) != 1 + len(shape):
-        raise ModelError(
-            f"{graph.path} asks for inputs that crosslens doesn't know: {_described(graph)}", hint=_AGAIN, verb="export"
-        )
-    for reads, made in zip(others[0].shape[1:], shape, strict=True):
-        if reads not in (None, made):
-            raise ModelError(
-                f"{graph.path} reads sounds as {list(others[0].shape[1:])} numbers, and the folder's preprocessing "
-                f"makes them {list(shape)}",
-                hint=_AGAIN,
-                verb="export",
-            )
+        raise _unknown_inputs(graph)
+    reads = others[0].shape[1:]
+    _check_shape(graph, reads, shape, f"sounds as {list(reads)} numbers", str(list(shape)))
     output = _output(graph, _AUDIO_OUTPUTS)
     return AudioPorts(graph.path, others[0], longer, output.name, _dims(output))
 
@@ -163,6 +146,23 @@ def audio_inputs(ports: AudioPorts, features: NDArray[np.float32]) -> dict[str, 
         size = (len(features), 1)[: len(ports.longer.shape)]
         inputs[ports.longer.name] = np.ones(size, dtype=ports.longer.dtype)
     return inputs
+
+
+def _unknown_inputs(graph: Graph) -> ModelError:
+    said = f"{graph.path} asks for inputs that crosslens doesn't know: {_described(graph)}"
+    return ModelError(said, hint=_AGAIN, verb="export")
+
+
+def _check_shape(
+    graph: Graph, reads: Sequence[int | None], makes: Sequence[int], reads_said: str, makes_said: str
+) -> None:
+    """Raises `ModelError` where a graph ``reads`` inputs of another shape than the folder's preprocessing ``makes``."""
+    if any(read not in (None, made) for read, made in zip(reads, makes, strict=True)):
+        raise ModelError(
+            f"{graph.path} reads {reads_said}, and the folder's preprocessing makes them {makes_said}",
+            hint=_AGAIN,
+            verb="export",
+        )
 
 
 def _output(graph: Graph, names: tuple[str, ...]) -> Port:
