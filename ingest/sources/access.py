@@ -6,14 +6,15 @@ References have the same meaning in the server plugin (`References.java`), which
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from crosslens.errors import ImageError, QueryError
+from crosslens.errors import CrosslensError, ImageError, QueryError
 from crosslens.ingest.sources.cache import ImageCache
 from crosslens.ingest.sources.fetching import MAX_FETCHED, Fetcher, shown_url
 from crosslens.ingest.sources.formats.common import MAX_PIXELS, PictureRules
@@ -151,42 +152,51 @@ class ImageReader:
             return None
 
     def _read_fsspec(self, reference: str, scheme: str) -> bytes:
-        if scheme not in self._access.schemes:
-            raise ImageError(f"{shown(reference)}: {scheme}:// is not read unless allowed", parameter="allow_scheme")
-        if "::" in reference:
-            raise ImageError(f"{shown(reference)}: chained URLs are not read")
-        try:
-            import fsspec
-        except ImportError as error:
-            raise ImageError(f"{shown(reference)}: needs fsspec", hint="install crosslens[fsspec]") from error
-        try:
-            filesystem, path = fsspec.core.url_to_fs(reference)
-            size = filesystem.size(path)
-            self._check_size(reference, size)
+        with located_by_fsspec(reference, scheme, self._access) as (filesystem, path):
+            check_size(reference, filesystem.size(path), self._max_bytes)
             data: Any = filesystem.cat_file(path)
-        except ImageError:
-            raise
-        except Exception as error:
-            raise ImageError(f"{shown(reference)}: can't be read ({type(error).__name__}: {error})") from error
-        return bytes(data)
+            return bytes(data)
 
     def _read_file(self, reference: str) -> bytes:
         path = self._root.locate(reference)
         try:
             if not path.is_file():
                 raise ImageError(f"{shown(reference)}: no such file in {self._root.folder}")
-            self._check_size(reference, path.stat().st_size)
+            check_size(reference, path.stat().st_size, self._max_bytes)
             return path.read_bytes()
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ImageError(f"{shown(reference)}: can't be read ({reason})") from error
 
-    def _check_size(self, reference: str, size: int | None) -> None:
-        if size is not None and size > self._max_bytes:
-            raise ImageError(
-                f"{shown(reference)}: {size:,} bytes are more than the {self._max_bytes:,} allowed",
-                parameter="max_bytes",
-            )
+
+@contextmanager
+def located_by_fsspec(reference: str, scheme: str, access: ImageAccess) -> Iterator[tuple[Any, str]]:
+    """The fsspec filesystem that a URL of ``scheme`` leads to, and the path in it.
+
+    Raises `ImageError` where that isn't allowed, and in place of whatever reading from the filesystem raises.
+    """
+    if scheme not in access.schemes:
+        raise ImageError(f"{shown(reference)}: {scheme}:// is not read unless allowed", parameter="allow_scheme")
+    if "::" in reference:
+        raise ImageError(f"{shown(reference)}: chained URLs are not read")
+    try:
+        import fsspec
+    except ImportError as error:
+        raise ImageError(f"{shown(reference)}: needs fsspec", hint="install crosslens[fsspec]") from error
+    try:
+        yield fsspec.core.url_to_fs(reference)
+    except CrosslensError:
+        raise
+    except Exception as error:
+        raise ImageError(f"{shown(reference)}: can't be read ({type(error).__name__}: {error})") from error
+
+
+def check_size(reference: str, size: int | None, most: int) -> None:
+    """Raises `ImageError` where what a reference leads to has more than ``most`` bytes (None: it isn't known)."""
+    if size is not None and size > most:
+        raise ImageError(
+            f"{shown(reference)}: {size:,} bytes are more than the {most:,} allowed", parameter="max_bytes"
+        )
 
 
 def is_remote(reference: str) -> bool:

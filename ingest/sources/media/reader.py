@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from crosslens.errors import ImageError, MediaError
-from crosslens.ingest.sources.access import ImageAccess, ImageRoot, shown
+from crosslens.ingest.sources.access import ImageAccess, ImageRoot, check_size, located_by_fsspec, shown
 from crosslens.ingest.sources.fetching import Fetcher
 from crosslens.ingest.sources.hashing import content_hash
 from crosslens.ingest.sources.inline import is_data_uri, read_data_uri
@@ -69,9 +69,9 @@ class MediaReader:
         with contextlib.ExitStack() as stack:
             try:
                 file, beside = self._opened(reference, stack)
+                content, size = self._hashed(file, reference)
             except ImageError as error:
                 raise MediaError(error.message, hint=error.hint, verb=error.verb, parameter=error.parameter) from error
-            content, size = self._hashed(file, reference)
             if beside is not None:
                 content = content_hash(f"{content} {content_hash(beside)}".encode())
             stack.pop_all()
@@ -117,34 +117,21 @@ class MediaReader:
         return file, None
 
     def _by_fsspec(self, reference: str, scheme: str, stack: contextlib.ExitStack) -> tuple[BinaryIO, bytes | None]:
-        if scheme not in self._access.schemes:
-            raise MediaError(f"{shown(reference)}: {scheme}:// is not read unless allowed", parameter="allow_scheme")
-        if "::" in reference:
-            raise MediaError(f"{shown(reference)}: chained URLs are not read")
-        try:
-            import fsspec
-        except ImportError as error:
-            raise MediaError(f"{shown(reference)}: needs fsspec", hint="install crosslens[fsspec]") from error
-        try:
-            filesystem, path = fsspec.core.url_to_fs(reference)
+        with located_by_fsspec(reference, scheme, self._access) as (filesystem, path):
             file = _spooled(stack)
             size = 0
             with filesystem.open(path, "rb") as source:
                 while chunk := source.read(_CHUNK):
                     size += len(chunk)
-                    self._check_size(reference, size)
+                    check_size(reference, size, self._max_bytes)
                     file.write(chunk)
             return file, _captions_in(filesystem, path)
-        except MediaError:
-            raise
-        except Exception as error:
-            raise MediaError(f"{shown(reference)}: can't be read ({type(error).__name__}: {error})") from error
 
     def _hashed(self, file: Any, reference: str) -> tuple[str, int]:
         """Return the hash and size of a file, and go back to its beginning."""
         try:
             file.flush()
-            self._check_size(reference, os.fstat(file.fileno()).st_size)
+            check_size(reference, os.fstat(file.fileno()).st_size, self._max_bytes)
             file.seek(0)
             hashed = hashlib.file_digest(file, "sha256").hexdigest()[:32]
             size = file.tell()
@@ -152,13 +139,6 @@ class MediaReader:
         except OSError as error:
             raise MediaError(f"{shown(reference)}: can't be read ({error.strerror or error})") from error
         return hashed, size
-
-    def _check_size(self, reference: str, size: int) -> None:
-        if size > self._max_bytes:
-            raise MediaError(
-                f"{shown(reference)}: {size:,} bytes are more than the {self._max_bytes:,} allowed",
-                parameter="max_bytes",
-            )
 
 
 def _spooled(stack: contextlib.ExitStack, data: bytes = b"") -> BinaryIO:
