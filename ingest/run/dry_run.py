@@ -38,7 +38,8 @@ def look(run: Run, reader: Reader, query: dict[str, Any], report: Report) -> Non
                 if each.modality == "text" and not each.passages and stands in ("missing", "stale"):
                     report.count_cut(each.field, pipeline.lost(documents.inputs(document.source, each), each))
     to_do = report.todo
-    if selection.stale or selection.contents or selection.every:
+    whole = selection.stale or selection.contents or selection.every
+    if whole:
         to_do = 0
         looked_at = apart(with_tasks(prefetched(reader.pages(query)), tasks), footage)
         for chunk in pipeline.run(looked_at, encode=False):
@@ -52,21 +53,20 @@ def look(run: Run, reader: Reader, query: dict[str, Any], report: Report) -> Non
                         report.count(report.written, each.field)
             to_do += sum(1 for prepared in chunk if prepared.states)
             run.report_on(report, len(chunk))
-        to_do += sum(each.alone for each in _due(footage, report))
+        due = _due(footage)
+        to_do += sum(each.alone for each in due)
+        for task in (task for each in due for task in each.tasks if not task.check):
+            report.count(report.written, task.field.field)
     sample = apart(with_tasks(prefetched(reader.pages(query)), tasks), [])
     report.estimate = estimate(pipeline, sample, fields, to_do)
     if fields != list(run.fields):
-        # Only reading them all shows how many documents have sound or footage to encode.
-        footage.clear()
-        for _ in apart(with_tasks(prefetched(reader.pages(query)), tasks), footage):
-            pass
+        # Only reading them all, as may have been done above, shows how many documents have sound or footage to encode.
+        if not whole:
+            for _ in apart(with_tasks(prefetched(reader.pages(query)), tasks), footage):
+                pass
         report.estimate = estimate_moments(run, _due(footage), report.estimate)
 
 
-def _due(footage: Sequence[Wanted], report: Report | None = None) -> list[Wanted]:
-    """The documents of ``footage`` that aren't only looked at for changes of their files, counted in ``report``."""
-    due = [each for each in footage if not all(task.check for task in each.tasks)]
-    for task in (task for each in due for task in each.tasks if report is not None and not task.check):
-        if report is not None:
-            report.count(report.written, task.field.field)
-    return due
+def _due(footage: Sequence[Wanted]) -> list[Wanted]:
+    """The documents of ``footage`` that aren't only looked at for changes of their files."""
+    return [each for each in footage if not all(task.check for task in each.tasks)]
